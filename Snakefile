@@ -1,0 +1,41 @@
+# Model soups (arXiv 2203.05482): from splits to soups to figures. README.md says how to run it.
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+sys.path.insert(0, f"{workflow.basedir}/scripts")
+
+from soups import settings, sweep
+from soups.images import set_paths
+
+
+configfile: "config.yaml"
+
+
+settings.validate(config, f"{workflow.basedir}/rules/schemas/config.schema.yaml")
+
+
+report: "rules/captions/workflow.rst"
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{R}/report.html",
+
+
+include: "rules/data.smk"
+include: "rules/splits.smk"
+include: "rules/pretrain.smk"
+include: "rules/finetune.smk"
+include: "rules/evaluate.smk"
+include: "rules/soups.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/report.smk"
+include: "rules/targets.smk"

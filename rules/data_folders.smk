@@ -1,0 +1,79 @@
+# Your own images: a folder per set, a subfolder per class.
+
+FOLDERS = DATA["folders"]
+GIVEN = {key: value for key, value in FOLDERS.items() if key != "shifts"}
+# Set name to where its images come from: a folder, or a corruption of the test set.
+SOURCES = {
+    "train": {"folder": FOLDERS["train"]},
+    "test": {"folder": FOLDERS["test"]},
+} | {name: spec for name, spec in FOLDERS["shifts"].items() if spec}
+
+
+rule prepare_folder:
+    input:
+        lambda w: f"{FOLDERS['root']}/{SOURCES[w.set]['folder']}",
+    output:
+        set_paths(f"{S}/prepared"),
+    wildcard_constraints:
+        set="|".join(name for name, spec in SOURCES.items() if "folder" in spec),
+    params:
+        set="{set}",
+        data=GIVEN,
+        spec=lambda w: SOURCES[w.set],
+        stage=STAGE["data"],
+    log:
+        f"{S}/logs/prepare_folder/{{set}}.log",
+    benchmark:
+        f"{S}/benchmarks/prepare_folder/{{set}}.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/prepare_folder.py"
+
+
+rule corrupt_set:
+    input:
+        test=f"{S}/prepared/test.npy",
+        labels=f"{S}/prepared/test.labels.npy",
+        meta=f"{S}/prepared/test.json",
+    output:
+        set_paths(f"{S}/prepared"),
+    wildcard_constraints:
+        set="|".join(name for name, spec in SOURCES.items() if "corruption" in spec) or "none",
+    params:
+        set="{set}",
+        spec=lambda w: SOURCES[w.set],
+        seed=FOLDERS.get("seed", 0),
+        stage=STAGE["data"],
+    log:
+        f"{S}/logs/corrupt_set/{{set}}.log",
+    benchmark:
+        f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/corrupt_set.py"
+
+
+rule folder_corpus:
+    input:
+        f"{FOLDERS['root']}/{FOLDERS['train']}",
+    output:
+        images=f"{S}/prepared/corpus.npy",
+        captions=f"{S}/prepared/corpus.txt",
+    params:
+        data=GIVEN,
+        templates=config["model"]["templates"],
+        wrong=config["pretrain"]["caption_noise"]["wrong"],
+        stage=STAGE["data"],
+    log:
+        f"{S}/logs/folder_corpus.log",
+    benchmark:
+        f"{S}/benchmarks/folder_corpus.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/folder_corpus.py"

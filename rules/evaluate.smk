@@ -1,0 +1,23 @@
+# One job per model: its logits on the test set and every shift. Nothing that chooses reads these.
+
+
+rule evaluate:
+    input:
+        pretrained=f"{S}/pretrained/model.safetensors",
+        weights=lambda w: weights(w.model),
+        sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
+        labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
+        meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
+    output:
+        test_logits("{model}"),
+    params:
+        stage=STAGE["evaluate"],
+    log:
+        f"{R}/logs/evaluate/{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/{{model}}.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,51 @@
+# The pre-trained model: trained here on captioned images, or brought in ready-made.
+
+if settings.uses_corpus(config):
+
+    rule pretrain:
+        input:
+            images=f"{S}/prepared/corpus.npy",
+            captions=f"{S}/prepared/corpus.txt",
+            train=f"{S}/prepared/train.json",
+        output:
+            f"{S}/pretrained/model.safetensors",
+        params:
+            architecture=config["model"]["architecture"],
+            templates=config["model"]["templates"],
+            settings={
+                key: value
+                for key, value in config["pretrain"].items()
+                if key not in ("images", "caption_noise")
+            },
+            state=f"{S}/.state",
+            stage=STAGE["pretrain"],
+        log:
+            f"{S}/logs/pretrain.log",
+        benchmark:
+            f"{S}/benchmarks/pretrain.tsv"
+        threads: 1
+        conda:
+            "../envs/environment.yaml"
+        script:
+            "../scripts/pretrain.py"
+
+else:
+
+    rule import_pretrained:
+        input:
+            [f for f in [config["model"]["pretrained"]] if f.endswith(".safetensors")],
+        output:
+            f"{S}/pretrained/model.safetensors",
+        params:
+            source=config["model"]["pretrained"],
+            architecture=config["model"]["architecture"],
+            stage=STAGE["pretrain"],
+        log:
+            f"{S}/logs/import_pretrained.log",
+        benchmark:
+            f"{S}/benchmarks/import_pretrained.tsv"
+        threads: 1
+        conda:
+            "../envs/environment.yaml"
+        script:
+            "../scripts/import_pretrained.py"

@@ -1,0 +1,24 @@
+# One self-contained page. `snakemake --report` makes Snakemake's own, with the same captions.
+
+
+rule report:
+    input:
+        methods=f"{R}/tables/methods.csv",
+        figures=expand(f"{R}/figures/{{figure}}.png", figure=FIGURES),
+        captions=expand(f"{workflow.basedir}/rules/captions/{{figure}}.rst", figure=FIGURES),
+        template=f"{workflow.basedir}/rules/captions/page.html",
+    output:
+        f"{R}/report.html",
+    params:
+        name=config["name"],
+        figures=FIGURES,
+        stage=STAGE["report"],
+    log:
+        f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,24 @@
+# Which training images are held out. Every selection uses these and nothing else.
+
+
+rule split:
+    input:
+        train=f"{S}/prepared/train.npy",
+        labels=f"{S}/prepared/train.labels.npy",
+        meta=f"{S}/prepared/train.json",
+    output:
+        train=f"{S}/splits/train.npy",
+        heldout=f"{S}/splits/heldout.npy",
+        manifest=f"{S}/splits/manifest.json",
+    params:
+        heldout=config["data"]["heldout"],
+        stage=STAGE["splits"],
+    log:
+        f"{S}/logs/split.log",
+    benchmark:
+        f"{S}/benchmarks/split.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/split.py"

@@ -1,0 +1,18 @@
+"""Derive a shift from the test set by a named corruption."""
+
+import zlib
+
+from soups.corruptions import corrupt
+from soups.images import PreparedSet, write_set
+from soups.job import run
+
+
+def main(job) -> None:
+    test, spec = PreparedSet(job.input.test), job.params.spec
+    seed = zlib.crc32(job.params.set.encode()) + job.params.seed
+    pixels = corrupt(test.images, spec["corruption"], spec["severity"], seed)
+    write_set(job.output[0], pixels, test.labels, test.meta["mapping"], test.meta["paths"])
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,47 @@
+"""Draw shift `a`: hard scenes, of which only those stay that a small reference network gets wrong."""
+
+import numpy as np
+from soups import images
+from soups.errors import UserError
+from soups.job import log, run
+from soups.world import reference
+from soups.world.sets import CHUNK, draw_set, set_mapping
+
+
+def main(job) -> None:
+    world, count = job.params.world, job.params.number
+    fit = world["reference"]
+    train = images.PreparedSet(job.input.train)
+    n = fit["images"]
+    model = reference.train_reference(
+        train.images[:n],
+        train.labels[:n],
+        len(train.classes),
+        fit["epochs"],
+        fit["lr"],
+        fit["seed"],
+    )
+
+    # A first chunk tells how many of the candidates will stay.
+    _, _, rate = _candidates(model, world, CHUNK)
+    if not rate:
+        raise UserError("data.world.reference makes no error on 500 hard scenes: shift a is empty")
+    pixels, labels, rate = _candidates(model, world, int(count / rate * 1.2) + CHUNK)
+    log.info("the reference errs on %.1f%% of the hard scenes", 100 * rate)
+    if len(labels) < count:
+        raise UserError(f"shift a: only {len(labels)} images stayed, {count} were asked for")
+    names = [f"photo/{i:06d}" for i in range(count)]
+    # A class the reference never misses is none of this shift's, as in ImageNet-A.
+    present, labels = np.unique(labels[:count], return_inverse=True)
+    mapping = [set_mapping("a")[c] for c in present]
+    images.write_set(job.output[0], pixels[:count], labels, mapping, names)
+
+
+def _candidates(model, world, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+    pixels, labels, _ = draw_set("a", count, world["seed"], world["variants"])
+    keep = reference.wrong(model, pixels, labels)
+    return pixels[keep], labels[keep], keep.mean()
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

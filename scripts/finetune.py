@@ -1,0 +1,33 @@
+"""Fine-tune one ingredient and write its held-out logits, so that no selection needs another job."""
+
+from soups import checkpoints, files
+from soups.checkpoints import Checkpoint
+from soups.evaluate import forward
+from soups.images import PreparedSet
+from soups.job import log, run
+from soups.model import load_classifier
+from soups.resume import Resumable
+from soups.train import finetune
+
+
+def main(job) -> None:
+    data, h = PreparedSet(job.input.images), job.params.hyperparameters
+    rows = files.read_array(job.input.train)
+    heldout = files.read_array(job.input.heldout)
+    inputs = {name: files.sha256(job.input[name]) for name in ("initialization", "train")}
+    state = Resumable(job.params.state, h | inputs)
+
+    model = load_classifier(job.input.pretrained, job.input.initialization)
+    finetune(model, data.images, data.labels, rows, h, state)
+
+    logits = forward(model, data.images, heldout).numpy()
+    note = {"pretrained": Checkpoint(job.input.initialization).note["pretrained"]}
+    note |= {"hyperparameters": h, "inputs": inputs}
+    files.write_array(job.output.heldout, logits)
+    checkpoints.save(job.output.weights, model.state_dict(), note)
+    state.remove()
+    log.info("held-out accuracy %.4f", (logits.argmax(1) == data.labels[heldout]).mean())
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

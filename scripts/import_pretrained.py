@@ -1,0 +1,27 @@
+"""Bring in a ready-made pre-trained model: a file this workflow wrote, or an open_clip tag."""
+
+import json
+from pathlib import Path
+
+from soups.errors import UserError
+from soups.job import log, run
+from soups.model import Pretrained
+
+
+def main(job) -> None:
+    source, architecture = job.params.source, job.params.architecture
+    if source.endswith(".safetensors"):
+        model = Pretrained.load(source)
+        if model.architecture != architecture:
+            raise UserError(
+                f"{source} has the architecture {json.dumps(model.architecture)}, but "
+                f"model.architecture asks for {json.dumps(architecture)}"
+            )
+    else:
+        model = Pretrained(architecture, words=None, tag=source)
+    model.save(job.output[0], {"source": Path(source).name})
+    log.info("pre-trained model from %s", source)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

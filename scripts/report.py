@@ -1,0 +1,32 @@
+"""The report page: the methods table and every figure with its caption, in one file."""
+
+import base64
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Template
+from soups import files, present
+from soups.job import run
+
+
+def main(job) -> None:
+    methods = pd.read_csv(job.input.methods)
+    header, rows = present.methods(methods, shifts=True)
+    figures = [
+        {
+            "name": name,
+            "data": base64.b64encode(Path(image).read_bytes()).decode(),
+            "caption": Path(caption).read_text(encoding="utf-8").strip(),
+        }
+        for name, image, caption in zip(
+            job.params.figures, job.input.figures, job.input.captions, strict=True
+        )
+    ]
+    template = Template(Path(job.input.template).read_text(encoding="utf-8"), autoescape=True)
+    sizes = {key: f"{methods[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
+    page = template.render(name=job.params.name, header=header, rows=rows, figures=figures, n=sizes)
+    files.write_text(job.output[0], page)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,138 @@
+"""The figures, each drawn from a table alone."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from soups import style
+
+# What is highlighted among the ingredients, in drawing order.
+HIGHLIGHTED = ("zeroshot", "initialization", "best_individual", "uniform", "greedy")
+
+
+def _individuals(models: pd.DataFrame) -> pd.DataFrame:
+    """The ingredients of a models table: starting points have no hyperparameters."""
+    return models[models["lr"].notna()]
+
+
+def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
+    ax.scatter(100 * models["test"], 100 * models[y], **style.marker("ingredient"))
+    methods = methods.set_index("method")
+    for method in (m for m in HIGHLIGHTED if m in methods.index):
+        row = 100 * methods.loc[method, ["test", y]].astype(float)
+        if intervals:
+            bounds = 100 * methods.loc[method, ["test_lo", "test_hi", f"{y}_lo", f"{y}_hi"]]
+            x_lo, x_hi, y_lo, y_hi = bounds.astype(float)
+            ax.errorbar(
+                row["test"], row[y],
+                xerr=[[row["test"] - x_lo], [x_hi - row["test"]]],
+                yerr=[[row[y] - y_lo], [y_hi - row[y]]],
+                color=style.COLOURS[method], elinewidth=0.8, zorder=3,
+            )  # fmt: skip
+        ax.scatter(row["test"], row[y], **style.marker(method))
+
+
+def _focus(ax, models, methods, y: str) -> None:
+    """Frame ingredients, probe and soups; a zero-shot model far below becomes an arrow."""
+    near = methods[methods["method"] != "zeroshot"]
+    for axis, column in (("x", "test"), ("y", y)):
+        values = 100 * np.concatenate([models[column], near[column]])
+        pad = max(0.12 * np.ptp(values), 0.6)
+        getattr(ax, f"set_{axis}lim")(values.min() - pad, values.max() + pad)
+
+
+def scatter(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+    """Test accuracy against the mean over shifts (paper, figure 1)."""
+    individuals = _individuals(models)
+    figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
+    _scatter(ax, individuals, methods, "shifts_mean", intervals=True)
+    ax.set_xlabel(f"Test accuracy (%), n = {methods['n_test'][0]:,}")
+    ax.set_ylabel(f"Mean accuracy over shifts (%), n = {methods['n_shifts'][0]:,}")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+    """Test accuracy against each shift, one panel per shift."""
+    names = shift_names(methods)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(style.WIDE, 0.4 + 2.0 * rows), squeeze=False
+    )
+    individuals = _individuals(models)
+    for ax, name in zip(axes.flat, names, strict=False):
+        _scatter(ax, individuals, methods, name, intervals=False)
+        _focus(ax, individuals, methods, name)
+        ax.set_title(style.shift_label(name))
+    for ax in axes.flat[len(names) :]:
+        ax.axis("off")
+    figure.supxlabel("Test accuracy (%)", fontsize=8)
+    figure.supylabel("Accuracy under the shift (%)", fontsize=8)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    if len(names) < rows * columns:
+        keep = [i for i, label in enumerate(labels) if label != style.LABELS["zeroshot"]]
+        axes.flat[-1].legend([handles[i] for i in keep], [labels[i] for i in keep], loc="center")
+    else:
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def shift_names(methods: pd.DataFrame) -> list[str]:
+    """The shifts of a methods table: the columns between ``test`` and ``shifts_mean``."""
+    columns = list(methods.columns)
+    return columns[columns.index("test") + 1 : columns.index("shifts_mean")]
+
+
+def greedy_trace(trace: pd.DataFrame, heldout_images: int) -> Figure:
+    """Held-out accuracy of the soup as candidates are tried in order."""
+    figure, ax = plt.subplots(figsize=(style.WIDE, 2.4))
+    steps = trace["step"]
+    kept = trace["accepted"].astype(bool)
+    soup = 100 * trace["with"].where(kept).ffill()
+    ax.step(steps, soup, where="post", color=style.COLOURS["greedy"], linewidth=1.5)
+    ax.scatter(
+        steps[kept], 100 * trace["with"][kept], color=style.COLOURS["greedy"], marker="o", s=28,
+        zorder=3, label="added: the average with it is at least as good",
+    )  # fmt: skip
+    ax.scatter(
+        steps[~kept], 100 * trace["with"][~kept], color=style.COLOURS["ingredient"], marker="x",
+        s=28, zorder=3, label="left out: the average with it is worse",
+    )  # fmt: skip
+    ax.set_xticks(steps, trace["candidate"], rotation=90 if len(steps) > 20 else 0)
+    ax.grid(axis="x", visible=False)
+    ax.set_xlabel("Candidate, in order of its own held-out accuracy")
+    ax.set_ylabel(f"Held-out accuracy (%)\nn = {heldout_images:,}")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def contact_sheet(columns: dict[str, np.ndarray], classes: list[str]) -> Figure:
+    """Example images, classes down and sets or styles across.
+
+    Args:
+        columns: title to images, uint8, shape (len(classes), h, w, 3); a missing
+            example is all 255.
+        classes: row titles.
+    """
+    first = next(iter(columns.values()))
+    side, gap = first.shape[1], max(1, first.shape[1] // 16)
+    cell = side + gap
+    sheet = np.full((cell * len(classes) + gap, cell * len(columns) + gap, 3), 255, np.uint8)
+    for x, images in enumerate(columns.values()):
+        for y, image in enumerate(images):
+            top, left = gap + y * cell, gap + x * cell
+            sheet[top : top + side, left : left + side] = image
+    width = min(style.WIDE, 1.0 + 0.45 * len(columns))
+    inch = (width - 0.9) / len(columns)
+    figure, ax = plt.subplots(figsize=(width, inch * len(classes) + 0.8))
+    ax.imshow(sheet, interpolation="nearest")
+    centres = gap + side / 2 - 0.5
+    ax.set_xticks(centres + cell * np.arange(len(columns)), columns, rotation=45, ha="left")
+    ax.xaxis.tick_top()
+    ax.set_yticks(centres + cell * np.arange(len(classes)), classes)
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,59 @@
+"""Tables for people: percent, one decimal, with intervals."""
+
+import pandas as pd
+
+TITLES = {
+    "best_individual": "best individual model",
+    "second_best": "second-best model",
+    "uniform": "uniform soup",
+    "greedy": "greedy soup",
+    "initialization": "initialisation (linear probe)",
+    "zeroshot": "zero-shot",
+}
+
+
+def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a methods table.
+
+    Args:
+        table: `methods.csv`.
+        shifts: one more column for each shift.
+    """
+    columns = list(table.columns)
+    names = columns[columns.index("test") + 1 : columns.index("shifts_mean")] if shifts else []
+    header = ["method", "models", "cost", "held-out", "test", *names, "mean of shifts"]
+    rows = [
+        [
+            TITLES.get(row["method"], row["method"]),
+            str(row["ingredients"]),
+            f"{row['inference_cost']}×",
+            _percent(row["heldout"]),
+            _interval(row, "test"),
+            *(_percent(row[name]) for name in names),
+            _interval(row, "shifts_mean"),
+        ]
+        for _, row in table.iterrows()
+    ]
+    return header, rows
+
+
+def text(header: list[str], rows: list[list[str]]) -> str:
+    """A plain-text table, first column left, others right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [header, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    low, high = _percent(row[f"{name}_lo"]), _percent(row[f"{name}_hi"])
+    return f"{_percent(row[name])} [{low}, {high}]"

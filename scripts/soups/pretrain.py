@@ -1,0 +1,100 @@
+"""Contrastive pre-training of a small CLIP on captioned images (Radford et al., 2021)."""
+
+import logging
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from soups import optim
+from soups.model import Pretrained
+from soups.resume import Resumable
+from soups.tokens import WordTokenizer
+
+log = logging.getLogger("soups")
+
+MAX_LOGIT_SCALE = np.log(100)  # CLIP's own clamp
+BETAS = (0.9, 0.98)
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric cross-entropy between the images and the texts of a batch.
+
+    Pairs with the same caption are all positives (Yang et al., 2022, UniCL): in a small
+    world a batch holds many equal captions, and calling those negatives only adds noise.
+    With captions all different this is CLIP's loss.
+
+    Args:
+        images, texts: unit-length features, shape (n, d).
+        tokens: the captions, shape (n, context).
+        scale: the logit scale.
+    """
+    logits = scale * images @ texts.T
+    same = (tokens[:, None] == tokens[None]).all(-1).float()
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def pretrain(
+    images: np.ndarray,
+    captions: list[str],
+    extra_texts: list[str],
+    architecture: dict,
+    settings: dict,
+    state: Resumable,
+) -> Pretrained:
+    """Train a CLIP from scratch.
+
+    Args:
+        images: uint8, shape (n, h, w, 3).
+        captions: n texts.
+        extra_texts: texts whose words must be in the vocabulary too (the prompts).
+        architecture: see `Pretrained`.
+        settings: ``epochs, batch_size, lr, weight_decay, warmup, clip, seed``;
+            ``warmup`` is a fraction of all steps.
+        state: where an interrupted run continues from.
+    """
+    seed, epochs, size = settings["seed"], settings["epochs"], settings["batch_size"]
+    optim.seed_everything(seed)
+    context = architecture["text_cfg"]["context_length"]
+    words = WordTokenizer.from_texts([*captions, *extra_texts], context).words
+    model = Pretrained(architecture, words)
+    device = optim.device()
+    clip = model.clip.to(device).train()
+    tokens = model.tokenizer(captions)
+    optimizer = optim.adamw(clip, settings["lr"], settings["weight_decay"], BETAS)
+    pixels = model.classifier(1).to(device).pixels
+
+    per_epoch = len(images) // size
+    total = epochs * per_epoch
+    begin = time.monotonic()
+    for epoch in range(state.restore(model=clip, optimizer=optimizer), epochs):
+        losses = []
+        for i, batch in enumerate(optim.batches(len(images), size, epoch, seed)):
+            step = epoch * per_epoch + i
+            factor = optim.warmup_cosine(step, total, int(settings["warmup"] * total))
+            optim.set_lr(optimizer, settings["lr"] * factor)
+            x = pixels(torch.from_numpy(images[batch]).to(device))
+            text = tokens[batch].to(device)
+            loss = contrastive_loss(
+                clip.encode_image(x, normalize=True),
+                clip.encode_text(text, normalize=True),
+                text,
+                clip.logit_scale.exp(),
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(clip.parameters(), settings["clip"])
+            optimizer.step()
+            with torch.no_grad():
+                clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+            losses.append(loss.detach())
+        done = time.monotonic() - begin
+        log.info(
+            "epoch %d/%d  loss %.4f  %.0f s", epoch + 1, epochs, torch.stack(losses).mean(), done
+        )
+        state.keep(epoch + 1, model=clip, optimizer=optimizer)
+    model.clip = clip.cpu().eval()
+    return model

@@ -1,0 +1,136 @@
+"""The configuration: checked against the schema and against itself before any job starts."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from soups import folders
+from soups.errors import UserError
+
+# model.start to the model a fine-tune begins from.
+START = {"probe": "initialization", "zeroshot": "zeroshot"}
+
+
+def validate(config: dict, schema: str | Path) -> None:
+    """Check everything that can be checked without opening an image.
+
+    Raises:
+        UserError: one sentence with the key, its value and what was expected.
+    """
+    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    if error:
+        raise UserError(_sentence(error))
+    _check_sweep(config["sweep"])
+    _check_model(config)
+    if config["data"]["source"] == "folders":
+        if not config["data"]["folders"]:
+            raise UserError(
+                "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
+            )
+        folders.check(config["data"]["folders"])
+    if uses_corpus(config) and not _has_corpus(config):
+        raise UserError(
+            "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
+            "expected the share of the training images to pre-train on"
+        )
+
+
+def shifts(config: dict) -> list[str]:
+    """Names of the shifts, in the order of the configuration; one set to null is left out."""
+    data = config["data"]
+    if data["source"] == "world":
+        return list(data["world"]["shifts"])
+    return [name for name, spec in data["folders"]["shifts"].items() if spec is not None]
+
+
+def uses_corpus(config: dict) -> bool:
+    """Is the model pre-trained here?"""
+    return config["model"]["pretrained"] == "train"
+
+
+def _has_corpus(config: dict) -> bool:
+    data = config["data"]
+    return data["source"] == "world" or bool(data["folders"].get("pretrain_fraction"))
+
+
+def _check_sweep(sweep: dict) -> None:
+    kind = sweep["kind"]
+    if not sweep[kind]:
+        raise UserError(f"sweep.kind is {kind!r} but sweep.{kind} is empty")
+    for name, spec in sweep["random"]["parameters"].items():
+        if isinstance(spec, dict) and len(spec.keys() - {"zero"}) != 1:
+            raise UserError(
+                f"sweep.random.parameters.{name} is {spec}, expected exactly one of "
+                "choice, uniform, log_uniform, integer"
+            )
+
+
+def _check_model(config: dict) -> None:
+    model = config["model"]
+    custom = isinstance(model["architecture"], dict)
+    source = model["pretrained"]
+    if source == "train" and not custom:
+        raise UserError(
+            f"model.architecture is {model['architecture']!r} and model.pretrained is 'train', "
+            "expected embed_dim, vision_cfg and text_cfg for a model trained here"
+        )
+    if source.endswith(".safetensors") and not Path(source).is_file():
+        raise UserError(f"model.pretrained is {source!r}: no such file")
+    if custom and source != "train" and not source.endswith(".safetensors"):
+        raise UserError(
+            f"model.pretrained is {source!r}, expected 'train' or a .safetensors file, because "
+            "model.architecture is a custom one that no open_clip tag belongs to"
+        )
+    if custom and config["data"]["source"] == "folders" and config["data"]["folders"]:
+        size = config["data"]["folders"]["image_size"]
+        want = model["architecture"]["vision_cfg"]["image_size"]
+        if size != want:
+            raise UserError(
+                f"data.folders.image_size is {size}, expected {want}, "
+                "which is model.architecture.vision_cfg.image_size"
+            )
+
+
+def _sentence(error: ValidationError) -> str:
+    key = ".".join(str(part) for part in error.absolute_path)
+    where = f"config key {key}" if key else "config"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        name = next(name for name in error.instance if name not in known)
+        full = f"{key}.{name}" if key else name
+        return f"config key {full} is unknown{_hint(name, known)}"
+    if error.validator == "propertyNames":
+        return f"{where}: {error.message}"
+    if error.validator == "required":
+        return f"{where}: {error.message}"
+    value = repr(error.instance)
+    value = value if len(value) < 120 else value[:117] + "..."
+    return f"{where} is {value}, expected {_expected(error)}"
+
+
+def _expected(error: ValidationError) -> str:
+    rule, value = error.validator, error.validator_value
+    words = {
+        "type": lambda: " or ".join(value if isinstance(value, list) else [value]),
+        "enum": lambda: "one of " + ", ".join(map(str, value)),
+        "minimum": lambda: f"at least {value}",
+        "maximum": lambda: f"at most {value}",
+        "exclusiveMinimum": lambda: f"more than {value}",
+        "exclusiveMaximum": lambda: f"less than {value}",
+        "minItems": lambda: f"at least {value} entries",
+        "minProperties": lambda: f"at least {value} entries",
+        "uniqueItems": lambda: "no entry twice",
+        "pattern": lambda: f"text matching {value}",
+        "oneOf": lambda: "one of the forms that config.yaml and experiments/ show",
+    }
+    return words.get(rule, lambda: f"{rule} {value}")()
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"

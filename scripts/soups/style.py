@@ -1,0 +1,95 @@
+"""One look for every figure: column width, legible, safe for colour-blind readers."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from soups.files import replacing
+from soups.present import TITLES
+
+WIDTH = 3.4  # inches, one column of a two-column page
+WIDE = 7.0  # inches, both columns
+
+# Okabe and Ito's palette: told apart with any colour vision; markers differ as well.
+COLOURS = {
+    "ingredient": "#7f7f7f",
+    "best_individual": "#0072B2",
+    "second_best": "#56B4E9",
+    "uniform": "#E69F00",
+    "greedy": "#D55E00",
+    "initialization": "#009E73",
+    "zeroshot": "#000000",
+}
+MARKERS = {
+    "ingredient": "o",
+    "best_individual": "P",
+    "second_best": "X",
+    "uniform": "s",
+    "greedy": "*",
+    "initialization": "D",
+    "zeroshot": "^",
+}
+LABELS = {"ingredient": "fine-tuned model"} | TITLES
+SHIFT_LABELS = {
+    "v2": "V2",
+    "r": "R",
+    "sketch": "Sketch",
+    "objectnet": "ObjectNet",
+    "a": "A",
+}
+
+
+def use() -> None:
+    """Set matplotlib's defaults; files carry no dates, so equal data gives equal bytes."""
+    plt.rcParams.update(
+        {
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "legend.fontsize": 7,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e5e5e5",
+            "grid.linewidth": 0.5,
+            "axes.axisbelow": True,
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 300,
+            "pdf.fonttype": 42,
+        }
+    )
+
+
+def save(figure: Figure, paths) -> None:
+    """Write a figure to every path, format by ending."""
+    for path in paths:
+        with replacing(path) as aside:
+            metadata = {"CreationDate": None} if str(path).endswith(".pdf") else None
+            figure.savefig(aside, metadata=metadata)
+    plt.close(figure)
+
+
+def shift_label(name: str) -> str:
+    """What a shift is called in figures."""
+    return SHIFT_LABELS.get(name, name.replace("_", " "))
+
+
+def marker(method: str, size: float = 36) -> dict:
+    """Scatter keywords of a method."""
+    big = {"greedy": 2.6, "ingredient": 0.55}.get(method, 1.0)
+    return {
+        "color": COLOURS[method],
+        "marker": MARKERS[method],
+        "s": size * big,
+        "label": LABELS[method],
+        "edgecolors": "white" if method != "ingredient" else "none",
+        "linewidths": 0.5,
+        "zorder": 2 if method == "ingredient" else 4,
+        "alpha": 0.75 if method == "ingredient" else 1,
+    }

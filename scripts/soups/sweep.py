@@ -1,0 +1,138 @@
+"""The sweep: one row of hyperparameters per ingredient, drawn at parse time.
+
+Pure and seeded. The first n rows of a random sweep do not change when it grows, nor
+when a hyperparameter is added; a grid names its rows by what is in them, so adding a
+value anywhere leaves the others as they were.
+"""
+
+import itertools
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from soups.errors import UserError
+from soups.files import fingerprint
+
+INTEGERS = ("batch_size", "seed")
+
+
+def draw(settings: dict, defaults: dict) -> dict[str, dict]:
+    """The sweep table.
+
+    Args:
+        settings: the ``sweep`` section: ``kind`` and the section of that name.
+        defaults: the ``finetune`` section, used for what the sweep leaves alone.
+
+    Returns:
+        ingredient id to hyperparameters, in order; every row has all keys of ``defaults``.
+
+    Raises:
+        UserError: for a hyperparameter nobody knows, an unusable distribution or table.
+    """
+    kind = settings["kind"]
+    rows = {"random": _random, "grid": _grid, "table": _table}[kind](settings[kind], defaults)
+    if not rows:
+        raise UserError(f"sweep.{kind} gives no configuration, expected at least one")
+    for name, row in rows.items():
+        unknown = sorted(row.keys() - defaults.keys())
+        if unknown:
+            raise UserError(
+                f"sweep.{kind}: {name} sets {unknown[0]!r}; hyperparameters are {', '.join(defaults)}"
+            )
+    return {name: _checked(name, defaults | row) for name, row in rows.items()}
+
+
+def _random(settings: dict, defaults: dict) -> dict[str, dict]:
+    rows = {}
+    for i in range(settings["n"]):
+        row = {"seed": i}
+        for name, spec in settings["parameters"].items():
+            if spec is not None:  # an overlay switches a parameter off with null
+                rng = np.random.default_rng([settings["seed"], i, zlib.crc32(name.encode())])
+                row[name] = _sample(name, spec, rng)
+        rows[_id(i)] = row
+    return rows
+
+
+def _sample(name: str, spec, rng: np.random.Generator):
+    """One value of a distribution; see config.yaml for the forms."""
+    if not isinstance(spec, dict):
+        return spec
+    zero = rng.random() < spec.get("zero", 0.0)
+    form = next(key for key in spec if key != "zero")
+    if form == "choice":
+        value = spec[form][int(rng.integers(len(spec[form])))]
+    else:
+        low, high = spec[form]
+        if low > high or (form == "log_uniform" and low <= 0):
+            raise UserError(
+                f"sweep.random.parameters.{name} is {spec}, expected "
+                f"{'0 < low <= high' if form == 'log_uniform' else 'low <= high'}"
+            )
+        if form == "uniform":
+            value = float(rng.uniform(low, high))
+        elif form == "log_uniform":
+            value = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        else:
+            value = int(rng.integers(low, high, endpoint=True))
+    return 0 if zero else _rounded(value)
+
+
+def _rounded(value):
+    # Six digits are plenty, and they keep tables, hashes and eyes at ease.
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
+    names = [name for name, values in settings.items() if values is not None]
+    rows = [
+        dict(zip(names, values, strict=True))
+        for values in itertools.product(*(settings[name] for name in names))
+    ]
+    return {f"g{fingerprint(row)[:6]}": row for row in rows}
+
+
+def _table(path: str, defaults: dict) -> dict[str, dict]:
+    if not Path(path).is_file():
+        raise UserError(f"sweep.table is {path!r}: no such file, expected a CSV of hyperparameters")
+    table = pd.read_csv(path)
+    empty = table.isna().any()
+    if empty.any():
+        column = empty.idxmax()
+        line = int(table[column].isna().idxmax()) + 2
+        raise UserError(f"{path}: line {line} has no value for {column!r}")
+    names = table.pop("model") if "model" in table else [_id(i) for i in range(len(table))]
+    rows = dict(zip(map(str, names), table.to_dict("records"), strict=True))
+    if len(rows) < len(table):
+        raise UserError(
+            f"{path}: a name in column 'model' occurs twice, expected one row per model"
+        )
+    return rows
+
+
+def _id(i: int) -> str:
+    return f"m{i:02d}"
+
+
+def _checked(name: str, row: dict) -> dict:
+    for key, value in row.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise UserError(f"sweep: {name} has {key} = {value!r}, expected a number")
+        value = value.item() if isinstance(value, np.number) else value
+        if key in INTEGERS:
+            if value != int(value):
+                raise UserError(f"sweep: {name} has {key} = {value!r}, expected a whole number")
+            value = int(value)
+        row[key] = value
+    for key in ("lr", "epochs", "batch_size", "clip"):
+        if row[key] <= 0:
+            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected more than 0")
+    for key, top in (("label_smoothing", 1), ("warmup", 1)):
+        if not 0 <= row[key] < top:
+            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected 0 <= {key} < {top}")
+    for key in ("weight_decay", "mixup", "augment", "seed"):
+        if row[key] < 0:
+            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected 0 or more")
+    return row

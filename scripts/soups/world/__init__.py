@@ -1,0 +1,1 @@
+"""The miniature's procedural image-text world: drawn classes, styles, captions, sets."""

@@ -1,0 +1,32 @@
+"""Hold out a share of the training set, by class, and write down which images."""
+
+import numpy as np
+from soups import files
+from soups.images import PreparedSet
+from soups.job import log, run
+from soups.splits import heldout_split
+
+
+def main(job) -> None:
+    train = PreparedSet(job.input.train)
+    settings = job.params.heldout
+    rest, heldout = heldout_split(train.labels, **settings, classes=train.classes)
+    paths = train.meta["paths"]
+    manifest = {
+        **settings,
+        "train_images": len(rest),
+        "heldout_images": len(heldout),
+        "classes": train.classes,
+        "indices": heldout.tolist(),
+        "labels": train.labels[heldout].tolist(),
+        "paths": [paths[i] for i in heldout] if paths else None,
+    }
+    manifest["sha256"] = files.fingerprint(manifest)
+    files.write_array(job.output.train, rest.astype(np.int64))
+    files.write_array(job.output.heldout, heldout.astype(np.int64))
+    files.write_json(job.output.manifest, manifest)
+    log.info("held out %d of %d training images", len(heldout), len(train.labels))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
