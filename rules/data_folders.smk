@@ -14,20 +14,20 @@ rule prepare_folder:
         lambda w: f"{FOLDERS['root']}/{SOURCES[w.set]['folder']}",
     output:
         set_paths(f"{S}/prepared"),
+    log:
+        f"{S}/logs/prepare_folder/{{set}}.log",
+    benchmark:
+        f"{S}/benchmarks/prepare_folder/{{set}}.tsv"
     wildcard_constraints:
         set="|".join(name for name, spec in SOURCES.items() if "folder" in spec),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         set="{set}",
         data=GIVEN,
         spec=lambda w: SOURCES[w.set],
         stage=STAGE["data"],
-    log:
-        f"{S}/logs/prepare_folder/{{set}}.log",
-    benchmark:
-        f"{S}/benchmarks/prepare_folder/{{set}}.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/prepare_folder.py"
 
@@ -39,20 +39,20 @@ rule corrupt_set:
         meta=f"{S}/prepared/test.json",
     output:
         set_paths(f"{S}/prepared"),
+    log:
+        f"{S}/logs/corrupt_set/{{set}}.log",
+    benchmark:
+        f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
     wildcard_constraints:
         set="|".join(name for name, spec in SOURCES.items() if "corruption" in spec) or "none",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         set="{set}",
         spec=lambda w: SOURCES[w.set],
         seed=FOLDERS.get("seed", 0),
         stage=STAGE["data"],
-    log:
-        f"{S}/logs/corrupt_set/{{set}}.log",
-    benchmark:
-        f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/corrupt_set.py"
 
@@ -63,17 +63,17 @@ rule folder_corpus:
     output:
         images=f"{S}/prepared/corpus.npy",
         captions=f"{S}/prepared/corpus.txt",
+    log:
+        f"{S}/logs/folder_corpus.log",
+    benchmark:
+        f"{S}/benchmarks/folder_corpus.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         data=GIVEN,
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],
         stage=STAGE["data"],
-    log:
-        f"{S}/logs/folder_corpus.log",
-    benchmark:
-        f"{S}/benchmarks/folder_corpus.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/folder_corpus.py"

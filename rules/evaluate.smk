@@ -10,14 +10,14 @@ rule evaluate:
         meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     output:
         test_logits("{model}"),
-    params:
-        stage=STAGE["evaluate"],
     log:
         f"{R}/logs/evaluate/{{model}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate/{{model}}.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        stage=STAGE["evaluate"],
     script:
         "../scripts/evaluate.py"

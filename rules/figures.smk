@@ -23,16 +23,16 @@ for figure, tables in FIGURE_TABLES.items():
                 labels={"figure": figure},
             ),
             pdf=f"{R}/figures/{figure}.pdf",
-        params:
-            figure=figure,
-            stage=STAGE["figures"],
         log:
             f"{R}/logs/plot_{figure}.log",
         benchmark:
             f"{R}/benchmarks/plot_{figure}.tsv"
-        threads: 1
         conda:
             "../envs/environment.yaml"
+        threads: 1
+        params:
+            figure=figure,
+            stage=STAGE["figures"],
         script:
             "../scripts/plot.py"
 
@@ -51,15 +51,15 @@ rule contact_sheet:
             labels={"figure": "contact sheet"},
         ),
         pdf=f"{R}/figures/contact_sheet.pdf",
-    params:
-        by_style=config["data"]["source"] == "world",
-        stage=STAGE["figures"],
     log:
         f"{R}/logs/contact_sheet.log",
     benchmark:
         f"{R}/benchmarks/contact_sheet.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        by_style=config["data"]["source"] == "world",
+        stage=STAGE["figures"],
     script:
         "../scripts/contact_sheet.py"

@@ -12,17 +12,17 @@ rule initialize:
         zeroshot_heldout=heldout_logits("zeroshot"),
         initialization=weights("initialization"),
         initialization_heldout=heldout_logits("initialization"),
-    params:
-        probe=config["probe"],
-        templates=config["model"]["templates"],
-        stage=STAGE["initialize"],
     log:
         f"{S}/logs/initialize.log",
     benchmark:
         f"{S}/benchmarks/initialize.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        probe=config["probe"],
+        templates=config["model"]["templates"],
+        stage=STAGE["initialize"],
     script:
         "../scripts/initialize.py"
 
@@ -37,16 +37,16 @@ rule finetune:
     output:
         weights=f"{R}/models/{{ingredient}}.safetensors",
         heldout=f"{R}/models/{{ingredient}}.heldout.npy",
-    params:
-        hyperparameters=lambda w: SWEEP[w.ingredient],
-        state=f"{R}/.state",
-        stage=STAGE["finetune"],
     log:
         f"{R}/logs/finetune/{{ingredient}}.log",
     benchmark:
         f"{R}/benchmarks/finetune/{{ingredient}}.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        hyperparameters=lambda w: SWEEP[w.ingredient],
+        state=f"{R}/.state",
+        stage=STAGE["finetune"],
     script:
         "../scripts/finetune.py"

@@ -9,6 +9,13 @@ if settings.uses_corpus(config):
             train=f"{S}/prepared/train.json",
         output:
             f"{S}/pretrained/model.safetensors",
+        log:
+            f"{S}/logs/pretrain.log",
+        benchmark:
+            f"{S}/benchmarks/pretrain.tsv"
+        conda:
+            "../envs/environment.yaml"
+        threads: 1
         params:
             architecture=config["model"]["architecture"],
             templates=config["model"]["templates"],
@@ -19,13 +26,6 @@ if settings.uses_corpus(config):
             },
             state=f"{S}/.state",
             stage=STAGE["pretrain"],
-        log:
-            f"{S}/logs/pretrain.log",
-        benchmark:
-            f"{S}/benchmarks/pretrain.tsv"
-        threads: 1
-        conda:
-            "../envs/environment.yaml"
         script:
             "../scripts/pretrain.py"
 
@@ -36,16 +36,16 @@ else:
             [f for f in [config["model"]["pretrained"]] if f.endswith(".safetensors")],
         output:
             f"{S}/pretrained/model.safetensors",
-        params:
-            source=config["model"]["pretrained"],
-            architecture=config["model"]["architecture"],
-            stage=STAGE["pretrain"],
         log:
             f"{S}/logs/import_pretrained.log",
         benchmark:
             f"{S}/benchmarks/import_pretrained.tsv"
-        threads: 1
         conda:
             "../envs/environment.yaml"
+        threads: 1
+        params:
+            source=config["model"]["pretrained"],
+            architecture=config["model"]["architecture"],
+            stage=STAGE["pretrain"],
         script:
             "../scripts/import_pretrained.py"

@@ -9,16 +9,16 @@ rule report:
         template=f"{workflow.basedir}/rules/captions/page.html",
     output:
         f"{R}/report.html",
-    params:
-        name=config["name"],
-        figures=FIGURES,
-        stage=STAGE["report"],
     log:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        name=config["name"],
+        figures=FIGURES,
+        stage=STAGE["report"],
     script:
         "../scripts/report.py"

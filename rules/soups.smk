@@ -4,16 +4,16 @@
 rule uniform_recipe:
     output:
         f"{R}/recipes/uniform.json",
-    params:
-        models=INGREDIENTS,
-        stage=STAGE["soups"],
     log:
         f"{R}/logs/recipes/uniform.log",
     benchmark:
         f"{R}/benchmarks/recipes/uniform.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        models=INGREDIENTS,
+        stage=STAGE["soups"],
     script:
         "../scripts/uniform_recipe.py"
 
@@ -27,16 +27,16 @@ rule greedy_recipe:
         logits=[heldout_logits(m) for m in INGREDIENTS],
     output:
         f"{R}/recipes/greedy.json",
-    params:
-        models=INGREDIENTS,
-        stage=STAGE["soups"],
     log:
         f"{R}/logs/recipes/greedy.log",
     benchmark:
         f"{R}/benchmarks/recipes/greedy.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        models=INGREDIENTS,
+        stage=STAGE["soups"],
     script:
         "../scripts/greedy_recipe.py"
 
@@ -51,15 +51,15 @@ rule cook:
     output:
         weights=f"{R}/soups/{{soup}}.safetensors",
         heldout=f"{R}/soups/{{soup}}.heldout.npy",
-    params:
-        models=INGREDIENTS,
-        stage=STAGE["soups"],
     log:
         f"{R}/logs/cook/{{soup}}.log",
     benchmark:
         f"{R}/benchmarks/cook/{{soup}}.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        models=INGREDIENTS,
+        stage=STAGE["soups"],
     script:
         "../scripts/cook.py"

@@ -10,15 +10,15 @@ rule split:
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",
         manifest=f"{S}/splits/manifest.json",
-    params:
-        heldout=config["data"]["heldout"],
-        stage=STAGE["splits"],
     log:
         f"{S}/logs/split.log",
     benchmark:
         f"{S}/benchmarks/split.tsv"
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
+    params:
+        heldout=config["data"]["heldout"],
+        stage=STAGE["splits"],
     script:
         "../scripts/split.py"

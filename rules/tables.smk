@@ -23,24 +23,41 @@ rule make_tables:
             category="Tables",
             labels={"table": "methods"},
         ),
-        trace=report(
-            f"{R}/tables/greedy_trace.csv",
-            caption="captions/greedy_trace.rst",
-            category="Tables",
-            labels={"table": "greedy trace"},
-        ),
+    log:
+        f"{R}/logs/tables.log",
+    benchmark:
+        f"{R}/benchmarks/tables.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         tests=TESTS,
         starts=STARTS,
         sweep=SWEEP,
         soups=SOUPS,
         stage=STAGE["tables"],
-    log:
-        f"{R}/logs/tables.log",
-    benchmark:
-        f"{R}/benchmarks/tables.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/tables.py"
+
+
+rule trace_table:
+    input:
+        f"{R}/recipes/greedy.json",
+    output:
+        report(
+            f"{R}/tables/greedy_trace.csv",
+            caption="captions/greedy_trace.rst",
+            category="Tables",
+            labels={"table": "greedy trace"},
+        ),
+    log:
+        f"{R}/logs/trace_table.log",
+    benchmark:
+        f"{R}/benchmarks/trace_table.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        stage=STAGE["tables"],
+    script:
+        "../scripts/trace_table.py"

@@ -1,5 +1,6 @@
 # Named targets, one per stage: snakemake splits, models, soups, tables, figures, report.
 
+
 localrules:
     all,
     splits,
@@ -33,6 +34,7 @@ rule soups:
 rule tables:
     input:
         rules.make_tables.output,
+        [f"{R}/tables/greedy_trace.csv" for soup in SOUPS if soup == "greedy"],
 
 
 rule figures:

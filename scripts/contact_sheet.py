@@ -1,6 +1,7 @@
 """One example of every class in every set; renditions are told apart by style."""
 
 import numpy as np
+
 from soups import figures, style
 from soups.images import PreparedSet
 from soups.job import run

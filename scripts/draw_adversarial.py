@@ -1,6 +1,7 @@
-"""Draw shift `a`: hard scenes, of which only those stay that a small reference network gets wrong."""
+"""Draw shift `a`: hard scenes, kept where a small reference network gets them wrong."""
 
 import numpy as np
+
 from soups import images
 from soups.errors import UserError
 from soups.job import log, run

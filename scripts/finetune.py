@@ -1,4 +1,4 @@
-"""Fine-tune one ingredient and write its held-out logits, so that no selection needs another job."""
+"""Fine-tune one ingredient; its held-out logits come along, so no selection needs another job."""
 
 from soups import checkpoints, files
 from soups.checkpoints import Checkpoint

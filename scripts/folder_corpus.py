@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from soups import files, folders
 from soups.job import log, run
 

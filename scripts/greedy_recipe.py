@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from soups import files, recipes
 from soups.evaluate import HeldoutScorer
 from soups.images import PreparedSet

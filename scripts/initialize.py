@@ -1,6 +1,7 @@
 """The two starting points: the zero-shot head, and a linear probe that starts from it."""
 
 import torch
+
 from soups import checkpoints, files, optim
 from soups.errors import UserError
 from soups.evaluate import forward

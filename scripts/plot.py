@@ -1,6 +1,7 @@
 """Draw one figure from its tables."""
 
 import pandas as pd
+
 from soups import figures, style
 from soups.job import run
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Template
+
 from soups import files, present
 from soups.job import run
 

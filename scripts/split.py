@@ -1,6 +1,7 @@
 """Hold out a share of the training set, by class, and write down which images."""
 
 import numpy as np
+
 from soups import files
 from soups.images import PreparedSet
 from soups.job import log, run

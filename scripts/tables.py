@@ -1,6 +1,7 @@
-"""models.csv, methods.csv and the greedy trace, from cached logits."""
+"""models.csv and methods.csv, from cached logits."""
 
 import numpy as np
+
 from soups import files, tables
 from soups.images import PreparedSet
 from soups.job import run
@@ -34,8 +35,6 @@ def main(job) -> None:
         "models": tables.models_table(p.sweep, rows, p.starts),
         "methods": tables.methods_table(ranking, rows, recipes, p.starts, counts),
     }
-    if "trace" in job.output.keys():
-        out["trace"] = tables.trace_table(recipes["greedy"])
     for name, table in out.items():
         files.write_text(job.output[name], table.to_csv(index=False, float_format="%.6f"))
 

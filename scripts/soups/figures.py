@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soups import style
+from soups import present, style
 
 # What is highlighted among the ingredients, in drawing order.
 HIGHLIGHTED = ("zeroshot", "initialization", "best_individual", "uniform", "greedy")
@@ -55,7 +55,7 @@ def scatter(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
 
 def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     """Test accuracy against each shift, one panel per shift."""
-    names = shift_names(methods)
+    names = present.shift_names(methods)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, axes = plt.subplots(
@@ -72,17 +72,10 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     figure.supylabel("Accuracy under the shift (%)", fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     if len(names) < rows * columns:
-        keep = [i for i, label in enumerate(labels) if label != style.LABELS["zeroshot"]]
-        axes.flat[-1].legend([handles[i] for i in keep], [labels[i] for i in keep], loc="center")
+        axes.flat[-1].legend(handles, labels, loc="center")
     else:
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
-
-
-def shift_names(methods: pd.DataFrame) -> list[str]:
-    """The shifts of a methods table: the columns between ``test`` and ``shifts_mean``."""
-    columns = list(methods.columns)
-    return columns[columns.index("test") + 1 : columns.index("shifts_mean")]
 
 
 def greedy_trace(trace: pd.DataFrame, heldout_images: int) -> Figure:

@@ -17,6 +17,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a name to write beside ``path``; rename it to ``path`` once written without error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_up(path)
     # The ending stays, because matplotlib and numpy choose the format by it.
     aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -24,6 +25,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _sweep_up(path: Path) -> None:
+    """Remove what a killed job was writing in place of ``path``."""
+    for stale in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+        owner = stale.name.split(".")[-3 if path.suffix else -2]
+        if not Path(f"/proc/{owner}").exists():
+            stale.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

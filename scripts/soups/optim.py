@@ -27,6 +27,16 @@ def warmup_cosine(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
+def with_cooldown(factor: float, step: int, total: int, cooldown: int) -> float:
+    """End a longer schedule early: over the last ``cooldown`` steps, go linearly to 0.
+
+    Args:
+        factor: what the schedule says at ``step``, or at the cooldown's first step.
+        total: steps that are trained.
+    """
+    return factor * min(1.0, (total - step) / cooldown) if cooldown else factor
+
+
 def adamw(
     module: nn.Module, lr: float, weight_decay: float, betas=(0.9, 0.999)
 ) -> torch.optim.AdamW:

@@ -19,8 +19,7 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
         table: `methods.csv`.
         shifts: one more column for each shift.
     """
-    columns = list(table.columns)
-    names = columns[columns.index("test") + 1 : columns.index("shifts_mean")] if shifts else []
+    names = shift_names(table) if shifts else []
     header = ["method", "models", "cost", "held-out", "test", *names, "mean of shifts"]
     rows = [
         [
@@ -35,6 +34,12 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
         for _, row in table.iterrows()
     ]
     return header, rows
+
+
+def shift_names(table: pd.DataFrame) -> list[str]:
+    """The shifts of a methods table: the columns between ``test`` and ``shifts_mean``."""
+    columns = list(table.columns)
+    return columns[columns.index("test") + 1 : columns.index("shifts_mean")]
 
 
 def text(header: list[str], rows: list[list[str]]) -> str:

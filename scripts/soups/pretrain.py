@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from soups import optim
+from soups.augment import augment
 from soups.model import Pretrained
-from soups.resume import Resumable
+from soups.resume import GeneratorState, Resumable
 from soups.tokens import WordTokenizer
 
 log = logging.getLogger("soups")
@@ -52,12 +53,14 @@ def pretrain(
         captions: n texts.
         extra_texts: texts whose words must be in the vocabulary too (the prompts).
         architecture: see `Pretrained`.
-        settings: ``epochs, batch_size, lr, weight_decay, warmup, clip, seed``;
-            ``warmup`` is a fraction of all steps.
+        settings: ``epochs, horizon, cooldown, batch_size, lr, weight_decay, warmup, clip,
+            augment, seed``. The cosine ends after ``horizon`` epochs and is warmed up over
+            the fraction ``warmup`` of those; of the ``epochs`` that are trained, the last
+            ``cooldown`` take the learning rate linearly to 0.
         state: where an interrupted run continues from.
     """
     seed, epochs, size = settings["seed"], settings["epochs"], settings["batch_size"]
-    optim.seed_everything(seed)
+    generator = optim.seed_everything(seed)
     context = architecture["text_cfg"]["context_length"]
     words = WordTokenizer.from_texts([*captions, *extra_texts], context).words
     model = Pretrained(architecture, words)
@@ -68,15 +71,19 @@ def pretrain(
     pixels = model.classifier(1).to(device).pixels
 
     per_epoch = len(images) // size
-    total = epochs * per_epoch
+    total, horizon = epochs * per_epoch, settings["horizon"] * per_epoch
+    warmup, cooldown = int(settings["warmup"] * horizon), settings["cooldown"] * per_epoch
     begin = time.monotonic()
-    for epoch in range(state.restore(model=clip, optimizer=optimizer), epochs):
+    parts = {"model": clip, "optimizer": optimizer, "noise": GeneratorState(generator)}
+    for epoch in range(state.restore(**parts), epochs):
         losses = []
         for i, batch in enumerate(optim.batches(len(images), size, epoch, seed)):
             step = epoch * per_epoch + i
-            factor = optim.warmup_cosine(step, total, int(settings["warmup"] * total))
+            factor = optim.warmup_cosine(min(step, total - cooldown), horizon, warmup)
+            factor = optim.with_cooldown(factor, step, total, cooldown)
             optim.set_lr(optimizer, settings["lr"] * factor)
             x = pixels(torch.from_numpy(images[batch]).to(device))
+            x = augment(x, settings["augment"], generator)
             text = tokens[batch].to(device)
             loss = contrastive_loss(
                 clip.encode_image(x, normalize=True),
@@ -95,6 +102,6 @@ def pretrain(
         log.info(
             "epoch %d/%d  loss %.4f  %.0f s", epoch + 1, epochs, torch.stack(losses).mean(), done
         )
-        state.keep(epoch + 1, model=clip, optimizer=optimizer)
+        state.keep(epoch + 1, **parts)
     model.clip = clip.cpu().eval()
     return model

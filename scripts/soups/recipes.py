@@ -115,5 +115,5 @@ def check_compatible(first: Checkpoint, other: Checkpoint) -> None:
     if start != start_here:
         raise UserError(
             f"{other.path}: fine-tuned from pre-trained model {str(start_here)[:12]}, but "
-            f"{first.path} from {str(start)[:12]}; only models with one initialisation can be averaged"
+            f"{first.path} from {str(start)[:12]}; only models with the same start can be averaged"
         )

@@ -45,3 +45,16 @@ class Resumable:
     def remove(self) -> None:
         """Called when the outputs are safe."""
         self.path.unlink(missing_ok=True)
+
+
+class GeneratorState:
+    """A generator with the two methods a checkpoint wants."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def state_dict(self) -> dict:
+        return {"state": self._generator.get_state()}
+
+    def load_state_dict(self, saved: dict) -> None:
+        self._generator.set_state(saved["state"])

@@ -1,5 +1,6 @@
 """The configuration: checked against the schema and against itself before any job starts."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,15 +19,21 @@ START = {"probe": "initialization", "zeroshot": "zeroshot"}
 def validate(config: dict, schema: str | Path) -> None:
     """Check everything that can be checked without opening an image.
 
+    Numbers that came as text from ``--config 'sweep={random: {n: 20}}'`` become numbers.
+
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    validator = Draft202012Validator(rules)
+    for error in list(validator.iter_errors(config)):
+        _parse_text(config, error)
+    error = best_match(validator.iter_errors(config))
     if error:
         raise UserError(_sentence(error))
     _check_sweep(config["sweep"])
     _check_model(config)
+    _check_pretrain(config["pretrain"])
     if config["data"]["source"] == "folders":
         if not config["data"]["folders"]:
             raise UserError(
@@ -70,6 +77,15 @@ def _check_sweep(sweep: dict) -> None:
             )
 
 
+def _check_pretrain(pretrain: dict) -> None:
+    epochs, horizon, cooldown = (pretrain[key] for key in ("epochs", "horizon", "cooldown"))
+    if not cooldown <= epochs <= horizon:
+        raise UserError(
+            f"pretrain has cooldown {cooldown}, epochs {epochs} and horizon {horizon}, "
+            "expected cooldown <= epochs <= horizon"
+        )
+
+
 def _check_model(config: dict) -> None:
     model = config["model"]
     custom = isinstance(model["architecture"], dict)
@@ -94,6 +110,19 @@ def _check_model(config: dict) -> None:
                 f"data.folders.image_size is {size}, expected {want}, "
                 "which is model.architecture.vision_cfg.image_size"
             )
+
+
+def _parse_text(config: dict, error: ValidationError) -> None:
+    """Snakemake hands nested values of ``--config`` over as text; read those that should not be."""
+    if error.validator != "type" or not isinstance(error.instance, str):
+        return
+    *parents, last = error.absolute_path
+    for key in parents:
+        config = config[key]
+    for parse in (int, float, {"null": None, "true": True, "false": False}.__getitem__):
+        with contextlib.suppress(ValueError, KeyError):
+            config[last] = parse(error.instance)
+            return
 
 
 def _sentence(error: ValidationError) -> str:

@@ -39,7 +39,7 @@ def draw(settings: dict, defaults: dict) -> dict[str, dict]:
         unknown = sorted(row.keys() - defaults.keys())
         if unknown:
             raise UserError(
-                f"sweep.{kind}: {name} sets {unknown[0]!r}; hyperparameters are {', '.join(defaults)}"
+                f"sweep.{kind}: {name} sets {unknown[0]!r}, expected one of {', '.join(defaults)}"
             )
     return {name: _checked(name, defaults | row) for name, row in rows.items()}
 

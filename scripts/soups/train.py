@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import MixUp
 from soups import optim
 from soups.augment import augment
 from soups.model import Classifier
-from soups.resume import Resumable
+from soups.resume import GeneratorState, Resumable
 
 log = logging.getLogger("soups")
 
@@ -85,8 +85,8 @@ def finetune(
     total = max(1, round(h["epochs"] * per_epoch))
     warmup = int(h["warmup"] * total)
     begin = time.monotonic()
-    noise = GeneratorState(generator)
-    first = state.restore(model=model, optimizer=optimizer, noise=noise)
+    parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
+    first = state.restore(**parts)
     for epoch in range(first, -(-total // per_epoch)):
         losses = []
         for i, batch in enumerate(optim.batches(len(rows), size, epoch, h["seed"])):
@@ -112,7 +112,7 @@ def finetune(
             epoch + 1, epoch * per_epoch + len(losses), total,
             torch.stack(losses).mean(), (epoch - first + 1) * len(losses) * size / seconds,
         )  # fmt: skip
-        state.keep(epoch + 1, model=model, optimizer=optimizer, noise=noise)
+        state.keep(epoch + 1, **parts)
     return model.eval()
 
 
@@ -121,16 +121,3 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-class GeneratorState:
-    """A generator with the two methods a checkpoint wants."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self._generator = generator
-
-    def state_dict(self) -> dict:
-        return {"state": self._generator.get_state()}
-
-    def load_state_dict(self, saved: dict) -> None:
-        self._generator.set_state(saved["state"])

@@ -1,0 +1,51 @@
+# make          install into .venv, run the miniature, print its methods table
+# make test     install, run the whole test suite
+# make lint     ruff, snakefmt, snakemake --lint
+# make seeds    repeat the sweep over seeds and worlds, and summarise
+# make bench    memory and speed of mixing, speed of training, evaluation and rendering
+# make lock     resolve envs/requirements.in again
+
+PYTHON ?= python3
+BIN := .venv/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
+
+.PHONY: run install test lint format seeds bench lock
+
+run: install
+	$(SNAKEMAKE) --quiet rules
+	@$(BIN)/python scripts/print_methods.py results/miniature
+
+install: .venv/.installed
+
+.venv/.installed: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python {v[0]}.{v[1]} found, 3.11 or newer expected; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --progress-bar off -r envs/requirements.txt
+	@touch $@
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check scripts tests
+	$(BIN)/ruff format --check scripts tests
+	$(BIN)/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+format: install
+	$(BIN)/ruff check --fix scripts tests
+	$(BIN)/ruff format scripts tests
+	$(BIN)/snakefmt Snakefile rules
+
+seeds: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/replicate.py
+
+bench: install
+	$(BIN)/python scripts/bench.py
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
+	  --custom-compile-command "make lock" --output-file envs/requirements.txt envs/requirements.in
+	rm -r .venv-lock

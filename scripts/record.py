@@ -1,0 +1,92 @@
+"""Keep an experiment's outcome: tables, figure 1 and how it was made, under results/recorded.
+
+python scripts/record.py results/cifar10 "snakemake --configfile experiments/cifar10.yaml"
+
+With `--pretrained`, also the pre-trained model, its hash and zero-shot accuracies.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from soups import files, present
+from soups.checkpoints import Checkpoint
+
+RECORDED = Path("results/recorded")
+KEPT = ("tables/models.csv", "tables/methods.csv", "tables/greedy_trace.csv")
+KEPT += ("figures/scatter.png", "figures/shifts.png", "figures/greedy_trace.png")
+KEPT += ("figures/contact_sheet.png",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("command", help="what was run")
+    parser.add_argument("--pretrained", metavar="NAME", help="keep the pre-trained model as NAME")
+    arguments = parser.parse_args()
+    if not (arguments.folder / "tables" / "methods.csv").is_file():
+        parser.error(f"{arguments.folder}: no tables/methods.csv, expected a finished experiment")
+    record = {
+        "command": arguments.command,
+        "hardware": hardware(),
+        "job_minutes": minutes(arguments.folder / "benchmarks"),
+    }
+    if arguments.pretrained:
+        keep_pretrained(arguments.folder, arguments.pretrained, record)
+    else:
+        keep_results(arguments.folder, record)
+
+
+def keep_results(folder: Path, record: dict) -> None:
+    target = RECORDED / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copy(folder / name, target / Path(name).name)
+    table = pd.read_csv(folder / "tables" / "methods.csv")
+    text = present.text(*present.methods(table, shifts=True))
+    files.write_text(target / "methods.txt", text + "\n")
+    files.write_json(target / "record.json", record)
+
+
+def keep_pretrained(folder: Path, name: str, record: dict) -> None:
+    source = folder / "pretrained" / "model.safetensors"
+    target = RECORDED / "pretrained" / f"{name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
+    columns = ["heldout", "test", *present.shift_names(table.reset_index()), "shifts_mean"]
+    record["sha256"] = files.sha256(target)
+    record["settings"] = Checkpoint(target).note["settings"]
+    record["zeroshot"] = json.loads(table.loc["zeroshot", columns].to_json())
+    record["images"] = json.loads(
+        table.loc["zeroshot", ["n_heldout", "n_test", "n_shifts"]].to_json()
+    )
+    files.write_json(target.with_suffix(".json"), record)
+
+
+def minutes(folder: Path) -> dict[str, float]:
+    """Wall time of each rule's jobs added up, from Snakemake's benchmark files."""
+    total: dict[str, float] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        total[rule] = total.get(rule, 0.0) + pd.read_csv(path, sep="\t")["s"].sum() / 60
+    return {rule: round(value, 2) for rule, value in total.items()}
+
+
+def hardware() -> str:
+    """Processor, cores, memory and GPU, in words."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name or platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpu}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The greedy trace of a recipe as a table."""
+
+from soups import files, tables
+from soups.job import run
+
+
+def main(job) -> None:
+    trace = tables.trace_table(files.read_json(job.input[0]))
+    files.write_text(job.output[0], trace.to_csv(index=False, float_format="%.6f"))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,105 @@
+"""What all tests share: fixed randomness, a tiny model, a small configuration, image folders."""
+
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from soups.model import Pretrained
+from soups.resume import Resumable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Sums depend on how many threads share them, and examples on the run that drew them.
+torch.set_num_threads(1)
+hypothesis.settings.register_profile(
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    # How slow an example is says more about the machine than about the test; and a test
+    # that overwrites its files in every example may keep one folder.
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+)
+hypothesis.settings.load_profile("fixed")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def config() -> dict:
+    """The embedded default, with the model trained here: no recorded file is needed."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config["model"]["pretrained"] = "train"
+    return config
+
+
+@pytest.fixture
+def architecture() -> dict:
+    """The smallest CLIP worth the name."""
+    return {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16,
+        },
+        "text_cfg": {"context_length": 6, "width": 32, "heads": 2, "layers": 1},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def pretrained(architecture) -> Pretrained:
+    """A `Pretrained` with random weights that knows a few words."""
+    torch.manual_seed(0)
+    model = Pretrained(architecture, ["a", "cat", "dog", "of", "photo"])
+    model.clip.eval()
+    return model
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """60 random images of the tiny model's size."""
+    return np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    """Labels of `images`, 4 classes."""
+    return np.random.default_rng(1).integers(0, 4, 60)
+
+
+@pytest.fixture(scope="session")
+def killed() -> type[Resumable]:
+    """A `Resumable` that keeps its state as usual, and is killed after the first epoch."""
+
+    class Killed(Resumable):
+        def keep(self, epoch: int, **parts) -> None:
+            super().keep(epoch, **parts)
+            raise KeyboardInterrupt
+
+    return Killed
+
+
+@pytest.fixture(scope="session")
+def write_images():
+    """A function that writes a folder of random images, one subfolder per class."""
+
+    def write(folder: Path, counts: dict[str, int], size: tuple[int, int] = (8, 8)) -> None:
+        rng = np.random.default_rng(0)
+        for name, count in counts.items():
+            (folder / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (*size[::-1], 3), np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{i:03d}.png")
+
+    return write

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups import checkpoints, optim
+from soups.errors import UserError
+from soups.evaluate import HeldoutScorer, forward
+from soups.recipes import mix, uniform
+from soups.select import greedy
+
+NAMES = [f"m{i}" for i in range(5)]
+
+
+@pytest.fixture
+def model(pretrained):
+    torch.manual_seed(1)
+    model = pretrained.classifier(4).to(optim.device()).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.fixture
+def paths(model, tmp_path) -> dict:
+    """Ingredients far enough apart that soups of them disagree."""
+    paths = {name: tmp_path / f"{name}.safetensors" for name in NAMES}
+    generator = torch.Generator().manual_seed(0)
+    for path in paths.values():
+        state = {
+            name: tensor.cpu() + 0.3 * torch.randn(tensor.shape, generator=generator)
+            for name, tensor in model.state_dict().items()
+        }
+        checkpoints.save(path, state, {"pretrained": "one"})
+    return paths
+
+
+@pytest.fixture
+def scorer(model, paths, images, labels) -> HeldoutScorer:
+    return HeldoutScorer(model, paths, images, torch.from_numpy(labels))
+
+
+@pytest.fixture
+def explicit(model, paths, images, labels):
+    """Accuracy of a soup that is mixed as a recipe and loaded; each is cooked once."""
+    known = {}
+
+    def score(names) -> float:
+        names = tuple(names)
+        if names not in known:
+            model.load_state_dict(mix(uniform(names), paths))
+            guesses = forward(model, images).argmax(1).numpy()
+            known[names] = float((guesses == labels).mean())
+        return known[names]
+
+    return score
+
+
+def test_batches_give_what_all_at_once_gives(model, images):
+    whole = forward(model, images, batch=len(images))
+    assert whole.shape == (60, 4)
+    for batch in (1, 7, 59, 1000):
+        torch.testing.assert_close(forward(model, images, batch=batch), whole)
+
+
+def test_rows_are_those_images(model, images):
+    rows = np.array([2, 3, 11, 59])
+    picked = forward(model.features, images, rows, batch=3)
+    torch.testing.assert_close(picked, forward(model.features, images)[rows])
+
+
+def test_soups_of_these_ingredients_differ(explicit):
+    # Else the tests below could not tell one soup from another.
+    scores = {explicit(NAMES[:k]) for k in range(1, 6)} | {explicit([name]) for name in NAMES}
+    assert len(scores) > 4
+
+
+@given(st.permutations(NAMES), st.lists(st.booleans(), min_size=5, max_size=5))
+def test_scores_are_those_of_cooked_recipes(scorer, explicit, order, accepted):
+    soup: tuple[str, ...] = ()
+    for candidate, keep in zip(order, accepted, strict=True):
+        tried = (*soup, candidate)
+        assert scorer(tried) == explicit(tried)
+        soup = tried if keep or not soup else soup
+
+
+def test_scores_do_not_depend_on_what_was_asked_before(scorer, explicit):
+    asked = [("m0", "m1"), ("m3",), ("m0", "m1", "m2"), ("m2", "m1"), ("m2", "m1"), ("m2", "m4")]
+    assert [scorer(names) for names in asked] == [explicit(names) for names in asked]
+
+
+def test_greedy_finds_the_soup_it_would_find_by_cooking(scorer, explicit):
+    assert greedy(NAMES, scorer) == greedy(NAMES, explicit)
+
+
+def test_ingredients_that_cannot_be_mixed_are_refused(scorer, model, paths):
+    checkpoints.save(paths["m2"], model.state_dict(), {"pretrained": "another"})
+    scorer(("m0", "m1"))
+    with pytest.raises(UserError, match=r"m2\.safetensors: fine-tuned from pre-trained model anot"):
+        scorer(("m0", "m1", "m2"))

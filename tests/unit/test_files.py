@@ -1,0 +1,96 @@
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups import files
+from soups.errors import UserError
+
+KEYS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=4)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "note.txt"
+    files.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "half of it \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_write_leaves_nothing(tmp_path):
+    path = tmp_path / "note.txt"
+
+    def killed():
+        with files.replacing(path) as aside:
+            aside.write_text("half of it")
+            assert not path.exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_job_left_is_swept_up_but_not_what_another_writes(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f".note.{pid}.part.txt" for pid in (ended.pid, os.getppid()))
+    dead.touch()
+    alive.touch()
+    files.write_text(tmp_path / "note.txt", "new")
+    assert sorted(tmp_path.iterdir()) == sorted([alive, tmp_path / "note.txt"])
+
+
+def test_folders_are_made(tmp_path):
+    files.write_text(tmp_path / "a" / "b" / "note.txt", "ü")
+    assert (tmp_path / "a" / "b" / "note.txt").read_bytes() == "ü".encode()
+
+
+@given(JSON)
+def test_json_round_trip(tmp_path, value):
+    files.write_json(tmp_path / "value.json", value)
+    assert files.read_json(tmp_path / "value.json") == value
+
+
+def test_json_keeps_the_order_of_keys(tmp_path):
+    files.write_json(tmp_path / "value.json", {"b": 1, "a": 2})
+    assert list(files.read_json(tmp_path / "value.json")) == ["b", "a"]
+
+
+def test_broken_json_is_named(tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text('{"a": ')
+    with pytest.raises(UserError, match=r"broken\.json: not valid JSON"):
+        files.read_json(path)
+
+
+def test_arrays_come_back_as_read_only_maps(tmp_path):
+    array = np.arange(12, dtype=np.int64).reshape(3, 4)
+    files.write_array(tmp_path / "array.npy", array)
+    back = files.read_array(tmp_path / "array.npy")
+    assert isinstance(back, np.memmap)
+    assert not back.flags.writeable
+    np.testing.assert_array_equal(back, array)
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc" * 100_000)
+    assert files.sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+@given(st.dictionaries(KEYS, JSON, min_size=1, max_size=5))
+def test_fingerprint_ignores_the_order_of_keys_alone(value):
+    reordered = dict(reversed(value.items()))
+    assert files.fingerprint(reordered) == files.fingerprint(value)
+    assert files.fingerprint(value | {next(iter(value)): ["another"]}) != files.fingerprint(value)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups.metrics import bootstrap_mean, correct, restrict
+
+LOGITS = np.array([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]])
+
+
+def test_restrict_takes_the_largest_member():
+    np.testing.assert_array_equal(restrict(LOGITS, [[2], [0, 1]]), [[2, 5], [3, 4]])
+
+
+def test_a_class_the_set_does_not_know_is_no_wrong_answer():
+    # Class 1 has the largest logit of the first image, but the set knows 0 and 2 alone.
+    assert correct(LOGITS, np.array([1, 1]), [[0], [2]]).tolist() == [True, False]
+
+
+def test_members_of_one_class_are_the_same_answer():
+    assert correct(LOGITS, np.array([1, 1]), [[2], [0, 1]]).tolist() == [True, True]
+
+
+@given(st.integers(0, 1000))
+def test_all_classes_is_plain_accuracy(seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
+    members = [[c] for c in range(4)]
+    np.testing.assert_array_equal(correct(logits, labels, members), logits.argmax(1) == labels)
+
+
+def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
+    """The bootstrap written out: images of each set are drawn with replacement."""
+    rng = np.random.default_rng(1)
+    means = []
+    for accuracy, count in zip(accuracies, counts, strict=True):
+        right = np.arange(count) < round(accuracy * count)
+        means.append(right[rng.integers(0, count, (replicates, count))].mean(1))
+    return np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "counts"),
+    [
+        ([0.5], [200]),
+        ([0.97], [300]),
+        ([0.9, 0.4], [100, 400]),  # the mean of sets, not of images
+        ([0.2, 0.6, 0.8], [150, 300, 500]),
+    ],
+)
+def test_interval_is_that_of_resampled_images(accuracies, counts):
+    low, high = bootstrap_mean(accuracies, counts)
+    # Intervals are 0.04 wide or more; what is left is chance and the steps of a count.
+    np.testing.assert_allclose([low, high], resampled(accuracies, counts), atol=0.005)
+    assert high - low > 0.035
+
+
+def test_interval_of_certainty_is_a_point():
+    assert bootstrap_mean([1.0, 0.0], [50, 10]) == (0.5, 0.5)
+
+
+def test_interval_shrinks_with_the_root_of_the_images():
+    widths = [np.ptp(bootstrap_mean([0.5], [count])) for count in (400, 40_000)]
+    assert widths[0] / widths[1] == pytest.approx(10, rel=0.05)
+
+
+def test_interval_is_the_same_every_time():
+    assert bootstrap_mean([0.3, 0.7], [90, 80]) == bootstrap_mean([0.3, 0.7], [90, 80])
+    assert bootstrap_mean([0.3], [90], seed=0) != bootstrap_mean([0.3], [91], seed=0)

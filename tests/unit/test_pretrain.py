@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from soups.pretrain import contrastive_loss, pretrain
+from soups.resume import Resumable
+
+SETTINGS = {
+    "epochs": 3, "batch_size": 16, "lr": 0.01, "weight_decay": 0.05, "warmup": 0.1, "clip": 1.0,
+    "augment": 1, "seed": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def features() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (F.normalize(torch.randn(6, 4, generator=generator), dim=1) for _ in range(2))
+    return images, texts
+
+
+def test_loss_of_different_captions_is_clips(features):
+    images, texts = features
+    logits = 5 * images @ texts.T
+    target = torch.arange(6)
+    expected = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    loss = contrastive_loss(images, texts, torch.arange(6)[:, None], torch.tensor(5.0))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_equal_captions_are_no_negatives():
+    images = torch.eye(4)[[0, 0, 1]]
+    loss = contrastive_loss(images, images, torch.tensor([[1], [1], [2]]), torch.tensor(100.0))
+    # The best there is: each of the two equal pairs finds both.
+    assert loss.item() == pytest.approx(2 / 3 * np.log(2), abs=1e-5)
+
+
+@pytest.fixture
+def corpus(images, labels) -> tuple[np.ndarray, list[str]]:
+    """Images whose brightness is their caption."""
+    captions = [f"a {['cat', 'dog'][label % 2]}" for label in labels]
+    return images // 2 + (120 * (labels % 2)).astype(np.uint8)[:, None, None, None], captions
+
+
+def test_captions_are_learnt_and_prompts_are_known(corpus, architecture, tmp_path):
+    images, captions = corpus
+    quick = SETTINGS | {"epochs": 10}
+    model = pretrain(*corpus, ["photo of dog"], architecture, quick, Resumable(tmp_path, {}))
+    assert model.words == ["a", "cat", "dog", "of", "photo"]
+    classifier = model.classifier(2).eval()
+    with torch.inference_mode():
+        features = classifier.features(torch.from_numpy(images))
+    guesses = (features @ model.text_head(["cat", "dog"], ["a {}"]).T).argmax(1)
+    assert [f"a {['cat', 'dog'][guess]}" for guess in guesses] == captions
+
+
+def test_an_interrupted_pretraining_ends_with_the_same_bits(corpus, architecture, killed, tmp_path):
+    def run(state: Resumable) -> dict:
+        return pretrain(*corpus, [], architecture, SETTINGS, state).clip.state_dict()
+
+    whole = run(Resumable(tmp_path, {"run": "whole"}))
+    with pytest.raises(KeyboardInterrupt):
+        run(killed(tmp_path, {}))
+    assert Resumable(tmp_path, {}).path.exists()
+    resumed = run(Resumable(tmp_path, {}))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())

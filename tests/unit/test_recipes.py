@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups import checkpoints
+from soups.checkpoints import Checkpoint
+from soups.errors import UserError
+from soups.recipes import mix, recipe, uniform
+
+NOTE = {"pretrained": "0123456789abcdef"}
+DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])
+SHAPES = st.dictionaries(
+    st.sampled_from(["head.weight", "head.bias", "visual.conv", "scale"]),
+    st.lists(st.integers(1, 4), max_size=3).map(tuple),
+    min_size=1,
+)
+
+
+def ingredient(shapes: dict, dtype: torch.dtype, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()}
+
+
+def write(folder, states: list[dict], note: dict = NOTE) -> dict:
+    """Ingredients m0, m1, ... on disk."""
+    paths = {f"m{i}": folder / f"m{i}.safetensors" for i in range(len(states))}
+    for path, state in zip(paths.values(), states, strict=True):
+        checkpoints.save(path, state, note)
+    return paths
+
+
+@given(SHAPES, DTYPES, st.lists(st.floats(-2, 2), min_size=1, max_size=5), st.integers(0, 999))
+def test_a_mixture_is_the_weighted_sum_in_float64(tmp_path, shapes, dtype, weights, seed):
+    weights[0] = weights[0] or 1.0  # not all 0
+    states = [ingredient(shapes, dtype, seed + i) for i in range(len(weights))]
+    paths = write(tmp_path, states)
+    soup = mix(recipe(dict(zip(paths, weights, strict=True)), "test"), paths)
+    assert {n: (tuple(t.shape), t.dtype) for n, t in soup.items()} == {
+        n: (s, dtype) for n, s in shapes.items()
+    }
+    limits = torch.finfo(dtype)
+    for name, tensor in soup.items():
+        naive = sum(
+            w * state[name].double().numpy() for w, state in zip(weights, states, strict=True)
+        )
+        # One rounding at the end: half a unit in the last place. A sum in the
+        # ingredients' own precision would be further off.
+        np.testing.assert_allclose(
+            tensor.double().numpy(), naive,
+            rtol=0.501 * limits.eps, atol=1e-14 + limits.smallest_normal * limits.eps,
+        )  # fmt: skip
+
+
+@given(
+    SHAPES,
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32]),
+    st.integers(1, 12),
+)
+def test_identical_ingredients_average_to_themselves_to_the_bit(tmp_path, shapes, dtype, count):
+    state = ingredient(shapes, dtype, 0)
+    paths = write(tmp_path, [state] * count)
+    soup = mix(uniform(paths), paths)
+    assert soup.keys() == state.keys()
+    for name, tensor in soup.items():
+        assert torch.equal(tensor, state[name])
+
+
+def test_known_average(tmp_path):
+    paths = write(tmp_path, [{"w": torch.tensor([1.0, 5.0])}, {"w": torch.tensor([2.0, -5.0])}])
+    assert mix(uniform(paths), paths)["w"].tolist() == [1.5, 0.0]
+    assert mix(recipe({"m0": 2.0, "m1": -1.0}, "test"), paths)["w"].tolist() == [0.0, 15.0]
+
+
+def test_what_has_coefficient_0_is_not_read(tmp_path):
+    paths = write(tmp_path, [{"w": torch.ones(2)}])
+    paths["gone"] = tmp_path / "gone.safetensors"
+    soup = mix(recipe({"gone": 0, "m0": 1.0}, "test"), paths)
+    assert soup["w"].tolist() == [1, 1]
+    with pytest.raises(UserError, match=r"gone\.safetensors: no such checkpoint"):
+        mix(recipe({"m0": 0.5, "gone": 0.5}, "test"), paths)
+
+
+def test_nothing_to_mix(tmp_path):
+    with pytest.raises(UserError, match="recipe 'test': all coefficients are 0"):
+        mix(recipe({"m0": 0, "m1": 0.0}, "test"), {})
+
+
+def test_counters_come_from_the_first(tmp_path):
+    states = [{"n": torch.tensor(n), "w": torch.ones(1)} for n in (7, 9)]
+    paths = write(tmp_path, states)
+    soup = mix(uniform(paths), paths)
+    assert (soup["n"].item(), soup["n"].dtype) == (7, torch.int64)
+
+
+GOOD = {"bias": torch.ones(2), "weight": torch.ones(2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"bias": torch.ones(2)}, "tensor 'weight' is missing"),
+        (GOOD | {"extra": torch.ones(1)}, "tensor 'extra' is .* expected no such tensor"),
+        (GOOD | {"weight": torch.ones(3, 2)}, r"tensor 'weight' is .*3, 2.* expected .*2, 3"),
+        (GOOD | {"weight": torch.ones(2, 3).double()}, "tensor 'weight' is .*F64.* expected .*F32"),
+    ],
+)
+def test_other_tensors_cannot_be_mixed(tmp_path, state, message):
+    paths = write(tmp_path, [GOOD, state])
+    with pytest.raises(UserError, match=rf"m1\.safetensors: {message}.*m0\.safetensors"):
+        mix(uniform(paths), paths)
+
+
+def test_other_starts_cannot_be_mixed(tmp_path):
+    paths = write(tmp_path, [GOOD, GOOD])
+    checkpoints.save(paths["m1"], GOOD, {"pretrained": "fedcba9876543210"})
+    with pytest.raises(UserError, match=r"m1.*fedcba987654, but .*m0\.safetensors.*0123456789ab"):
+        mix(uniform(paths), paths)
+
+
+def test_a_recipe_says_how_it_came_about():
+    assert uniform(["a", "b", "c", "d"], heldout_images=9) == {
+        "method": "uniform",
+        "coefficients": {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25},
+        "selection": {"heldout_images": 9},
+    }
+
+
+def test_a_checkpoint_gives_its_tensors_in_name_order(tmp_path):
+    paths = write(tmp_path, [{"b": torch.zeros(2), "a": torch.ones(1, 3, dtype=torch.int64)}])
+    checkpoint = Checkpoint(paths["m0"])
+    assert [name for name, _ in checkpoint.items()] == ["a", "b"]
+    assert checkpoint.shapes() == {"a": ((1, 3), "I64"), "b": ((2,), "F32")}
+    assert checkpoint.note == NOTE

@@ -1,0 +1,223 @@
+import shutil
+
+import pytest
+
+from soups import settings
+from soups.errors import UserError
+
+
+def change(config: dict, changes: dict) -> None:
+    """Set keys of a configuration, written with dots."""
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        section = config
+        for name in sections:
+            section = section[name]
+        section[key] = value
+
+
+@pytest.fixture
+def validate(config, root):
+    """A function that validates the default with some keys changed."""
+
+    def changed(changes: dict) -> None:
+        change(config, changes)
+        settings.validate(config, root / "rules" / "schemas" / "config.schema.yaml")
+
+    return changed
+
+
+def refusal(validate, changes: dict) -> str:
+    """The one sentence a configuration is refused with."""
+    with pytest.raises(UserError) as error:
+        validate(changes)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 300
+    return sentence
+
+
+def test_the_default_is_good(validate):
+    validate({})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"finetune.lrr": 1}, "config key finetune.lrr is unknown; did you mean lr?"),
+        ({"sweeep": {}}, "config key sweeep is unknown; did you mean sweep?"),
+        ({"model.zzz": 1}, "config key model.zzz is unknown, expected one of architecture, pr"),
+        ({"finetune.lr": "fast"}, "config key finetune.lr is 'fast', expected number"),
+        ({"pretrain.epochs": 1.5}, "config key pretrain.epochs is 1.5, expected integer"),
+        ({"model.templates": "a {}"}, "config key model.templates is 'a {}', expected array"),
+        ({"finetune": None}, "config key finetune is None, expected object"),
+        ({"data.heldout": {"seed": 0}}, "config key data.heldout: 'fraction' is a required"),
+        ({"data.heldout.fraction": 0}, "config key data.heldout.fraction is 0, expected more tha"),
+        ({"data.heldout.fraction": 1}, "config key data.heldout.fraction is 1, expected less tha"),
+        ({"finetune.seed": -1}, "config key finetune.seed is -1, expected at least 0"),
+        ({"finetune.warmup": 1.5}, "config key finetune.warmup is 1.5, expected at most 1"),
+        ({"soups": ["gredy"]}, "config key soups.0 is 'gredy', expected one of uniform, greedy"),
+        ({"soups": []}, "config key soups is [], expected at least 1 entries"),
+        ({"soups": ["greedy", "greedy"]}, "expected no entry twice"),
+        ({"data.source": "disk"}, "config key data.source is 'disk', expected one of world, folde"),
+        ({"data.world.shifts": ["v3"]}, "config key data.world.shifts.0 is 'v3', expected one of"),
+        ({"name": "a b"}, "config key name is 'a b', expected text matching"),
+        ({"model.templates": ["a cat"]}, "config key model.templates.0 is 'a cat', expected text"),
+        ({"model.start": "probee"}, "config key model.start is 'probee', expected one of probe, z"),
+    ],
+)
+def test_bad_values(validate, changes, sentence):
+    assert sentence in refusal(validate, changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"sweep.random.parameters.lr": {"unifrom": [0, 1]}},
+            "config key sweep.random.parameters.lr.unifrom is unknown; did you mean uniform?",
+        ),
+        (
+            {"sweep.random.parameters.lr": {"zero": 0.5}},
+            "sweep.random.parameters.lr is {'zero': 0.5}, expected exactly one of choice, uniform",
+        ),
+        (
+            {"sweep.random.parameters.lr": {"uniform": [0, 1], "choice": [1]}},
+            "expected exactly one of choice, uniform",
+        ),
+        (
+            {"sweep.random.parameters.lr": {"zero": 2, "uniform": [0, 1]}},
+            "config key sweep.random.parameters.lr.zero is 2, expected at most 1",
+        ),
+        (
+            {"sweep.random.parameters.lr": {"uniform": [0]}},
+            "config key sweep.random.parameters.lr.uniform is [0], expected at least 2 entries",
+        ),
+        (
+            {"sweep.random.parameters.lr": "high"},
+            "config key sweep.random.parameters.lr is 'high', expected number or null or object",
+        ),
+        ({"sweep.random.parameters.momentum": 0.9}, "'momentum'"),
+        ({"sweep.grid": {"momentum": [0.9]}}, "'momentum'"),
+        ({"sweep.grid": {"lr": []}}, "config key sweep.grid.lr is [], expected at least 1 entries"),
+        ({"sweep.random.n": 0}, "config key sweep.random.n is 0, expected at least 1"),
+        ({"sweep.kind": "grid"}, "sweep.kind is 'grid' but sweep.grid is empty"),
+        ({"sweep.kind": "table"}, "sweep.kind is 'table' but sweep.table is empty"),
+    ],
+)
+def test_bad_sweeps(validate, changes, sentence):
+    assert sentence in refusal(validate, changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"model.pretrained": "none.safetensors"},
+            "model.pretrained is 'none.safetensors': no such file",
+        ),
+        (
+            {"model.pretrained": "openai"},
+            "model.pretrained is 'openai', expected 'train' or a .safetensors file",
+        ),
+        (
+            {"model.architecture": "ViT-B-32"},
+            "model.architecture is 'ViT-B-32' and model.pretrained is 'train', expected embed_dim",
+        ),
+        ({"model.architecture": 32}, "config key model.architecture is 32, expected one of the f"),
+    ],
+)
+def test_bad_models(validate, changes, sentence):
+    assert sentence in refusal(validate, changes)
+
+
+def test_numbers_that_came_as_text_become_numbers(validate, config):
+    # Snakemake's --config and YAML's 1e-3 are text.
+    validate({"sweep.random.n": "20", "finetune.lr": "1e-3", "sweep.random.parameters.lr": "null"})
+    assert config["sweep"]["random"]["n"] == 20
+    assert config["finetune"]["lr"] == 0.001
+    assert config["sweep"]["random"]["parameters"]["lr"] is None
+
+
+# Image folders
+
+
+@pytest.fixture
+def folder_config(config, tmp_path, write_images):
+    """The default turned to folders of cats and dogs, with a shift of each kind."""
+    write_images(tmp_path / "train", {"cat": 2, "dog": 2})
+    write_images(tmp_path / "test", {"cat": 1, "dog": 1})
+    write_images(tmp_path / "drawn", {"puppy": 1})
+    config["data"]["source"] = "folders"
+    config["data"]["folders"] = {
+        "root": str(tmp_path),
+        "train": "train",
+        "test": "test",
+        "image_size": 32,
+        "pretrain_fraction": 0.5,
+        "names": {"cat": "house cat"},
+        "shifts": {
+            "sketch": {"folder": "drawn", "mapping": {"puppy": ["dog"]}},
+            "off": None,
+            "blurred": {"corruption": "blur", "severity": 3},
+        },
+    }
+    return config
+
+
+def test_good_folders(validate, folder_config):
+    validate({})
+    assert settings.shifts(folder_config) == ["sketch", "blurred"]
+
+
+SKETCH = "data.folders.shifts.sketch"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data.folders": None}, "data.source is 'folders' but data.folders is empty"),
+        ({"data.folders.train": "gone"}, "/gone: no such folder, expected one subfolder of images"),
+        ({SKETCH: {"folder": "gone"}}, "/gone: no such folder"),
+        ({SKETCH: {"folder": "test/cat"}}, "/test/cat: has no subfolder, expected one per class"),
+        ({SKETCH: {"folder": "drawn"}}, f"{SKETCH}: class 'puppy' is not among the 2 training cl"),
+        (
+            {SKETCH: {"folder": "drawn", "mapping": {"puppy": ["wolf"]}}},
+            f"{SKETCH}: class 'wolf' is not among the 2 training classes",
+        ),
+        (
+            {SKETCH: {"corruption": "blurr", "severity": 1}},
+            f"{SKETCH}.corruption is 'blurr', expected one of noise, impulse_noise, blur",
+        ),
+        (
+            {SKETCH: {"corruption": "blur", "severity": 6}},
+            f"config key {SKETCH}.severity is 6, expected at most 5",
+        ),
+        ({SKETCH: {"corruption": "blur"}}, f"config key {SKETCH} is"),
+        ({"data.folders.names": {"cow": "cow"}}, "data.folders.names: 'cow' is no class folder of"),
+        ({"data.folders.image_size": 64}, "data.folders.image_size is 64, expected 32"),
+        (
+            {"data.folders.pretrain_fraction": 0},
+            "model.pretrained is 'train' but data.folders.pretrain_fraction is 0",
+        ),
+    ],
+)
+def test_bad_folders(validate, folder_config, changes, sentence):
+    assert sentence in refusal(validate, changes)
+
+
+@pytest.mark.parametrize("folder", ["train/dog", "test/dog", "drawn/puppy"])
+def test_an_empty_class_folder_is_named(validate, folder_config, tmp_path, folder):
+    (tmp_path / folder / "000.png").unlink()
+    (tmp_path / folder / "001.png").unlink(missing_ok=True)
+    (tmp_path / folder / "notes.txt").touch()
+    assert f"/{folder}: no image, expected at least one per class" in refusal(validate, {})
+
+
+def test_training_and_test_have_the_same_classes(validate, folder_config, tmp_path):
+    shutil.rmtree(tmp_path / "test" / "dog")
+    assert "/test: class 'dog' is only in one of the training" in refusal(validate, {})
+
+
+def test_shifts_of_the_world(config):
+    assert settings.shifts(config) == ["v2", "r", "sketch", "objectnet", "a"]

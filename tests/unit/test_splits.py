@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups.errors import UserError
+from soups.splits import heldout_split
+
+# At least two images of each class are held out, and two are not.
+COUNTS = st.lists(st.integers(20, 60), min_size=1, max_size=8)
+FRACTIONS = st.floats(0.1, 0.9)
+SEEDS = st.integers(0, 2**31)
+
+
+def shuffled(counts: list[int]) -> tuple[np.ndarray, list[str]]:
+    """Labels with these counts in any order, and class names."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return np.random.default_rng(0).permutation(labels), [f"c{i}" for i in range(len(counts))]
+
+
+@given(COUNTS, FRACTIONS, SEEDS)
+def test_a_split_divides_all_images_by_class(counts, fraction, seed):
+    labels, names = shuffled(counts)
+    train, heldout = heldout_split(labels, fraction, seed, names)
+    assert sorted([*train, *heldout]) == list(range(len(labels)))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(heldout) > 0).all()
+    assert len(heldout) == round(fraction * len(labels))
+    held = np.bincount(labels[heldout], minlength=len(counts))
+    assert (np.abs(held - fraction * np.array(counts)) < 1 + 1e-9).all()
+
+
+@given(COUNTS, FRACTIONS, SEEDS)
+def test_a_split_is_a_function_of_its_seed(counts, fraction, seed):
+    labels, names = shuffled(counts)
+    first = heldout_split(labels, fraction, seed, names)
+    # State left behind by others must not matter.
+    np.random.seed(seed % 1000)
+    for ours, theirs in zip(first, heldout_split(labels, fraction, seed, names), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_seed_is_another_split():
+    labels, names = shuffled([30, 30])
+    _, zero = heldout_split(labels, 0.2, 0, names)
+    _, one = heldout_split(labels, 0.2, 1, names)
+    assert zero.tolist() != one.tolist()
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "held"),
+    [
+        ([10, 10, 10], 0.2, [2, 2, 2]),
+        ([11, 10, 10], 0.15, [2, 2, 1]),  # 4.65 images: the remainders .65, .5, .5 give two more
+        ([100], 0.29, [29]),  # 0.29 * 100 is a little less than 29
+        ([14, 26], 0.1, [1, 3]),
+    ],
+)
+def test_largest_remainders(counts, fraction, held):
+    labels, names = shuffled(counts)
+    _, heldout = heldout_split(labels, fraction, 0, names)
+    assert np.bincount(labels[heldout]).tolist() == held
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "message"),
+    [
+        ([50, 3], 0.05, r"fraction is 0.05: of the 3 training images of class 'c1' it holds out 0"),
+        ([3, 50], 0.95, r"fraction is 0.95: of the 3 training images of class 'c0' it holds out 3"),
+        ([1, 50], 0.5, r"of the 1 training images of class 'c0'"),
+    ],
+)
+def test_every_class_needs_an_image_on_both_sides(counts, fraction, message):
+    labels, names = shuffled(counts)
+    with pytest.raises(UserError, match=message):
+        heldout_split(labels, fraction, 0, names)
+
+
+def test_a_class_without_images_is_named():
+    with pytest.raises(UserError, match=r"some.key is 0.5: of the 0 .* 'absent'"):
+        heldout_split(np.zeros(10, int), 0.5, 0, ["present", "absent"], key="some.key")

@@ -1,0 +1,210 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups.errors import UserError
+from soups.sweep import draw
+
+DEFAULTS = {
+    "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
+    "label_smoothing": 0, "mixup": 0, "augment": 0, "seed": 0,
+}  # fmt: skip
+PARAMETERS = {
+    "lr": {"log_uniform": [1e-5, 1e-3]},
+    "mixup": {"zero": 0.5, "uniform": [0.1, 0.2]},
+    "batch_size": {"integer": [4, 6]},
+    "augment": {"choice": [0, 0.5, 2]},
+}
+
+
+def random(n: int, parameters: dict, seed: int = 0) -> dict[str, dict]:
+    spec = {"n": n, "seed": seed, "parameters": parameters}
+    return draw({"kind": "random", "random": spec}, DEFAULTS)
+
+
+def grid(values: dict) -> dict[str, dict]:
+    return draw({"kind": "grid", "grid": values}, DEFAULTS)
+
+
+def column(rows: dict[str, dict], key: str) -> np.ndarray:
+    return np.array([row[key] for row in rows.values()])
+
+
+# Random sweeps
+
+
+@given(st.integers(1, 30), st.integers(0, 30), st.integers(0, 1000))
+def test_growing_leaves_the_first_rows_as_they_are(n, more, seed):
+    grown = random(n + more, PARAMETERS, seed)
+    assert dict(itertools.islice(grown.items(), n)) == random(n, PARAMETERS, seed)
+
+
+@given(st.sampled_from(sorted(PARAMETERS)), st.integers(0, 1000))
+def test_adding_a_parameter_leaves_the_others_as_they_are(added, seed):
+    fewer = {name: spec for name, spec in PARAMETERS.items() if name != added}
+    before, after = random(8, fewer, seed), random(8, PARAMETERS, seed)
+    assert any(row[added] != DEFAULTS[added] for row in after.values())
+    for row in [*before.values(), *after.values()]:
+        del row[added]
+    assert before == after
+
+
+def test_the_order_of_parameters_does_not_matter():
+    assert random(5, dict(reversed(PARAMETERS.items()))) == random(5, PARAMETERS)
+
+
+def test_another_seed_is_another_sweep():
+    assert column(random(5, PARAMETERS, 0), "lr").tolist() != (
+        column(random(5, PARAMETERS, 1), "lr").tolist()
+    )
+
+
+def test_rows_are_whole_and_have_seeds_of_their_own():
+    rows = random(101, {})
+    assert list(rows)[:2] == ["m00", "m01"]
+    assert list(rows)[-1] == "m100"
+    for i, row in enumerate(rows.values()):
+        assert row == DEFAULTS | {"seed": i}
+
+
+def test_values_lie_in_their_distributions():
+    rows = random(300, PARAMETERS)
+    lr, mixup = column(rows, "lr"), column(rows, "mixup")
+    assert ((lr >= 1e-5) & (lr <= 1e-3)).all()
+    assert 0.4 < (lr < 1e-4).mean() < 0.6  # half below the geometric mean
+    assert 0.4 < (mixup == 0).mean() < 0.6
+    assert ((mixup[mixup > 0] >= 0.1) & (mixup <= 0.2)[mixup > 0]).all()
+    assert set(column(rows, "batch_size")) == {4, 5, 6}
+    assert set(column(rows, "augment")) == {0, 0.5, 2}
+
+
+def test_a_number_is_itself_and_null_is_the_default():
+    (row,) = random(1, {"lr": 0.5, "mixup": None}).values()
+    assert (row["lr"], row["mixup"]) == (0.5, 0)
+
+
+def test_values_have_six_digits():
+    for value in column(random(20, PARAMETERS), "lr"):
+        assert value == float(f"{value:.6g}")
+
+
+# Grids
+
+VALUES = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True)
+GRIDS = st.fixed_dictionaries({"lr": VALUES, "epochs": VALUES, "seed": VALUES})
+
+
+@given(GRIDS, st.sampled_from(["lr", "epochs", "seed"]), st.integers(51, 99), st.data())
+def test_adding_a_value_anywhere_leaves_ids_as_they_are(values, key, added, data):
+    place = data.draw(st.integers(0, len(values[key])))
+    wider = values | {key: [*values[key][:place], added, *values[key][place:]]}
+    before, after = grid(values), grid(wider)
+    assert {name: row for name, row in after.items() if row[key] != added} == before
+
+
+@given(GRIDS)
+def test_a_grid_is_the_product(values):
+    rows = grid(values)
+    combinations = {(row["lr"], row["epochs"], row["seed"]) for row in rows.values()}
+    assert combinations == set(
+        itertools.product(*(values[key] for key in ("lr", "epochs", "seed")))
+    )
+    assert len(rows) == math.prod(map(len, values.values()))
+
+
+def test_a_grid_passes_over_null():
+    assert grid({"lr": [1, 2], "mixup": None}) == grid({"lr": [1, 2]})
+
+
+# Tables
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that draws the sweep of a CSV's text."""
+
+    def drawn(text: str) -> dict[str, dict]:
+        (tmp_path / "sweep.csv").write_text(text)
+        return draw({"kind": "table", "table": str(tmp_path / "sweep.csv")}, DEFAULTS)
+
+    return drawn
+
+
+def test_a_table_is_what_it_says(table):
+    rows = table("model,lr,batch_size\nslow,0.001,4\nfast,0.1,16\n")
+    assert rows == {
+        "slow": DEFAULTS | {"lr": 0.001, "batch_size": 4},
+        "fast": DEFAULTS | {"lr": 0.1, "batch_size": 16},
+    }
+    # Plain numbers: they go to JSON and to a fingerprint.
+    assert [type(rows["fast"][key]) for key in ("lr", "batch_size")] == [float, int]
+
+
+def test_a_table_without_names_counts_its_rows(table):
+    assert list(table("lr\n0.1\n0.2\n")) == ["m00", "m01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model,lr\na,0.1\na,0.2\n", r"sweep\.csv: a name in column 'model' occurs twice"),
+        ("model,lr\na,0.1\nb,\n", r"sweep\.csv: line 3 has no value for 'lr'"),
+        ("model,lrr\na,0.1\n", "a sets 'lrr', expected one of lr, weight_decay"),
+        ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
+        ("model,lr\na,fast\n", "a has lr = 'fast', expected a number"),
+        ("model,lr\na,True\n", "a has lr = True, expected a number"),
+        ("lr\n", "sweep.table gives no configuration, expected at least one"),
+    ],
+)
+def test_table_errors(table, text, message):
+    with pytest.raises(UserError, match=message):
+        table(text)
+
+
+def test_a_missing_table_is_named():
+    with pytest.raises(UserError, match=r"sweep.table is 'none.csv': no such file"):
+        draw({"kind": "table", "table": "none.csv"}, DEFAULTS)
+
+
+# Values no fine-tune can use, whatever kind of sweep they come from
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("lr", 0, "more than 0"),
+        ("epochs", -1, "more than 0"),
+        ("batch_size", 0, "more than 0"),
+        ("clip", 0, "more than 0"),
+        ("label_smoothing", 1, "0 <= label_smoothing < 1"),
+        ("warmup", -0.1, "0 <= warmup < 1"),
+        ("weight_decay", -1, "0 or more"),
+        ("mixup", -0.5, "0 or more"),
+        ("augment", -1, "0 or more"),
+        ("seed", -1, "0 or more"),
+        ("batch_size", 2.5, "a whole number"),
+        ("lr", "1e-3", "a number"),  # YAML reads 1e-3 as text
+    ],
+)
+def test_unusable_values(key, value, expected):
+    with pytest.raises(UserError, match=rf"has {key} = {value!r}, expected {expected}$"):
+        grid({key: [value]})
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"uniform": [0.2, 0.1]}, "low <= high"),
+        ({"integer": [3, 2]}, "low <= high"),
+        ({"log_uniform": [0, 1]}, "0 < low <= high"),
+        ({"log_uniform": [0.2, 0.1]}, "0 < low <= high"),
+    ],
+)
+def test_bad_distributions(spec, expected):
+    with pytest.raises(UserError) as error:
+        random(1, {"lr": spec})
+    assert str(error.value) == f"sweep.random.parameters.lr is {spec}, expected {expected}"

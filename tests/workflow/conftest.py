@@ -1,0 +1,103 @@
+"""A copy of the project in a temporary folder, in which Snakemake runs for real."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "profiles", "envs", "experiments")
+
+# The miniature, made smaller still: every rule of the default runs, pre-training included.
+TINY = {
+    "name": "tiny",
+    "data": {
+        "world": {
+            "train": 1500,
+            "test": 600,
+            "shift": 500,
+            "variants": 6,
+            "reference": {"images": 1000, "epochs": 1},
+        }
+    },
+    "model": {"pretrained": "train"},
+    "pretrain": {"images": 1000, "epochs": 2},
+    "probe": {"epochs": 2},
+    "finetune": {"batch_size": 64},
+    "sweep": {"random": {"n": 3, "parameters": {"epochs": {"uniform": [1.2, 1.6]}}}},
+}
+
+
+class Project:
+    """A working copy; `run` calls Snakemake there with one overlay."""
+
+    def __init__(self, folder: Path, overlay: dict) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for part in PARTS:
+            source, target = ROOT / part, folder / part
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, target, ignore=ignored)
+            else:
+                shutil.copy(source, target)
+        self.configure(overlay)
+
+    def configure(self, overlay: dict) -> None:
+        (self.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+
+    @property
+    def results(self) -> Path:
+        name = yaml.safe_load((self.folder / "overlay.yaml").read_text())["name"]
+        return self.folder / "results" / name
+
+    def command(self, *arguments: str) -> list[str]:
+        snakemake = Path(sys.executable).with_name("snakemake")
+        return [str(snakemake), *arguments, "--cores", "2", "--configfile", "overlay.yaml"]
+
+    def environment(self) -> dict:
+        # Scripts run with the `python` that is found first.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path}
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"snakemake {arguments} failed:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Rule to number of jobs, from a dry run."""
+        done = self.run("-n", *arguments)
+        rows = re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+        return {rule: int(count) for rule, count in rows if rule != "total"}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Make projects: ``project(overlay)``."""
+    count = iter(range(100))
+    return lambda overlay: Project(tmp_path / f"project{next(count)}", overlay)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """The tiny world, run to the end once; tests only read it."""
+    project = Project(tmp_path_factory.mktemp("finished") / "project", TINY)
+    # Stage by stage, so that what a stage must not need is seen not to exist yet.
+    project.run("soups")
+    prepared = {path.name.split(".")[0] for path in (project.results / "prepared").iterdir()}
+    (project.folder / "prepared-for-soups.txt").write_text("\n".join(sorted(prepared)))
+    project.run()
+    return project

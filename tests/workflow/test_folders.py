@@ -1,0 +1,100 @@
+"""Image folders through the same rules: own classes, own shifts, derived shifts, a grid sweep."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+TRAIN, TEST = 60, 25
+# Folder to the colour its images are drawn around, so that there is something to learn.
+CLASSES = {"blue_sky": (40, 80, 220), "grass": (40, 180, 60), "sand": (220, 190, 120)}
+
+
+def write_images(folder, colour, count, rng):
+    folder.mkdir(parents=True)
+    for i in range(count):
+        noise = rng.normal(0, 25, (30 + i % 7, 36, 3))
+        pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03d}.{'jpg' if i % 2 else 'png'}")
+
+
+def dataset(root):
+    rng = np.random.default_rng(0)
+    for name, colour in CLASSES.items():
+        write_images(root / "train" / name, colour, TRAIN, rng)
+        write_images(root / "test" / name, colour, TEST, rng)
+    write_images(root / "dusk" / "nature", (60, 110, 130), 12, rng)
+    write_images(root / "dusk" / "sand", (150, 120, 70), 12, rng)
+
+
+OVERLAY = {
+    "name": "folders",
+    "data": {
+        "source": "folders",
+        "folders": {
+            "root": "images",
+            "train": "train",
+            "test": "test",
+            "image_size": 32,
+            "pretrain_fraction": 0.4,
+            "names": {"blue_sky": "sky"},
+            "shifts": {
+                "dusk": {"folder": "dusk", "mapping": {"nature": ["blue_sky", "grass"]}},
+                "blurred": {"corruption": "blur", "severity": 5},
+            },
+        },
+        "heldout": {"fraction": 0.1},
+    },
+    "model": {"pretrained": "train"},
+    "pretrain": {"epochs": 2, "batch_size": 24, "caption_noise": {"wrong": 0.0}},
+    "probe": {"epochs": 2, "batch_size": 32},
+    "finetune": {"batch_size": 16, "epochs": 2},
+    "sweep": {"kind": "grid", "grid": {"lr": [0.0003, 0.001]}},
+}
+
+
+@pytest.mark.workflow
+def test_own_images_run_to_the_end(project):
+    copy = project(OVERLAY)
+    dataset(copy.folder / "images")
+    copy.run()
+    results = copy.results
+
+    meta = json.loads((results / "prepared" / "train.json").read_text())
+    assert [name for name, _ in meta["mapping"]] == ["sky", "grass", "sand"]
+    captions = (results / "prepared" / "corpus.txt").read_text().split("\n")[:-1]
+    assert len(captions) == round(0.4 * 3 * TRAIN)
+    assert len(meta["paths"]) == 3 * TRAIN - len(captions)
+    assert {caption.split()[-1] for caption in captions} == {"sky", "grass", "sand"}
+
+    dusk = json.loads((results / "prepared" / "dusk.json").read_text())
+    assert dusk["mapping"] == [["nature", [0, 1]], ["sand", [2]]]
+    test = np.load(results / "prepared" / "test.npy")
+    blurred = np.load(results / "prepared" / "blurred.npy")
+    assert test.shape == blurred.shape == (3 * TEST, 32, 32, 3)
+    assert blurred.std() < test.std()
+
+    methods = pd.read_csv(results / "tables" / "methods.csv")
+    assert {"dusk", "blurred"} <= set(methods.columns)
+    models = pd.read_csv(results / "tables" / "models.csv")
+    assert sorted(models["lr"].dropna()) == [0.0003, 0.001]
+    # Colours are easy: a pipeline that mixed up labels would be at chance.
+    assert methods.set_index("method").loc["best_individual", "test"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"finetune": {"lrr": 1}}, "config key finetune.lrr is unknown; did you mean lr?"),
+        ({"sweep": {"kind": "gird"}}, "config key sweep.kind is 'gird', expected one of"),
+        ({"data": {"source": "folders"}}, "data.source is 'folders' but data.folders is empty"),
+        ({"model": {"pretrained": "no.safetensors"}}, "'no.safetensors': no such file"),
+    ],
+)
+def test_bad_configuration_is_one_sentence_and_an_exit_code(project, change, sentence):
+    copy = project({"name": "bad"} | change)
+    done = copy.run("-n", check=False)
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr

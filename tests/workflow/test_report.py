@@ -1,0 +1,49 @@
+"""The report page in a real browser, and Snakemake's own report."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FIGURES = ["scatter", "shifts", "greedy_trace", "contact_sheet"]
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def browse(page, profile, *arguments) -> str:
+    command = [BROWSER, *QUIET, f"--user-data-dir={profile}", *arguments, page.as_uri()]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine (apt install chromium)")
+def test_the_page_opens_in_a_browser(finished, tmp_path):
+    page = finished.results / "report.html"
+    dom = browse(page, tmp_path / "profile", "--dump-dom")
+    methods = re.search(r'<table id="methods">.*?</table>', dom, re.DOTALL).group()
+    assert methods.count("<tr>") == 1 + 6
+    for figure in FIGURES:
+        assert f'<figure id="{figure}">' in dom
+
+    shot = tmp_path / "page.png"
+    browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1200,4000")
+    pixels = np.asarray(Image.open(shot).convert("RGB")).reshape(-1, 3)
+    # A page whose images did not decode is black text on white, and the soups' orange is missing.
+    orange = (np.abs(pixels.astype(int) - (0xD5, 0x5E, 0x00)).sum(1) < 12).sum()
+    assert orange > 100
+
+
+def test_snakemake_report_has_every_figure_and_table(finished, tmp_path):
+    page = tmp_path / "snakemake-report.html"
+    finished.run("--report", str(page))
+    text = page.read_text(encoding="utf-8")
+    for name in [*(f"{figure}.png" for figure in FIGURES), "methods.csv", "models.csv"]:
+        assert name in text
+    assert "at least as good" in text  # a caption
