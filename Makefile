@@ -9,9 +9,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run install test lint format seeds bench lock
+.PHONY: run unlocked install test lint format seeds bench lock
 
+# A killed run leaves Snakemake's lock behind. flock knows whether another `make` is alive;
+# if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
 run: install
+	@mkdir -p .snakemake
+	@flock -n -o -E 75 .snakemake/make.lock $(MAKE) --no-print-directory unlocked || { \
+	  status=$$?; [ $$status != 75 ] || echo "another make is running here" >&2; exit $$status; }
+
+unlocked:
+	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
 	$(SNAKEMAKE) --quiet rules
 	@$(BIN)/python scripts/print_methods.py results/miniature
 

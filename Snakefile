@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import settings, sweep
+from soups import files, folders, settings, sweep
 from soups.images import set_paths
 
 
@@ -18,6 +18,12 @@ settings.validate(config, f"{workflow.basedir}/rules/schemas/config.schema.yaml"
 
 
 report: "rules/captions/workflow.rst"
+
+
+onstart:
+    # What `shared` compares itself with.
+    if not config["shared"]:
+        files.write_json(f"{R}/settings.json", settings.sections(config))
 
 
 include: "rules/common.smk"

@@ -10,6 +10,7 @@ STARTS = ["zeroshot", "initialization"]
 SOUPS = config["soups"]
 SHIFTS = settings.shifts(config)
 TESTS = ["test", *SHIFTS]
+TRAIN = set_paths(f"{S}/prepared", "train")  # images, labels, what the labels mean
 
 # Bump a stage's number when its library code changes what it computes:
 # Snakemake sees changes of a script, not of the modules it imports.
@@ -28,18 +29,22 @@ STAGE = {
 
 
 wildcard_constraints:
+    home="|".join(sorted({R, S})),
     model="|".join(INGREDIENTS + STARTS + SOUPS),
     ingredient="|".join(INGREDIENTS),
     soup="|".join(SOUPS),
     set="|".join(["train", *TESTS]),
 
 
+def home(model):
+    """The experiment a model belongs to: starting points may be another's."""
+    return S if model in STARTS else R
+
+
 def weights(model):
     """Where a model's weights lie: a starting point, a soup or an ingredient."""
-    if model in STARTS:
-        return f"{S}/models/{model}.safetensors"
     folder = "soups" if model in SOUPS else "models"
-    return f"{R}/{folder}/{model}.safetensors"
+    return f"{home(model)}/{folder}/{model}.safetensors"
 
 
 def heldout_logits(model):
@@ -48,4 +53,4 @@ def heldout_logits(model):
 
 
 def test_logits(model):
-    return [f"{R}/logits/{model}/{name}.npy" for name in TESTS]
+    return [f"{home(model)}/logits/{model}/{name}.npy" for name in TESTS]

@@ -9,9 +9,15 @@ SOURCES = {
 } | {name: spec for name, spec in FOLDERS["shifts"].items() if spec}
 
 
+def class_folders(folder):
+    """Inputs whose modification times change when an image is added or removed."""
+    base = f"{FOLDERS['root']}/{folder}"
+    return [f"{base}/{name}" for name in folders.classes(base)]
+
+
 rule prepare_folder:
     input:
-        lambda w: f"{FOLDERS['root']}/{SOURCES[w.set]['folder']}",
+        lambda w: class_folders(SOURCES[w.set]["folder"]),
     output:
         set_paths(f"{S}/prepared"),
     log:
@@ -59,7 +65,7 @@ rule corrupt_set:
 
 rule folder_corpus:
     input:
-        f"{FOLDERS['root']}/{FOLDERS['train']}",
+        class_folders(FOLDERS["train"]),
     output:
         images=f"{S}/prepared/corpus.npy",
         captions=f"{S}/prepared/corpus.txt",

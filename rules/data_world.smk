@@ -25,9 +25,8 @@ rule draw_set:
 
 rule draw_adversarial:
     input:
-        train=f"{S}/prepared/train.npy",
-        labels=f"{S}/prepared/train.labels.npy",
-        meta=f"{S}/prepared/train.json",
+        train=TRAIN[0],
+        labels=TRAIN[1:],
     output:
         set_paths(f"{S}/prepared", "a"),
     log:

@@ -9,11 +9,11 @@ rule evaluate:
         labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
         meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     output:
-        test_logits("{model}"),
+        expand("{{home}}/logits/{{model}}/{set}.npy", set=TESTS),
     log:
-        f"{R}/logs/evaluate/{{model}}.log",
+        "{home}/logs/evaluate/{model}.log",
     benchmark:
-        f"{R}/benchmarks/evaluate/{{model}}.tsv"
+        "{home}/benchmarks/evaluate/{model}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 1

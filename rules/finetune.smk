@@ -4,7 +4,8 @@
 rule initialize:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        images=f"{S}/prepared/train.npy",
+        images=TRAIN[0],
+        labels=TRAIN[1:],
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",
     output:
@@ -31,7 +32,8 @@ rule finetune:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
         initialization=weights(settings.START[config["model"]["start"]]),
-        images=f"{S}/prepared/train.npy",
+        images=TRAIN[0],
+        labels=TRAIN[1:],
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",
     output:

@@ -7,6 +7,8 @@ if settings.uses_corpus(config):
             images=f"{S}/prepared/corpus.npy",
             captions=f"{S}/prepared/corpus.txt",
             train=f"{S}/prepared/train.json",
+            # Not read: a split that cannot be made must fail before, not after.
+            split=f"{S}/splits/manifest.json",
         output:
             f"{S}/pretrained/model.safetensors",
         log:

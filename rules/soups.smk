@@ -21,7 +21,8 @@ rule uniform_recipe:
 rule greedy_recipe:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        images=f"{S}/prepared/train.npy",
+        images=TRAIN[0],
+        labels=TRAIN[1:],
         heldout=f"{S}/splits/heldout.npy",
         weights=[weights(m) for m in INGREDIENTS],
         logits=[heldout_logits(m) for m in INGREDIENTS],
@@ -45,7 +46,8 @@ rule cook:
     input:
         recipe=f"{R}/recipes/{{soup}}.json",
         pretrained=f"{S}/pretrained/model.safetensors",
-        images=f"{S}/prepared/train.npy",
+        images=TRAIN[0],
+        labels=TRAIN[1:],
         heldout=f"{S}/splits/heldout.npy",
         weights=[weights(m) for m in INGREDIENTS],
     output:

@@ -3,9 +3,8 @@
 
 rule split:
     input:
-        train=f"{S}/prepared/train.npy",
-        labels=f"{S}/prepared/train.labels.npy",
-        meta=f"{S}/prepared/train.json",
+        train=TRAIN[0],
+        labels=TRAIN[1:],
     output:
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soups import figures, style
+from soups import figures, present, style
 from soups.images import PreparedSet
 from soups.job import run
 
@@ -24,7 +24,7 @@ def main(job) -> None:
             styles = index, names
         for s, name in enumerate(styles[1]):
             several = len(styles[1]) > 1
-            title = style.shift_label(data.name) + (f": {name}" if several else "")
+            title = present.shift_label(data.name) + (f": {name}" if several else "")
             columns[title] = _examples(data, np.flatnonzero(styles[0] == s), len(classes))
     style.save(figures.contact_sheet(columns, classes), job.output)
 

@@ -11,7 +11,8 @@ def main(job) -> None:
     test, spec = PreparedSet(job.input.test), job.params.spec
     seed = zlib.crc32(job.params.set.encode()) + job.params.seed
     pixels = corrupt(test.images, spec["corruption"], spec["severity"], seed)
-    write_set(job.output[0], pixels, test.labels, test.meta["mapping"], test.meta["paths"])
+    origin = test.meta["mapping"], test.meta["paths"], test.name
+    write_set(job.output[0], pixels, test.labels, *origin)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(job) -> None:
     # A first chunk tells how many of the candidates will stay.
     _, _, rate = _candidates(model, world, CHUNK)
     if not rate:
-        raise UserError("data.world.reference makes no error on 500 hard scenes: shift a is empty")
+        raise UserError(f"data.world.reference makes no error on {CHUNK} scenes: shift a is empty")
     pixels, labels, rate = _candidates(model, world, int(count / rate * 1.2) + CHUNK)
     log.info("the reference errs on %.1f%% of the hard scenes", 100 * rate)
     if len(labels) < count:

@@ -15,7 +15,7 @@ def main(job) -> None:
     rows = files.read_array(job.input.train)
     heldout = files.read_array(job.input.heldout)
     inputs = {name: files.sha256(job.input[name]) for name in ("initialization", "train")}
-    state = Resumable(job.params.state, h | inputs)
+    state = Resumable(job.params.state, h | inputs | {"stage": job.params.stage})
 
     model = load_classifier(job.input.pretrained, job.input.initialization)
     finetune(model, data.images, data.labels, rows, h, state)

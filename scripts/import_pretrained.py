@@ -1,8 +1,9 @@
 """Bring in a ready-made pre-trained model: a file this workflow wrote, or an open_clip tag."""
 
 import json
-from pathlib import Path
+import shutil
 
+from soups import files
 from soups.errors import UserError
 from soups.job import log, run
 from soups.model import Pretrained
@@ -17,9 +18,12 @@ def main(job) -> None:
                 f"{source} has the architecture {json.dumps(model.architecture)}, but "
                 f"model.architecture asks for {json.dumps(architecture)}"
             )
+        # Byte for byte, so that its hash and the note on how it was made stay.
+        with files.replacing(job.output[0]) as aside:
+            shutil.copyfile(source, aside)
     else:
         model = Pretrained(architecture, words=None, tag=source)
-    model.save(job.output[0], {"source": Path(source).name})
+        model.save(job.output[0], {"source": source})
     log.info("pre-trained model from %s", source)
 
 

@@ -18,7 +18,7 @@ def main(job) -> None:
         "images": files.sha256(job.input.images),
         "captions": files.sha256(job.input.captions),
     }
-    state = Resumable(job.params.state, recipe | inputs)
+    state = Resumable(job.params.state, recipe | inputs | {"stage": job.params.stage})
 
     model = pretrain(images, captions, prompts, **recipe, state=state)
     model.save(job.output[0], recipe | {"corpus": inputs})

@@ -47,7 +47,8 @@ def keep_results(folder: Path, record: dict) -> None:
     target = RECORDED / folder.name
     target.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
-        shutil.copy(folder / name, target / Path(name).name)
+        if (folder / name).exists():
+            shutil.copy(folder / name, target / Path(name).name)
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = present.text(*present.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")

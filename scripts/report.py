@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Template
+from PIL import Image
 
 from soups import files, present
 from soups.job import run
+
+# Figures are 300 dots to the inch; shown so, their letters are about as large as the text.
+PIXELS_PER_POINT = 2.3
 
 
 def main(job) -> None:
@@ -16,6 +20,7 @@ def main(job) -> None:
     figures = [
         {
             "name": name,
+            "width": round(Image.open(image).width / PIXELS_PER_POINT),
             "data": base64.b64encode(Path(image).read_bytes()).decode(),
             "caption": Path(caption).read_text(encoding="utf-8").strip(),
         }

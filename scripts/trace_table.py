@@ -6,7 +6,7 @@ from soups.job import run
 
 def main(job) -> None:
     trace = tables.trace_table(files.read_json(job.input[0]))
-    files.write_text(job.output[0], trace.to_csv(index=False, float_format="%.6f"))
+    files.write_text(job.output[0], trace.to_csv(index=False))
 
 
 if __name__ == "__main__":

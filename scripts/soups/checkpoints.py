@@ -23,27 +23,42 @@ def save(path: str | Path, state: dict[str, Tensor], note: dict) -> None:
 
 
 class Checkpoint:
-    """A safetensors file opened lazily: tensors are read one at a time."""
+    """A safetensors file: its layout and note now, its tensors one at a time when asked.
+
+    Holding one keeps no file open and no weights in memory.
+
+    Attributes:
+        path: the file.
+        note: what `save` was given.
+
+    Raises:
+        UserError: if the file is missing or no safetensors file.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        with self._open() as file:
+            self.note: dict = json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
+            self._shapes = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+
+    def _open(self) -> safe_open:
         try:
-            self._file = safe_open(self.path, framework="pt")
+            return safe_open(self.path, framework="pt")
         except FileNotFoundError:
-            raise UserError(f"{path}: no such checkpoint") from None
-        except SafetensorError as error:
-            raise UserError(f"{path}: not a safetensors checkpoint ({error})") from error
-        self.note: dict = json.loads((self._file.metadata() or {}).get(_NOTE, "{}"))
+            raise UserError(f"{self.path}: no such checkpoint") from None
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{self.path}: not a safetensors checkpoint ({error})") from error
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Shape and dtype of every tensor, in name order; reads no weights."""
-        slices = {name: self._file.get_slice(name) for name in sorted(self._file.keys())}
-        return {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
+        """Shape and dtype of every tensor, in name order."""
+        return self._shapes
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Tensors in name order, one in memory at a time."""
-        for name in sorted(self._file.keys()):
-            yield name, self._file.get_tensor(name)
+        with self._open() as file:
+            for name in self._shapes:
+                yield name, file.get_tensor(name)
 
     def state(self) -> dict[str, Tensor]:
         """The whole state dict."""

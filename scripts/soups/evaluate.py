@@ -76,9 +76,9 @@ class HeldoutScorer:
         if base == self._base:
             return
         if base == self._tried and base[:-1] == self._base:
-            new = [self._last]
+            new = iter([self._last])
         else:
-            new, self._sum = [Checkpoint(self._paths[n]).state() for n in base], {}
+            new, self._sum = (Checkpoint(self._paths[name]).state() for name in base), {}
         for state in new:
             for name, tensor in state.items():
                 if tensor.is_floating_point():

@@ -65,7 +65,7 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     for ax, name in zip(axes.flat, names, strict=False):
         _scatter(ax, individuals, methods, name, intervals=False)
         _focus(ax, individuals, methods, name)
-        ax.set_title(style.shift_label(name))
+        ax.set_title(present.shift_label(name))
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
     figure.supxlabel("Test accuracy (%)", fontsize=8)

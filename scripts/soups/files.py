@@ -12,6 +12,15 @@ import numpy as np
 from soups.errors import UserError
 
 
+def _usual_mode() -> int:
+    mask = os.umask(0)  # the only way to read it is to set it
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_MODE = _usual_mode()
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a name to write beside ``path``; rename it to ``path`` once written without error."""
@@ -22,6 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield aside
+        aside.chmod(_MODE)  # safetensors makes its files private
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

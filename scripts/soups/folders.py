@@ -1,10 +1,11 @@
 """Datasets in image folders: one folder per set, one subfolder per class."""
 
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from soups.corruptions import CORRUPTIONS
 from soups.errors import UserError
@@ -35,7 +36,7 @@ def images(folder: str | Path, name: str) -> list[str]:
         os.path.relpath(os.path.join(base, file), folder)
         for base, _, files in os.walk(Path(folder) / name, followlinks=True)
         for file in files
-        if file.lower().endswith(ENDINGS) and not file.startswith(".")
+        if file.lower().endswith(ENDINGS) and not file.startswith(".") and "/." not in base
     ]
     return sorted(found)
 
@@ -108,13 +109,37 @@ def check(settings: dict) -> None:
             continue
         here = classes(root / spec["folder"])
         found[spec["folder"]] = here
+        _check_mapping(spec.get("mapping") or {}, here, f"data.folders.shifts.{name}")
         shift_mapping(train, here, spec.get("mapping"), f"data.folders.shifts.{name}")
+    _check_apart(root, list(found))
     for folder, names in found.items():
         for name in names:
             if not _any_image(root / folder / name):
                 raise UserError(
                     f"{root / folder / name}: no image, expected at least one per class"
                 )
+
+
+def _check_mapping(mapping: dict[str, list[str]], here: list[str], where: str) -> None:
+    for name in mapping:
+        if name not in here:
+            raise UserError(f"{where}.mapping: {name!r} is no class folder of this shift")
+    members = [member for name in here for member in mapping.get(name, [name])]
+    twice = next((member for member in members if members.count(member) > 1), None)
+    if twice:
+        raise UserError(
+            f"{where}: training class {twice!r} is stood for by two classes, expected one at most"
+        )
+
+
+def _check_apart(root: Path, folders: list[str]) -> None:
+    paths = {folder: (root / folder).resolve() for folder in folders}
+    for one, other in itertools.permutations(folders, 2):
+        if paths[other] == paths[one] or paths[other] in paths[one].parents:
+            raise UserError(
+                f"data.folders: {one!r} and {other!r} share images, "
+                "expected a folder of its own for each set"
+            )
 
 
 def _any_image(folder: Path) -> bool:
@@ -136,8 +161,8 @@ def load(path: str | Path, size: int) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+            image = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from error
     short = min(image.size)
     if short != size:

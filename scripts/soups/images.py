@@ -73,6 +73,7 @@ def write_set(
     labels: np.ndarray,
     mapping: Mapping,
     paths: list[str] | None = None,
+    derived: str | None = None,
 ) -> None:
     """Write a set; the metadata goes last, so that it never names arrays that are not there.
 
@@ -82,6 +83,7 @@ def write_set(
         labels: shape (n,), indices into ``mapping``.
         mapping: see the module's text.
         paths: where each image came from, for the manifest.
+        derived: the set whose images these are a version of, image by image.
     """
     path = Path(path)
     count = np.bincount(labels, minlength=len(mapping))
@@ -90,5 +92,5 @@ def write_set(
         raise UserError(f"{path.stem}: class {empty!r} has no image, expected at least one")
     files.write_array(path, pixels)
     files.write_array(path.with_suffix(".labels.npy"), labels.astype(np.int64))
-    meta = {"n": len(labels), "mapping": mapping, "paths": paths}
+    meta = {"n": len(labels), "mapping": mapping, "paths": paths, "derived": derived}
     files.write_json(path.with_suffix(".json"), meta)

@@ -1,6 +1,6 @@
 """Accuracy and its uncertainty, from logits. Accuracies are fractions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,26 +27,49 @@ def correct(logits: np.ndarray, labels: np.ndarray, members: Sequence[Sequence[i
 
 
 def bootstrap_mean(
-    accuracies: Sequence[float], counts: Sequence[int], seed: int = 0
+    scores: Sequence[np.ndarray], weights: Sequence[float] | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the plain mean of several sets' accuracies.
+    """Percentile bootstrap interval of a weighted mean of several sets' mean scores.
 
-    Resampling the images of a set with replacement makes its number of correct ones
-    binomial, so the resamples are drawn as such; the sets are resampled independently
-    (a stratified bootstrap).
+    The images of each set are resampled with replacement, independently of the other
+    sets (a stratified bootstrap). How often each distinct score is drawn is multinomial,
+    so the resamples are drawn as such.
 
     Args:
-        accuracies: one per set.
-        counts: images per set.
+        scores: a score per image and set, e.g. 0 or 1 for wrong or right. Sets that are
+            versions of the same images are one entry: the mean score of each image.
+        weights: one per entry, summing to 1; equal by default.
         seed: of the resampling.
 
     Returns:
         bounds of the central 95% interval.
     """
     rng = np.random.default_rng(seed)
-    resampled = [
-        rng.binomial(n, a, REPLICATES) / n for a, n in zip(accuracies, counts, strict=True)
-    ]
+    weights = np.full(len(scores), 1 / len(scores)) if weights is None else weights
+    means = np.zeros(REPLICATES)
+    for score, weight in zip(scores, weights, strict=True):
+        values, counts = np.unique(np.asarray(score, float), return_counts=True)
+        drawn = rng.multinomial(len(score), counts / len(score), REPLICATES)
+        means += weight * (drawn @ values) / len(score)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.mean(resampled, axis=0), [tail, 1 - tail])
+    low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def by_images(
+    right: Mapping[str, np.ndarray], derived: Mapping[str, str]
+) -> tuple[list[np.ndarray], list[float]]:
+    """Put sets that are versions of the same images together, for `bootstrap_mean`.
+
+    Args:
+        right: set name to bool per image.
+        derived: set name to the set its images were derived from, where they were.
+
+    Returns:
+        a score per image and group, and the groups' weights in the plain mean over sets.
+    """
+    groups: dict[str, list[np.ndarray]] = {}
+    for name, hits in right.items():
+        groups.setdefault(derived.get(name, name), []).append(hits)
+    scores = [np.mean(members, axis=0) for members in groups.values()]
+    return scores, [len(members) / len(right) for members in groups.values()]

@@ -4,12 +4,12 @@ An ingredient is a `Classifier`: an image tower, L2-normalised features, one lin
 head (paper, appendix J.1 for LP-FT from CLIP). All soups average its state dict.
 """
 
-import json
+from functools import cached_property
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from open_clip import create_model, get_tokenizer, list_models
+from open_clip import create_model, get_tokenizer, list_pretrained_tags_by_model
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
@@ -33,25 +33,36 @@ class Pretrained:
     ) -> None:
         self.architecture, self.words = architecture, words
         if isinstance(architecture, dict):
-            text = dict(architecture["text_cfg"])
-            self.tokenizer = WordTokenizer(words or [], text["context_length"])
-            text["vocab_size"] = self.tokenizer.vocab_size
-            self.clip = CLIP(
-                architecture["embed_dim"],
-                CLIPVisionCfg(**architecture["vision_cfg"]),
-                CLIPTextCfg(**text),
-                quick_gelu=architecture.get("quick_gelu", False),
-            )
+            try:
+                self.clip = CLIP(
+                    architecture["embed_dim"],
+                    CLIPVisionCfg(**architecture["vision_cfg"]),
+                    CLIPTextCfg(**self._text_settings()),
+                    quick_gelu=architecture.get("quick_gelu", False),
+                )
+            except TypeError as error:
+                raise UserError(f"model.architecture: {error}") from error
             self.mean, self.std = HALF, HALF
         else:
-            if architecture not in list_models():
+            if tag and tag not in list_pretrained_tags_by_model(architecture):
                 raise UserError(
-                    f"model.architecture is {architecture!r}, which open_clip does not know; "
-                    "`python -c 'import open_clip; print(open_clip.list_models())'` lists its names"
+                    f"model.pretrained is {tag!r}, expected 'train', a .safetensors file or one of "
+                    f"{', '.join(list_pretrained_tags_by_model(architecture)) or 'no tag'}, "
+                    f"which open_clip has for {architecture}"
                 )
-            self.clip = create_model(architecture, pretrained=tag)
-            self.tokenizer = get_tokenizer(architecture)
+            self.clip = create_model(architecture, pretrained=tag, pretrained_text=bool(tag))
             self.mean, self.std = self.clip.visual.image_mean, self.clip.visual.image_std
+
+    def _text_settings(self) -> dict:
+        text = dict(self.architecture["text_cfg"])
+        return text | {"vocab_size": WordTokenizer(self.words or [], 0).vocab_size}
+
+    @cached_property
+    def tokenizer(self):
+        """Texts to token ids; named models bring open_clip's."""
+        if isinstance(self.architecture, dict):
+            return WordTokenizer(self.words or [], self.architecture["text_cfg"]["context_length"])
+        return get_tokenizer(self.architecture)
 
     @property
     def image_size(self) -> int:
@@ -61,6 +72,7 @@ class Pretrained:
     def save(self, path: str | Path, note: dict) -> None:
         """Write both towers, with the architecture and vocabulary in the header."""
         note = note | {"architecture": self.architecture, "words": self.words}
+        note = note | {"mean": list(self.mean), "std": list(self.std)}
         checkpoints.save(path, self.clip.state_dict(), note)
 
     @classmethod
@@ -76,6 +88,8 @@ class Pretrained:
                 f"{path}: a safetensors file, but not a pre-trained CLIP of this workflow"
             )
         model = cls(checkpoint.note["architecture"], checkpoint.note["words"])
+        model.mean = checkpoint.note.get("mean", model.mean)
+        model.std = checkpoint.note.get("std", model.std)
         _load_strictly(model.clip, checkpoint)
         model.clip.eval()
         return model
@@ -98,9 +112,23 @@ class Pretrained:
         """This model's image tower under a linear head of zeros."""
         return Classifier(self.clip.visual, classes, self.embed_dim, self.mean, self.std)
 
-    @property
+    @cached_property
     def embed_dim(self) -> int:
-        return self.clip.text_projection.shape[1]
+        """Length of an image feature, asked of the tower itself.
+
+        Raises:
+            UserError: if the tower gives something else than one feature per image.
+        """
+        with torch.no_grad():
+            training, size = self.clip.visual.training, self.image_size
+            features = self.clip.visual.eval()(torch.zeros(1, 3, size, size))
+            self.clip.visual.train(training)
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            raise UserError(
+                f"model.architecture is {self.architecture!r}: its image tower gives more than one "
+                "feature per image, expected a CLIP whose tower gives one"
+            )
+        return features.shape[1]
 
 
 class Classifier(nn.Module):
@@ -158,8 +186,3 @@ def _load_strictly(module: nn.Module, checkpoint: checkpoints.Checkpoint) -> Non
             f"shape {have.get(name, 'missing')}, expected {want.get(name, 'absent')}"
         )
     module.load_state_dict(checkpoint.state())
-
-
-def describe(architecture: str | dict) -> str:
-    """One line for tables and logs."""
-    return architecture if isinstance(architecture, str) else json.dumps(architecture)

@@ -11,6 +11,14 @@ TITLES = {
     "zeroshot": "zero-shot",
 }
 
+SHIFT_LABELS = {
+    "v2": "V2",
+    "r": "R",
+    "sketch": "Sketch",
+    "objectnet": "ObjectNet",
+    "a": "A",
+}
+
 
 def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a methods table.
@@ -20,7 +28,15 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
         shifts: one more column for each shift.
     """
     names = shift_names(table) if shifts else []
-    header = ["method", "models", "cost", "held-out", "test", *names, "mean of shifts"]
+    header = [
+        "method",
+        "models",
+        "cost",
+        "held-out",
+        "test",
+        *map(shift_label, names),
+        "mean of shifts",
+    ]
     rows = [
         [
             TITLES.get(row["method"], row["method"]),
@@ -34,6 +50,11 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
         for _, row in table.iterrows()
     ]
     return header, rows
+
+
+def shift_label(name: str) -> str:
+    """What a shift is called in figures and printed tables."""
+    return SHIFT_LABELS.get(name, name.replace("_", " "))
 
 
 def shift_names(table: pd.DataFrame) -> list[str]:

@@ -59,7 +59,8 @@ def pretrain(
             ``cooldown`` take the learning rate linearly to 0.
         state: where an interrupted run continues from.
     """
-    seed, epochs, size = settings["seed"], settings["epochs"], settings["batch_size"]
+    seed, epochs = settings["seed"], settings["epochs"]
+    size = min(settings["batch_size"], len(images))
     generator = optim.seed_everything(seed)
     context = architecture["text_cfg"]["context_length"]
     words = WordTokenizer.from_texts([*captions, *extra_texts], context).words

@@ -6,6 +6,7 @@ of its own and is removed once the job has written its outputs.
 
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -23,13 +24,18 @@ class Resumable:
     """
 
     def __init__(self, folder: str | Path, identity: dict) -> None:
-        self.path = Path(folder) / f"{fingerprint(identity)[:32]}.pt"
+        key = fingerprint(identity | {"torch": torch.__version__})
+        self.path = Path(folder) / f"{key[:32]}.pt"
 
     def restore(self, **parts) -> int:
         """Load the saved state into ``parts``; returns how many epochs are done (0 if none)."""
         if not self.path.exists():
             return 0
-        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            log.info("%s is unreadable (%s): starting from the beginning", self.path, error)
+            return 0
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         torch.set_rng_state(saved["rng"])

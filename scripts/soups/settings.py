@@ -2,15 +2,32 @@
 
 import contextlib
 import difflib
+import importlib.util
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from soups import folders
 from soups.errors import UserError
+from soups.sweep import parse
+
+# In JSON 12.0 is an integer; range() does not think so.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+HYPERPARAMETERS = (
+    "lr", "weight_decay", "epochs", "batch_size", "warmup", "clip",
+    "label_smoothing", "mixup", "augment", "seed",
+)  # fmt: skip
 
 # model.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot"}
@@ -25,12 +42,15 @@ def validate(config: dict, schema: str | Path) -> None:
         UserError: one sentence with the key, its value and what was expected.
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    validator = Draft202012Validator(rules)
+    validator = _Validator(rules)
     for error in list(validator.iter_errors(config)):
         _parse_text(config, error)
     error = best_match(validator.iter_errors(config))
     if error:
         raise UserError(_sentence(error))
+    if config["name"].split("/")[0] == "recorded":
+        raise UserError("name is 'recorded', which is where this project keeps its own results")
+    _check_shared(config)
     _check_sweep(config["sweep"])
     _check_model(config)
     _check_pretrain(config["pretrain"])
@@ -39,6 +59,7 @@ def validate(config: dict, schema: str | Path) -> None:
             raise UserError(
                 "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
             )
+        _check_shift_names(config["data"]["folders"]["shifts"])
         folders.check(config["data"]["folders"])
     if uses_corpus(config) and not _has_corpus(config):
         raise UserError(
@@ -65,16 +86,51 @@ def _has_corpus(config: dict) -> bool:
     return data["source"] == "world" or bool(data["folders"].get("pretrain_fraction"))
 
 
+def sections(config: dict) -> dict:
+    """What decides the data, the splits, the pre-trained model and the initialisation."""
+    return {key: config[key] for key in ("data", "model", "pretrain", "probe")}
+
+
+def _check_shared(config: dict) -> None:
+    """An experiment that others share must be the one they would make themselves."""
+    if config["shared"] is None:
+        return
+    made = Path("results") / config["shared"] / "settings.json"
+    if not made.is_file():
+        raise UserError(
+            f"shared is {config['shared']!r}: no {made}, expected the name of an experiment that "
+            "was run before"
+        )
+    theirs = json.loads(made.read_text(encoding="utf-8"))
+    for section, ours in sections(config).items():
+        key = next(
+            (k for k in ours | theirs[section] if ours.get(k) != theirs[section].get(k)), None
+        )
+        if key and (section, key) != ("model", "start"):
+            raise UserError(
+                f"{section}.{key} differs from that of shared experiment {config['shared']!r}; "
+                "leave it as it is there, or set shared to null"
+            )
+
+
+def _check_shift_names(shifts: dict) -> None:
+    # What other sets and the columns of the tables are called.
+    taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
+    taken |= {"inference_cost", "shifts_mean", *HYPERPARAMETERS}
+    for name in shifts:
+        if name in taken or name.endswith(("_lo", "_hi")) or name.startswith("n_"):
+            raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
+    if not any(shifts.values()):
+        raise UserError("data.folders.shifts has no shift that is not null, expected at least one")
+
+
 def _check_sweep(sweep: dict) -> None:
     kind = sweep["kind"]
     if not sweep[kind]:
         raise UserError(f"sweep.kind is {kind!r} but sweep.{kind} is empty")
     for name, spec in sweep["random"]["parameters"].items():
-        if isinstance(spec, dict) and len(spec.keys() - {"zero"}) != 1:
-            raise UserError(
-                f"sweep.random.parameters.{name} is {spec}, expected exactly one of "
-                "choice, uniform, log_uniform, integer"
-            )
+        if isinstance(spec, str):
+            parse(name, spec)
 
 
 def _check_pretrain(pretrain: dict) -> None:
@@ -90,6 +146,13 @@ def _check_model(config: dict) -> None:
     model = config["model"]
     custom = isinstance(model["architecture"], dict)
     source = model["pretrained"]
+    for template in model["templates"]:
+        try:
+            template.format("x")
+        except (IndexError, KeyError, ValueError):
+            raise UserError(
+                f"model.templates has {template!r}, expected one {{}} where the class name goes"
+            ) from None
     if source == "train" and not custom:
         raise UserError(
             f"model.architecture is {model['architecture']!r} and model.pretrained is 'train', "
@@ -102,26 +165,36 @@ def _check_model(config: dict) -> None:
             f"model.pretrained is {source!r}, expected 'train' or a .safetensors file, because "
             "model.architecture is a custom one that no open_clip tag belongs to"
         )
-    if custom and config["data"]["source"] == "folders" and config["data"]["folders"]:
+    architecture = model["architecture"] if custom else named_architecture(model["architecture"])
+    if config["data"]["source"] == "folders" and config["data"]["folders"]:
         size = config["data"]["folders"]["image_size"]
-        want = model["architecture"]["vision_cfg"]["image_size"]
+        want = architecture["vision_cfg"].get("image_size", 224)
         if size != want:
             raise UserError(
                 f"data.folders.image_size is {size}, expected {want}, "
-                "which is model.architecture.vision_cfg.image_size"
+                "the image_size of model.architecture"
             )
 
 
+def named_architecture(name: str) -> dict:
+    """The configuration of one of open_clip's models, read without importing it."""
+    package = importlib.util.find_spec("open_clip").submodule_search_locations[0]
+    known = {path.stem: path for path in (Path(package) / "model_configs").glob("*.json")}
+    if name not in known:
+        raise UserError(f"model.architecture is {name!r}, unknown to open_clip{_near(name, known)}")
+    return json.loads(known[name].read_text(encoding="utf-8"))
+
+
 def _parse_text(config: dict, error: ValidationError) -> None:
-    """Snakemake hands nested values of ``--config`` over as text; read those that should not be."""
+    """Snakemake hands nested ``--config`` values over as text; read those that should not be."""
     if error.validator != "type" or not isinstance(error.instance, str):
         return
     *parents, last = error.absolute_path
     for key in parents:
         config = config[key]
-    for parse in (int, float, {"null": None, "true": True, "false": False}.__getitem__):
+    for read in (int, float, {"null": None, "true": True, "false": False}.__getitem__):
         with contextlib.suppress(ValueError, KeyError):
-            config[last] = parse(error.instance)
+            config[last] = read(error.instance)
             return
 
 
@@ -156,10 +229,15 @@ def _expected(error: ValidationError) -> str:
         "uniqueItems": lambda: "no entry twice",
         "pattern": lambda: f"text matching {value}",
         "oneOf": lambda: "one of the forms that config.yaml and experiments/ show",
+        "dependentRequired": lambda: "corruption together with severity, or folder (and mapping)",
     }
     return words.get(rule, lambda: f"{rule} {value}")()
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
+    return _near(name, known) or f", expected one of {', '.join(known)}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else ""

@@ -33,13 +33,6 @@ MARKERS = {
     "zeroshot": "^",
 }
 LABELS = {"ingredient": "fine-tuned model"} | TITLES
-SHIFT_LABELS = {
-    "v2": "V2",
-    "r": "R",
-    "sketch": "Sketch",
-    "objectnet": "ObjectNet",
-    "a": "A",
-}
 
 
 def use() -> None:
@@ -73,11 +66,6 @@ def save(figure: Figure, paths) -> None:
             metadata = {"CreationDate": None} if str(path).endswith(".pdf") else None
             figure.savefig(aside, metadata=metadata)
     plt.close(figure)
-
-
-def shift_label(name: str) -> str:
-    """What a shift is called in figures."""
-    return SHIFT_LABELS.get(name, name.replace("_", " "))
 
 
 def marker(method: str, size: float = 36) -> dict:

@@ -5,7 +5,10 @@ when a hyperparameter is added; a grid names its rows by what is in them, so add
 value anywhere leaves the others as they were.
 """
 
+import contextlib
 import itertools
+import math
+import re
 import zlib
 from pathlib import Path
 
@@ -14,6 +17,11 @@ import pandas as pd
 
 from soups.errors import UserError
 from soups.files import fingerprint
+
+_DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# Ids that other models have.
+RESERVED = ("zeroshot", "initialization", "uniform", "greedy")
 
 INTEGERS = ("batch_size", "seed")
 
@@ -56,21 +64,53 @@ def _random(settings: dict, defaults: dict) -> dict[str, dict]:
     return rows
 
 
+def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
+    """Read a distribution: its form, its numbers, and whether it is 0 half of the time.
+
+    Text, because Snakemake merges overlays key by key: an overlay replaces text as a whole.
+
+    Raises:
+        UserError: if it is none of the forms, or its bounds are no range.
+    """
+    with contextlib.suppress(ValueError):
+        return "choice", [_number(spec)], False  # YAML reads 1e-4 as text
+    match = _DISTRIBUTION.fullmatch(spec.strip())
+    where = f"sweep.random.parameters.{name} is {spec!r}, expected"
+    if not match:
+        raise UserError(
+            f"{where} a number, uniform(low, high), log_uniform(low, high), integer(low, high) "
+            "or choice(a, b, ...), the last four perhaps followed by `or 0`"
+        )
+    form, numbers, or_zero = match.groups()
+    try:
+        values = [_number(text) for text in numbers.split(",")]
+    except ValueError:
+        raise UserError(f"{where} numbers between the brackets") from None
+    if form == "choice":
+        return form, values, bool(or_zero)
+    if len(values) != 2 or values[0] > values[1] or (form == "log_uniform" and values[0] <= 0):
+        order = "0 < low <= high" if form == "log_uniform" else "low <= high"
+        raise UserError(f"{where} two numbers, {order}")
+    return form, values, bool(or_zero)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return int(value) if value.is_integer() else value
+
+
 def _sample(name: str, spec, rng: np.random.Generator):
     """One value of a distribution; see config.yaml for the forms."""
-    if not isinstance(spec, dict):
+    if not isinstance(spec, str):
         return spec
-    zero = rng.random() < spec.get("zero", 0.0)
-    form = next(key for key in spec if key != "zero")
+    form, values, or_zero = parse(name, spec)
+    zero = rng.random() < 0.5 and or_zero
     if form == "choice":
-        value = spec[form][int(rng.integers(len(spec[form])))]
+        value = values[int(rng.integers(len(values)))]
     else:
-        low, high = spec[form]
-        if low > high or (form == "log_uniform" and low <= 0):
-            raise UserError(
-                f"sweep.random.parameters.{name} is {spec}, expected "
-                f"{'0 < low <= high' if form == 'log_uniform' else 'low <= high'}"
-            )
+        low, high = values
         if form == "uniform":
             value = float(rng.uniform(low, high))
         elif form == "log_uniform":
@@ -91,19 +131,28 @@ def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
         dict(zip(names, values, strict=True))
         for values in itertools.product(*(settings[name] for name in names))
     ]
-    return {f"g{fingerprint(row)[:6]}": row for row in rows}
+    return {f"g{fingerprint(row)[:8]}": row for row in rows}
 
 
 def _table(path: str, defaults: dict) -> dict[str, dict]:
     if not Path(path).is_file():
         raise UserError(f"sweep.table is {path!r}: no such file, expected a CSV of hyperparameters")
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a readable CSV ({error})") from error
     empty = table.isna().any()
     if empty.any():
         column = empty.idxmax()
         line = int(table[column].isna().idxmax()) + 2
         raise UserError(f"{path}: line {line} has no value for {column!r}")
     names = table.pop("model") if "model" in table else [_id(i) for i in range(len(table))]
+    for name in map(str, names):
+        if not _NAME.fullmatch(name) or name in RESERVED:
+            raise UserError(
+                f"{path}: a model is called {name!r}, expected letters, digits, _ and -, "
+                f"and none of {', '.join(RESERVED)}"
+            )
     rows = dict(zip(map(str, names), table.to_dict("records"), strict=True))
     if len(rows) < len(table):
         raise UserError(
@@ -118,7 +167,8 @@ def _id(i: int) -> str:
 
 def _checked(name: str, row: dict) -> dict:
     for key, value in row.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
             raise UserError(f"sweep: {name} has {key} = {value!r}, expected a number")
         value = value.item() if isinstance(value, np.number) else value
         if key in INTEGERS:

@@ -2,35 +2,37 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from soups.metrics import bootstrap_mean
+from soups.metrics import bootstrap_mean, by_images
+from soups.sweep import INTEGERS
 
-# Accuracies of one model: set name to fraction.
-Accuracies = Mapping[str, float]
+DECIMALS = 6
 
 
-def accuracy_row(accuracy: Accuracies, counts: Mapping[str, int], shifts: Sequence[str]) -> dict:
+def accuracy_row(
+    right: Mapping[str, np.ndarray], shifts: Sequence[str], derived: Mapping[str, str] | None = None
+) -> dict:
     """One model's accuracies, the plain mean over shifts, and 95% bootstrap bounds.
 
     Args:
-        accuracy: of ``heldout``, ``test`` and every shift.
-        counts: images per set, same keys.
+        right: for ``heldout``, ``test`` and every shift, bool per image.
         shifts: the shifts' names, in order.
+        derived: shift to the set its images were derived from, for corruptions.
     """
-    values = [accuracy[shift] for shift in shifts]
-    test_lo, test_hi = bootstrap_mean([accuracy["test"]], [counts["test"]])
-    shifts_lo, shifts_hi = bootstrap_mean(values, [counts[shift] for shift in shifts])
-    return {
-        "heldout": accuracy["heldout"],
-        "test": accuracy["test"],
-        **dict(zip(shifts, values, strict=True)),
-        "shifts_mean": sum(values) / len(values),
+    accuracy = {name: float(right[name].mean()) for name in ("heldout", "test", *shifts)}
+    test_lo, test_hi = bootstrap_mean([right["test"]])
+    groups = by_images({name: right[name] for name in shifts}, derived or {})
+    shifts_lo, shifts_hi = bootstrap_mean(*groups)
+    row = accuracy | {
+        "shifts_mean": sum(accuracy[name] for name in shifts) / len(shifts),
         "test_lo": test_lo,
         "test_hi": test_hi,
         "shifts_mean_lo": shifts_lo,
         "shifts_mean_hi": shifts_hi,
     }
+    return {name: round(value, DECIMALS) for name, value in row.items()}
 
 
 def models_table(
@@ -40,7 +42,10 @@ def models_table(
     models = [{"model": name, **sweep.get(name, {}), **rows[name]} for name in [*starts, *sweep]]
     hyperparameters = list(next(iter(sweep.values())))
     order = ["model", *hyperparameters, *next(iter(rows.values()))]
-    return pd.DataFrame(models)[order]
+    table = pd.DataFrame(models)[order]
+    # Starting points have no hyperparameters; whole numbers stay whole beside the gap.
+    whole = [name for name in INTEGERS if name in table]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def methods_table(
@@ -88,6 +93,6 @@ def methods_table(
 
 def trace_table(recipe: dict) -> pd.DataFrame:
     """The greedy trace: a row per candidate, in the order tried."""
-    table = pd.DataFrame(recipe["selection"]["trace"])
+    table = pd.DataFrame(recipe["selection"]["trace"]).round(DECIMALS)
     table.insert(0, "step", range(1, len(table) + 1))
     return table

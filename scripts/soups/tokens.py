@@ -43,6 +43,8 @@ class WordTokenizer:
                     f"the text {text!r} has the word {unknown[0]!r}, which is not among the "
                     f"{len(self.words)} words this model's text tower was pre-trained with"
                 )
+            if not split(text):
+                raise UserError(f"the text {text!r} has no word, expected at least one")
             ids = [self.start, *(self._ids[word] for word in split(text)), self.end]
             if len(ids) > self.context_length:
                 raise UserError(
@@ -55,4 +57,4 @@ class WordTokenizer:
 
 def split(text: str) -> list[str]:
     """Lower-case words of a text."""
-    return re.findall(r"[a-z0-9]+", text.lower())
+    return re.findall(r"\w+", text.lower())

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.metrics import bootstrap_mean, correct, restrict
+from soups.metrics import bootstrap_mean, by_images, correct, restrict
 
 LOGITS = np.array([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]])
 
@@ -29,6 +29,11 @@ def test_all_classes_is_plain_accuracy(seed):
     np.testing.assert_array_equal(correct(logits, labels, members), logits.argmax(1) == labels)
 
 
+def hits(accuracies, counts) -> list[np.ndarray]:
+    """Right or wrong per image of sets with these accuracies."""
+    return [np.arange(n) < round(a * n) for a, n in zip(accuracies, counts, strict=True)]
+
+
 def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
     """The bootstrap written out: images of each set are drawn with replacement."""
     rng = np.random.default_rng(1)
@@ -49,21 +54,40 @@ def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
     ],
 )
 def test_interval_is_that_of_resampled_images(accuracies, counts):
-    low, high = bootstrap_mean(accuracies, counts)
+    low, high = bootstrap_mean(hits(accuracies, counts))
     # Intervals are 0.04 wide or more; what is left is chance and the steps of a count.
     np.testing.assert_allclose([low, high], resampled(accuracies, counts), atol=0.005)
     assert high - low > 0.035
 
 
 def test_interval_of_certainty_is_a_point():
-    assert bootstrap_mean([1.0, 0.0], [50, 10]) == (0.5, 0.5)
+    assert bootstrap_mean(hits([1.0, 0.0], [50, 10])) == (0.5, 0.5)
 
 
 def test_interval_shrinks_with_the_root_of_the_images():
-    widths = [np.ptp(bootstrap_mean([0.5], [count])) for count in (400, 40_000)]
+    widths = [np.ptp(bootstrap_mean(hits([0.5], [count]))) for count in (400, 40_000)]
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.05)
 
 
 def test_interval_is_the_same_every_time():
-    assert bootstrap_mean([0.3, 0.7], [90, 80]) == bootstrap_mean([0.3, 0.7], [90, 80])
-    assert bootstrap_mean([0.3], [90], seed=0) != bootstrap_mean([0.3], [91], seed=0)
+    assert bootstrap_mean(hits([0.3, 0.7], [90, 80])) == bootstrap_mean(hits([0.3, 0.7], [90, 80]))
+    assert bootstrap_mean(hits([0.3], [90])) != bootstrap_mean(hits([0.3], [90]), seed=1)
+
+
+def test_versions_of_the_same_images_are_resampled_together():
+    """Five corruptions of one test set are not five times as many images."""
+    right = np.random.default_rng(0).random(400) < 0.6
+    sets = dict.fromkeys(("a", "b", "c"), right)
+    scores, weights = by_images(sets, dict.fromkeys(sets, "test"))
+    assert (len(scores), weights) == (1, [1.0])
+    assert bootstrap_mean(scores, weights) == bootstrap_mean([right])
+    apart = bootstrap_mean(*by_images(sets, {}))
+    assert np.ptp(bootstrap_mean(scores, weights)) > 1.5 * np.ptp(apart)
+
+
+def test_weights_are_those_of_the_plain_mean_over_sets():
+    sets = {"a": np.ones(10, bool), "b": np.zeros(10, bool), "own": np.ones(4, bool)}
+    scores, weights = by_images(sets, {"a": "test", "b": "test"})
+    assert weights == [2 / 3, 1 / 3]
+    mean = sum(w * s.mean() for w, s in zip(weights, scores, strict=True))
+    assert mean == pytest.approx(2 / 3)

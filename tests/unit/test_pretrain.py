@@ -8,7 +8,7 @@ from soups.resume import Resumable
 
 SETTINGS = {
     "epochs": 3, "batch_size": 16, "lr": 0.01, "weight_decay": 0.05, "warmup": 0.1, "clip": 1.0,
-    "augment": 1, "seed": 0,
+    "horizon": 4, "cooldown": 1, "augment": 1, "seed": 0,
 }  # fmt: skip
 
 
@@ -28,11 +28,15 @@ def test_loss_of_different_captions_is_clips(features):
     torch.testing.assert_close(loss, expected)
 
 
-def test_equal_captions_are_no_negatives():
-    images = torch.eye(4)[[0, 0, 1]]
-    loss = contrastive_loss(images, images, torch.tensor([[1], [1], [2]]), torch.tensor(100.0))
-    # The best there is: each of the two equal pairs finds both.
-    assert loss.item() == pytest.approx(2 / 3 * np.log(2), abs=1e-5)
+def test_equal_captions_share_the_target(features):
+    images, texts = features
+    log_p = {axis: (5 * images @ texts.T).log_softmax(axis) for axis in (0, 1)}
+    # The first two captions are equal: each image and text aims half at either.
+    target = torch.eye(6)
+    target[:2, :2] = 0.5
+    expected = -sum((target * log_p[axis]).sum() / 6 for axis in (0, 1)) / 2
+    tokens = torch.tensor([0, 0, 2, 3, 4, 5])[:, None]
+    torch.testing.assert_close(contrastive_loss(images, texts, tokens, torch.tensor(5.0)), expected)
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def corpus(images, labels) -> tuple[np.ndarray, list[str]]:
 
 def test_captions_are_learnt_and_prompts_are_known(corpus, architecture, tmp_path):
     images, captions = corpus
-    quick = SETTINGS | {"epochs": 10}
+    quick = SETTINGS | {"epochs": 10, "horizon": 10}
     model = pretrain(*corpus, ["photo of dog"], architecture, quick, Resumable(tmp_path, {}))
     assert model.words == ["a", "cat", "dog", "of", "photo"]
     classifier = model.classifier(2).eval()

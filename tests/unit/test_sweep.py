@@ -14,10 +14,10 @@ DEFAULTS = {
     "label_smoothing": 0, "mixup": 0, "augment": 0, "seed": 0,
 }  # fmt: skip
 PARAMETERS = {
-    "lr": {"log_uniform": [1e-5, 1e-3]},
-    "mixup": {"zero": 0.5, "uniform": [0.1, 0.2]},
-    "batch_size": {"integer": [4, 6]},
-    "augment": {"choice": [0, 0.5, 2]},
+    "lr": "log_uniform(1e-5, 1e-3)",
+    "mixup": "uniform(0.1, 0.2) or 0",
+    "batch_size": "integer(4, 6)",
+    "augment": "choice(0, 0.5, 2)",
 }
 
 
@@ -83,8 +83,8 @@ def test_values_lie_in_their_distributions():
 
 
 def test_a_number_is_itself_and_null_is_the_default():
-    (row,) = random(1, {"lr": 0.5, "mixup": None}).values()
-    assert (row["lr"], row["mixup"]) == (0.5, 0)
+    (row,) = random(1, {"lr": 0.5, "clip": "1e-3", "mixup": None}).values()
+    assert (row["lr"], row["clip"], row["mixup"]) == (0.5, 0.001, 0)
 
 
 def test_values_have_six_digits():
@@ -157,6 +157,10 @@ def test_a_table_without_names_counts_its_rows(table):
         ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
         ("model,lr\na,fast\n", "a has lr = 'fast', expected a number"),
         ("model,lr\na,True\n", "a has lr = True, expected a number"),
+        ("model,lr\ngreedy,0.1\n", r"sweep\.csv: a model is called 'greedy', expected letters"),
+        ("model,lr\na/b,0.1\n", r"sweep\.csv: a model is called 'a/b', expected letters"),
+        ("lr\ninf\n", "m00 has lr = inf, expected a number"),
+        ("", r"sweep\.csv: not a readable CSV"),
         ("lr\n", "sweep.table gives no configuration, expected at least one"),
     ],
 )
@@ -198,13 +202,17 @@ def test_unusable_values(key, value, expected):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ({"uniform": [0.2, 0.1]}, "low <= high"),
-        ({"integer": [3, 2]}, "low <= high"),
-        ({"log_uniform": [0, 1]}, "0 < low <= high"),
-        ({"log_uniform": [0.2, 0.1]}, "0 < low <= high"),
+        ("uniform(0.2, 0.1)", "two numbers, low <= high"),
+        ("integer(3, 2)", "two numbers, low <= high"),
+        ("uniform(1)", "two numbers, low <= high"),
+        ("log_uniform(0, 1)", "two numbers, 0 < low <= high"),
+        ("log_uniform(0.2, 0.1)", "two numbers, 0 < low <= high"),
+        ("uniform(0, x)", "numbers between the brackets"),
+        ("uniform(0, inf)", "numbers between the brackets"),
+        ("choice()", "numbers between the brackets"),
     ],
 )
 def test_bad_distributions(spec, expected):
     with pytest.raises(UserError) as error:
         random(1, {"lr": spec})
-    assert str(error.value) == f"sweep.random.parameters.lr is {spec}, expected {expected}"
+    assert str(error.value) == f"sweep.random.parameters.lr is {spec!r}, expected {expected}"

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,15 +12,23 @@ STARTS = ["zeroshot", "initialization"]
 SWEEP = {"m0": {"lr": 0.1, "seed": 0}, "m1": {"lr": 0.2, "seed": 1}, "m2": {"lr": 0.3, "seed": 2}}
 
 
+def hits(accuracy: float, name: str) -> np.ndarray:
+    return np.arange(COUNTS[name]) < round(accuracy * COUNTS[name])
+
+
 def row(level: float) -> dict:
     accuracy = {"heldout": level, "test": level / 2, "blur": 0.2, "noise": 0.6}
-    return accuracy_row(accuracy, COUNTS, SHIFTS)
+    return accuracy_row({name: hits(value, name) for name, value in accuracy.items()}, SHIFTS)
 
 
 @pytest.fixture
 def rows() -> dict[str, dict]:
     names = [*STARTS, *SWEEP, "uniform", "greedy"]
     return {name: row((i + 1) / 10) for i, name in enumerate(names)}
+
+
+def rounded(bounds) -> list[float]:
+    return [round(bound, 6) for bound in bounds]
 
 
 def test_accuracy_row():
@@ -29,11 +38,13 @@ def test_accuracy_row():
         "blur": 0.2,
         "noise": 0.6,
         "shifts_mean": pytest.approx(0.4),
-        **dict(zip(["test_lo", "test_hi"], bootstrap_mean([0.25], [200]), strict=True)),
+        **dict(
+            zip(["test_lo", "test_hi"], rounded(bootstrap_mean([hits(0.25, "test")])), strict=True)
+        ),
         **dict(
             zip(
                 ["shifts_mean_lo", "shifts_mean_hi"],
-                bootstrap_mean([0.2, 0.6], [100, 400]),
+                rounded(bootstrap_mean([hits(0.2, "blur"), hits(0.6, "noise")])),
                 strict=True,
             )
         ),

@@ -26,10 +26,10 @@ TINY = {
         }
     },
     "model": {"pretrained": "train"},
-    "pretrain": {"images": 1000, "epochs": 2},
+    "pretrain": {"images": 1000, "epochs": 2, "horizon": 3, "cooldown": 1},
     "probe": {"epochs": 2},
     "finetune": {"batch_size": 64},
-    "sweep": {"random": {"n": 3, "parameters": {"epochs": {"uniform": [1.2, 1.6]}}}},
+    "sweep": {"random": {"n": 3, "parameters": {"epochs": "uniform(1.2, 1.6)"}}},
 }
 
 

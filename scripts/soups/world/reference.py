@@ -37,10 +37,11 @@ def train_reference(
     model = network(classes)
     optimizer = optim.adamw(model, lr, 0.01)
     target = torch.from_numpy(labels)
-    total = epochs * (len(images) // BATCH)
+    size = min(BATCH, len(images))
+    total = epochs * (len(images) // size)
     step = 0
     for epoch in range(epochs):
-        for batch in optim.batches(len(images), BATCH, epoch, seed):
+        for batch in optim.batches(len(images), size, epoch, seed):
             optim.set_lr(optimizer, lr * optim.warmup_cosine(step, total, total // 20))
             loss = F.cross_entropy(model(pixels(images[batch])), target[batch])
             optimizer.zero_grad()
