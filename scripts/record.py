@@ -35,7 +35,6 @@ def main() -> None:
     record = {
         "command": arguments.command,
         "hardware": hardware(),
-        "job_minutes": minutes(arguments.folder / "benchmarks"),
     }
     if arguments.pretrained:
         keep_pretrained(arguments.folder, arguments.pretrained, record)
@@ -52,6 +51,7 @@ def keep_results(folder: Path, record: dict) -> None:
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = present.text(*present.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")
+    record["job_minutes"] = minutes(folder / "benchmarks")
     files.write_json(target / "record.json", record)
 
 

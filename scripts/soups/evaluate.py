@@ -79,6 +79,8 @@ class HeldoutScorer:
             new = iter([self._last])
         else:
             new, self._sum = (Checkpoint(self._paths[name]).state() for name in base), {}
+        if base and self._first is None:
+            self._first = Checkpoint(self._paths[base[0]])
         for state in new:
             for name, tensor in state.items():
                 if tensor.is_floating_point():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ def _usual_mode() -> int:
 
 
 _MODE = _usual_mode()
+_HOST = socket.gethostname().split(".")[0]
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_up(path)
     # The ending stays, because matplotlib and numpy choose the format by it.
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.part{path.suffix}")
     try:
         yield aside
         aside.chmod(_MODE)  # safetensors makes its files private
@@ -39,10 +41,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def _sweep_up(path: Path) -> None:
     """Remove what a killed job was writing in place of ``path``."""
-    for stale in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
-        owner = stale.name.split(".")[-3 if path.suffix else -2]
-        if not Path(f"/proc/{owner}").exists():
+    for stale in path.parent.glob(f".{path.stem}.{_HOST}-*.part{path.suffix}"):
+        owner = stale.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
+        if not _alive(int(owner)):
             stale.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

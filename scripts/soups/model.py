@@ -169,6 +169,8 @@ def load_classifier(pretrained: str | Path, weights: str | Path) -> Classifier:
         weights: the state dict of a `Classifier`.
     """
     checkpoint = checkpoints.Checkpoint(weights)
+    if "head.weight" not in checkpoint.shapes():
+        raise UserError(f"{weights}: no tensor 'head.weight', expected an image classifier")
     classes = checkpoint.shapes()["head.weight"][0][0]
     model = Pretrained.load(pretrained).classifier(classes)
     _load_strictly(model, checkpoint)

@@ -20,21 +20,15 @@ MAX_LOGIT_SCALE = np.log(100)  # CLIP's own clamp
 BETAS = (0.9, 0.98)
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     """Symmetric cross-entropy between the images and the texts of a batch.
 
-    Pairs with the same caption are all positives (Yang et al., 2022, UniCL): in a small
-    world a batch holds many equal captions, and calling those negatives only adds noise.
-    With captions all different this is CLIP's loss.
-
     Args:
-        images, texts: unit-length features, shape (n, d).
-        tokens: the captions, shape (n, context).
+        images, texts: unit-length features, shape (n, d); row i of both belong together.
         scale: the logit scale.
     """
     logits = scale * images @ texts.T
-    same = (tokens[:, None] == tokens[None]).all(-1).float()
-    target = same / same.sum(1, keepdim=True)
+    target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
@@ -85,11 +79,9 @@ def pretrain(
             optim.set_lr(optimizer, settings["lr"] * factor)
             x = pixels(torch.from_numpy(images[batch]).to(device))
             x = augment(x, settings["augment"], generator)
-            text = tokens[batch].to(device)
             loss = contrastive_loss(
                 clip.encode_image(x, normalize=True),
-                clip.encode_text(text, normalize=True),
-                text,
+                clip.encode_text(tokens[batch].to(device), normalize=True),
                 clip.logit_scale.exp(),
             )
             optimizer.zero_grad(set_to_none=True)

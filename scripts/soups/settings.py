@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import importlib.util
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,11 +17,20 @@ from soups import folders
 from soups.errors import UserError
 from soups.sweep import parse
 
-# In JSON 12.0 is an integer; range() does not think so.
+
+def _is_finite(value) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+# In JSON 12.0 is an integer, but range() does not think so; and YAML has .nan.
 _Validator = extend(
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: _is_finite(value),
+        }
     ),
 )
 
@@ -129,7 +139,7 @@ def _check_sweep(sweep: dict) -> None:
     if not sweep[kind]:
         raise UserError(f"sweep.kind is {kind!r} but sweep.{kind} is empty")
     for name, spec in sweep["random"]["parameters"].items():
-        if isinstance(spec, str):
+        if isinstance(spec, str) and spec != "null":
             parse(name, spec)
 
 
@@ -139,6 +149,11 @@ def _check_pretrain(pretrain: dict) -> None:
         raise UserError(
             f"pretrain has cooldown {cooldown}, epochs {epochs} and horizon {horizon}, "
             "expected cooldown <= epochs <= horizon"
+        )
+    if pretrain["warmup"] * horizon > epochs - cooldown:
+        raise UserError(
+            f"pretrain.warmup is {pretrain['warmup']} of {horizon} epochs, expected it to be over "
+            f"before the cooldown begins after {epochs - cooldown}"
         )
 
 
@@ -206,8 +221,10 @@ def _sentence(error: ValidationError) -> str:
         name = next(name for name in error.instance if name not in known)
         full = f"{key}.{name}" if key else name
         return f"config key {full} is unknown{_hint(name, known)}"
-    if error.validator == "propertyNames":
-        return f"{where}: {error.message}"
+    if "propertyNames" in error.absolute_schema_path:
+        known = error.validator_value if error.validator == "enum" else []
+        hint = _hint(error.instance, known) if known else ", expected letters, digits, _ and -"
+        return f"{where}.{error.instance} is unknown{hint}"
     if error.validator == "required":
         return f"{where}: {error.message}"
     value = repr(error.instance)

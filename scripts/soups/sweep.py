@@ -6,6 +6,7 @@ value anywhere leaves the others as they were.
 """
 
 import contextlib
+import csv
 import itertools
 import math
 import re
@@ -13,7 +14,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from soups.errors import UserError
 from soups.files import fingerprint
@@ -57,7 +57,7 @@ def _random(settings: dict, defaults: dict) -> dict[str, dict]:
     for i in range(settings["n"]):
         row = {"seed": i}
         for name, spec in settings["parameters"].items():
-            if spec is not None:  # an overlay switches a parameter off with null
+            if spec not in (None, "null"):  # how an overlay or --config switches one off
                 rng = np.random.default_rng([settings["seed"], i, zlib.crc32(name.encode())])
                 row[name] = _sample(name, spec, rng)
         rows[_id(i)] = row
@@ -88,6 +88,8 @@ def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
         raise UserError(f"{where} numbers between the brackets") from None
     if form == "choice":
         return form, values, bool(or_zero)
+    if form == "integer" and not all(isinstance(value, int) for value in values):
+        raise UserError(f"{where} whole numbers between the brackets")
     if len(values) != 2 or values[0] > values[1] or (form == "log_uniform" and values[0] <= 0):
         order = "0 < low <= high" if form == "log_uniform" else "low <= high"
         raise UserError(f"{where} two numbers, {order}")
@@ -127,38 +129,48 @@ def _rounded(value):
 
 def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
     names = [name for name, values in settings.items() if values is not None]
-    rows = [
-        dict(zip(names, values, strict=True))
-        for values in itertools.product(*(settings[name] for name in names))
-    ]
-    return {f"g{fingerprint(row)[:8]}": row for row in rows}
+    if not names:
+        return {}
+    combinations = list(itertools.product(*(settings[name] for name in names)))
+    rows = [dict(zip(names, values, strict=True)) for values in combinations]
+    table = {f"g{fingerprint(row)[:8]}": row for row in rows}
+    if len(table) < len(rows):
+        raise UserError(f"sweep.grid: two of its {len(rows)} rows are the same or share an id")
+    return table
 
 
 def _table(path: str, defaults: dict) -> dict[str, dict]:
     if not Path(path).is_file():
         raise UserError(f"sweep.table is {path!r}: no such file, expected a CSV of hyperparameters")
-    try:
-        table = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a readable CSV ({error})") from error
-    empty = table.isna().any()
-    if empty.any():
-        column = empty.idxmax()
-        line = int(table[column].isna().idxmax()) + 2
-        raise UserError(f"{path}: line {line} has no value for {column!r}")
-    names = table.pop("model") if "model" in table else [_id(i) for i in range(len(table))]
-    for name in map(str, names):
+    with open(path, newline="", encoding="utf-8-sig") as handle:
+        lines = [line for line in csv.reader(handle) if line]
+    header = [name.strip() for name in lines[0]] if lines else []
+    rows = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(header):
+            raise UserError(
+                f"{path}: row {number} has {len(line)} values, expected {len(header)} as in row 1"
+            )
+        row = {key: value.strip() for key, value in zip(header, line, strict=True)}
+        name = row.pop("model", _id(number - 2))
         if not _NAME.fullmatch(name) or name in RESERVED:
             raise UserError(
                 f"{path}: a model is called {name!r}, expected letters, digits, _ and -, "
                 f"and none of {', '.join(RESERVED)}"
             )
-    rows = dict(zip(map(str, names), table.to_dict("records"), strict=True))
-    if len(rows) < len(table):
-        raise UserError(
-            f"{path}: a name in column 'model' occurs twice, expected one row per model"
-        )
+        if name in rows:
+            raise UserError(f"{path}: model {name!r} occurs twice, expected one row per model")
+        rows[name] = {key: _cell(path, number, key, value) for key, value in row.items()}
     return rows
+
+
+def _cell(path: str, number: int, key: str, text: str) -> float:
+    try:
+        return _number(text)
+    except ValueError:
+        raise UserError(
+            f"{path}: row {number} has {text!r} for {key!r}, expected a number"
+        ) from None
 
 
 def _id(i: int) -> str:

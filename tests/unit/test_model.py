@@ -95,9 +95,11 @@ def test_a_classifier_is_no_pretrained_model(classifier, tmp_path):
         Pretrained.load(path)
 
 
-def test_an_unknown_architecture_is_named():
-    with pytest.raises(UserError, match=r"model.architecture is 'ViT-Q-99', which open_clip does"):
-        Pretrained("ViT-Q-99", None)
+def test_an_unknown_tag_is_named():
+    with pytest.raises(
+        UserError, match=r"model\.pretrained is 'opnai', expected .*openai.* ViT-B-32"
+    ):
+        Pretrained("ViT-B-32", None, tag="opnai")
 
 
 def test_the_same_tensors_are_the_same_bytes(tmp_path):

@@ -113,6 +113,10 @@ def test_bad_sweeps(validate, changes, sentence):
         ),
         ({"model.architecture": 32}, "config key model.architecture is 32, expected one of the f"),
         (
+            {"model.architecture": "ViT-B-33", "model.pretrained": "openai"},
+            "model.architecture is 'ViT-B-33', unknown to open_clip; did you mean ViT-B-32?",
+        ),
+        (
             {"pretrain.epochs": 5, "pretrain.horizon": 4, "pretrain.cooldown": 1},
             "pretrain has cooldown 1, epochs 5 and horizon 4, expected cooldown <= epochs",
         ),
@@ -128,10 +132,10 @@ def test_bad_models(validate, changes, sentence):
 
 def test_numbers_that_came_as_text_become_numbers(validate, config):
     # Snakemake's --config and YAML's 1e-3 are text.
-    validate({"sweep.random.n": "20", "finetune.lr": "1e-3", "sweep.random.parameters.lr": "null"})
+    validate({"sweep.random.n": "20", "finetune.lr": "1e-3", "data.folders": "null"})
     assert config["sweep"]["random"]["n"] == 20
     assert config["finetune"]["lr"] == 0.001
-    assert config["sweep"]["random"]["parameters"]["lr"] is None
+    assert config["data"]["folders"] is None
 
 
 # Image folders

@@ -151,16 +151,17 @@ def test_a_table_without_names_counts_its_rows(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model,lr\na,0.1\na,0.2\n", r"sweep\.csv: a name in column 'model' occurs twice"),
-        ("model,lr\na,0.1\nb,\n", r"sweep\.csv: line 3 has no value for 'lr'"),
+        ("model,lr\na,0.1\na,0.2\n", r"sweep\.csv: model 'a' occurs twice"),
+        ("model,lr\na,0.1\nb,\n", r"sweep\.csv: row 3 has '' for 'lr', expected a number"),
         ("model,lrr\na,0.1\n", "a sets 'lrr', expected one of lr, weight_decay"),
         ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
-        ("model,lr\na,fast\n", "a has lr = 'fast', expected a number"),
-        ("model,lr\na,True\n", "a has lr = True, expected a number"),
+        ("model,lr\na,fast\n", "row 2 has 'fast' for 'lr', expected a number"),
+        ("model,lr\na,True\n", "row 2 has 'True' for 'lr', expected a number"),
         ("model,lr\ngreedy,0.1\n", r"sweep\.csv: a model is called 'greedy', expected letters"),
         ("model,lr\na/b,0.1\n", r"sweep\.csv: a model is called 'a/b', expected letters"),
-        ("lr\ninf\n", "m00 has lr = inf, expected a number"),
-        ("", r"sweep\.csv: not a readable CSV"),
+        ("lr\ninf\n", "row 2 has 'inf' for 'lr', expected a number"),
+        ("lr\n0.1,0.2\n", r"sweep\.csv: row 2 has 2 values, expected 1"),
+        ("", "sweep.table gives no configuration, expected at least one"),
         ("lr\n", "sweep.table gives no configuration, expected at least one"),
     ],
 )
@@ -209,6 +210,7 @@ def test_unusable_values(key, value, expected):
         ("log_uniform(0.2, 0.1)", "two numbers, 0 < low <= high"),
         ("uniform(0, x)", "numbers between the brackets"),
         ("uniform(0, inf)", "numbers between the brackets"),
+        ("integer(1.5, 3)", "whole numbers between the brackets"),
         ("choice()", "numbers between the brackets"),
     ],
 )

@@ -11,7 +11,7 @@ WORDS = st.lists(st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True), min_size=1, ma
 def test_known_ids():
     tokenizer = WordTokenizer(["b", "a", "b"], 5)
     # pad 0, a 1, b 2, start 3, end 4
-    assert tokenizer(["b a", ""]).tolist() == [[3, 2, 1, 4, PAD], [3, 4, PAD, PAD, PAD]]
+    assert tokenizer(["b a", "b"]).tolist() == [[3, 2, 1, 4, PAD], [3, 2, 4, PAD, PAD]]
     assert tokenizer.vocab_size == 5
 
 
@@ -44,6 +44,15 @@ def test_split_ignores_case_and_signs():
         "no",
         "2",
     ]
+
+
+def test_words_of_any_script():
+    assert split("Ein Kühlschrank, 猫") == ["ein", "kühlschrank", "猫"]
+
+
+def test_a_text_without_words_is_refused():
+    with pytest.raises(UserError, match=r"'\?!' has no word"):
+        WordTokenizer(["a"], 5)(["?!"])
 
 
 def test_an_unknown_word_is_named():
