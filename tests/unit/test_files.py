@@ -45,7 +45,8 @@ def test_a_killed_write_leaves_nothing(tmp_path):
 def test_what_a_killed_job_left_is_swept_up_but_not_what_another_writes(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead, alive = (tmp_path / f".note.{files._HOST}-{pid}.part.txt" for pid in (ended.pid, os.getppid()))
+    pids = (ended.pid, os.getppid())
+    dead, alive = (tmp_path / f".note.{files._HOST}-{pid}.part.txt" for pid in pids)
     dead.touch()
     alive.touch()
     files.write_text(tmp_path / "note.txt", "new")

@@ -84,8 +84,11 @@ def test_bad_values(validate, changes, sentence):
             "sweep.random.parameters.lr is {'uniform': [0, 1]}, expected number or string or null",
         ),
         ({"sweep.random.n": 12.0}, "config key sweep.random.n is 12.0, expected integer"),
-        ({"sweep.random.parameters.momentum": 0.9}, "'momentum'"),
-        ({"sweep.grid": {"momentum": [0.9]}}, "'momentum'"),
+        (
+            {"sweep.random.parameters.momentum": 0.9},
+            "parameters.momentum is unknown, expected one of lr",
+        ),
+        ({"sweep.grid": {"momentum": [0.9]}}, "sweep.grid.momentum is unknown"),
         ({"sweep.grid": {"lr": []}}, "config key sweep.grid.lr is [], expected at least 1 entries"),
         ({"sweep.random.n": 0}, "config key sweep.random.n is 0, expected at least 1"),
         ({"sweep.kind": "grid"}, "sweep.kind is 'grid' but sweep.grid is empty"),
