@@ -96,7 +96,7 @@ def check(settings: dict) -> None:
             f"{root / settings['test']}: class {odd!r} is only in one of the training and test "
             "folders, expected the same classes in both"
         )
-    found = {settings["train"]: train, settings["test"]: test}
+    found = [(settings["train"], train), (settings["test"], test)]
     for name, spec in settings["shifts"].items():
         if spec is None:
             continue
@@ -108,11 +108,11 @@ def check(settings: dict) -> None:
                 )
             continue
         here = classes(root / spec["folder"])
-        found[spec["folder"]] = here
+        found.append((spec["folder"], here))
         _check_mapping(spec.get("mapping") or {}, here, f"data.folders.shifts.{name}")
         shift_mapping(train, here, spec.get("mapping"), f"data.folders.shifts.{name}")
-    _check_apart(root, list(found))
-    for folder, names in found.items():
+    _check_apart(root, [folder for folder, _ in found])
+    for folder, names in found:
         for name in names:
             if not _any_image(root / folder / name):
                 raise UserError(
@@ -133,9 +133,9 @@ def _check_mapping(mapping: dict[str, list[str]], here: list[str], where: str) -
 
 
 def _check_apart(root: Path, folders: list[str]) -> None:
-    paths = {folder: (root / folder).resolve() for folder in folders}
     for one, other in itertools.permutations(folders, 2):
-        if paths[other] == paths[one] or paths[other] in paths[one].parents:
+        inner, outer = (root / one).resolve(), (root / other).resolve()
+        if outer == inner or outer in inner.parents:
             raise UserError(
                 f"data.folders: {one!r} and {other!r} share images, "
                 "expected a folder of its own for each set"

@@ -1,0 +1,123 @@
+"""The experiments that are shipped, and what an overlay may not say."""
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from soups import settings
+from soups.errors import UserError
+
+
+def merge(config: dict, overlay: dict) -> dict:
+    """What Snakemake makes of a config file and an overlay."""
+    merged = copy.deepcopy(config)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+@pytest.fixture
+def validate(root, tmp_path, monkeypatch):
+    """A function that validates the default under an overlay, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    config["model"]["pretrained"] = str(root / config["model"]["pretrained"])
+
+    def validated(overlay: dict) -> dict:
+        merged = merge(config, overlay)
+        settings.validate(merged, root / "rules" / "schemas" / "config.schema.yaml")
+        return merged
+
+    return validated
+
+
+@pytest.fixture
+def folders(write_images, tmp_path) -> dict:
+    """An overlay for a small dataset that is good as it is."""
+    for name in ("train", "test"):
+        write_images(tmp_path / "set" / name, {"cat": 2, "dog": 2})
+    write_images(tmp_path / "set" / "art", {"cat": 1, "pet": 1})
+    shifts = {
+        "art": {"folder": "art", "mapping": {"pet": ["dog"]}},
+        "noise": {"corruption": "noise", "severity": 1},
+    }
+    data = {"root": "set", "train": "train", "test": "test", "image_size": 32, "shifts": shifts}
+    return {"data": {"source": "folders", "folders": data}}
+
+
+@pytest.mark.parametrize("name", ["images", "cifar10"])
+def test_every_shipped_experiment_is_good(name, root, validate, write_images, tmp_path):
+    overlay = yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
+    data = overlay["data"]["folders"]
+    for part in ("train", "test"):
+        write_images(tmp_path / data["root"] / data[part], {"cat": 1, "dog": 1})
+    merged = validate(overlay)
+    assert settings.shifts(merged) == list(data["shifts"])
+
+
+def test_the_small_dataset_is_good(validate, folders):
+    assert settings.shifts(validate(folders)) == ["art", "noise"]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "sentence"),
+    [
+        ({"test": {"corruption": "blur", "severity": 1}}, "'test' is taken"),
+        ({"train": {"folder": "art"}}, "'train' is taken"),
+        ({"lr": {"folder": "art"}}, "'lr' is taken"),
+        ({"x_lo": {"folder": "art"}}, "'x_lo' is taken"),
+        ({"art": None, "noise": None}, "has no shift that is not null"),
+        ({"noise": {"severity": 9}}, "shifts.noise.severity is 9, expected at most 5"),
+        ({"noise": {"corruption": "fog"}}, "corruption is 'fog', expected one of noise,"),
+        ({"again": {"folder": "test"}}, "expected a folder of its own for each set"),
+        ({"inner": {"folder": "test/cat"}}, "has no subfolder, expected one per class"),
+        ({"art": {"mapping": {"bird": ["cat"]}}}, "'bird' is no class folder of this shift"),
+        ({"art": {"mapping": {"pet": ["cat"]}}}, "'cat' is stood for by two classes"),
+        ({"art": {"mapping": {"pet": ["cow"]}}}, "class 'cow' is not among the 2 training classes"),
+        (
+            {"gone": {"folder": "gone"}},
+            "no such folder, expected one subfolder of images per class",
+        ),
+    ],
+)
+def test_bad_shifts(validate, folders, shifts, sentence):
+    with pytest.raises(UserError) as error:
+        validate(merge(folders, {"data": {"folders": {"shifts": shifts}}}))
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        ({"model": {"architecture": "ViT-B-23"}}, "unknown to open_clip; did you mean ViT-B-32?"),
+        ({"model": {"templates": ["a {} {x}"]}}, "expected one {} where the class name goes"),
+        ({"name": "recorded"}, "name is 'recorded'"),
+        ({"shared": "nothing"}, "shared is 'nothing': no results/nothing/settings.json"),
+        ({"pretrain": {"cooldown": 10}}, "expected cooldown <= epochs <= horizon"),
+        ({"pretrain": {"warmup": 0.9}}, "expected it to be over before the cooldown begins"),
+        ({"pretrain": {"lr": float("nan")}}, "config key pretrain.lr is nan, expected"),
+    ],
+)
+def test_bad_overlays(validate, overlay, sentence):
+    with pytest.raises(UserError) as error:
+        validate(overlay)
+    assert sentence in str(error.value)
+
+
+def test_a_named_model_wants_its_own_image_size(validate, folders):
+    named = {"model": {"architecture": "ViT-B-32", "pretrained": "openai"}}
+    with pytest.raises(UserError, match="image_size is 32, expected 224"):
+        validate(merge(folders, named))
+
+
+def test_sharing_needs_the_same_data_and_start(validate, tmp_path):
+    made = settings.sections(validate({}))
+    (tmp_path / "results" / "first").mkdir(parents=True)
+    (tmp_path / "results" / "first" / "settings.json").write_text(json.dumps(made))
+    validate({"shared": "first", "sweep": {"random": {"seed": 7}}})
+    validate({"shared": "first", "model": {"start": "zeroshot"}})
+    with pytest.raises(UserError, match=r"data\.heldout differs from that of shared"):
+        validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
