@@ -84,7 +84,7 @@ def finetune(
     per_epoch = len(rows) // size
     total = max(1, round(h["epochs"] * per_epoch))
     warmup = int(h["warmup"] * total)
-    begin = time.monotonic()
+    begin, seen = time.monotonic(), 0
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
     first = state.restore(**parts)
     for epoch in range(first, -(-total // per_epoch)):
@@ -106,12 +106,15 @@ def finetune(
             nn.utils.clip_grad_norm_(model.parameters(), h["clip"])
             optimizer.step()
             losses.append(loss.detach())
-        seconds = time.monotonic() - begin
+        seen += len(losses) * size
         log.info(
             "epoch %d, step %d of %d: loss %.4f, %.0f images/s",
-            epoch + 1, epoch * per_epoch + len(losses), total,
-            torch.stack(losses).mean(), (epoch - first + 1) * len(losses) * size / seconds,
-        )  # fmt: skip
+            epoch + 1,
+            epoch * per_epoch + len(losses),
+            total,
+            torch.stack(losses).mean(),
+            seen / (time.monotonic() - begin),
+        )
         state.keep(epoch + 1, **parts)
     return model.eval()
 
