@@ -101,7 +101,7 @@ def test_own_images_run_to_the_end(project):
     ],
 )
 def test_bad_configuration_is_one_sentence_and_an_exit_code(project, change, sentence):
-    copy = project({"name": "bad"} | change)
+    copy = project({"name": "bad", "model": {"pretrained": "train"}} | change)
     done = copy.run("-n", check=False)
     assert done.returncode != 0
     assert sentence in done.stdout + done.stderr
