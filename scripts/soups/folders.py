@@ -1,7 +1,9 @@
 """Datasets in image folders: one folder per set, one subfolder per class."""
 
 import itertools
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +34,15 @@ def classes(folder: str | Path) -> list[str]:
 
 def images(folder: str | Path, name: str) -> list[str]:
     """Paths of one class's images relative to ``folder``, in name order, subfolders included."""
-    found = [
-        os.path.relpath(os.path.join(base, file), folder)
-        for base, _, files in os.walk(Path(folder) / name, followlinks=True)
-        for file in files
-        if file.lower().endswith(ENDINGS) and not file.startswith(".") and "/." not in base
-    ]
-    return sorted(found)
+    return sorted(_walk(Path(folder), name))
+
+
+def _walk(folder: Path, name: str) -> Iterator[str]:
+    for base, below, files in os.walk(folder / name, followlinks=True):
+        below[:] = [each for each in below if not each.startswith(".")]
+        for file in files:
+            if file.lower().endswith(ENDINGS) and not file.startswith("."):
+                yield os.path.relpath(os.path.join(base, file), folder)
 
 
 def listing(folder: str | Path, names: list[str]) -> tuple[list[str], np.ndarray]:
@@ -80,8 +84,13 @@ def shift_mapping(train: list[str], here: list[str], mapping: dict | None, where
     return out
 
 
-def check(settings: dict) -> None:
-    """Check folders and classes, without opening an image (``data.folders``)."""
+def check(settings: dict, fraction: float) -> None:
+    """Check folders and classes, without opening an image.
+
+    Args:
+        settings: ``data.folders``.
+        fraction: ``data.heldout.fraction``.
+    """
     root = Path(settings["root"])
     train = classes(root / settings["train"])
     for name in settings.get("names") or {}:
@@ -114,10 +123,11 @@ def check(settings: dict) -> None:
     _check_apart(root, [folder for folder, _ in found])
     for folder, names in found:
         for name in names:
-            if not _any_image(root / folder / name):
+            if next(_walk(root / folder, name), None) is None:
                 raise UserError(
                     f"{root / folder / name}: no image, expected at least one per class"
                 )
+    _check_counts(root / settings["train"], train, settings, fraction)
 
 
 def _check_mapping(mapping: dict[str, list[str]], here: list[str], where: str) -> None:
@@ -142,12 +152,14 @@ def _check_apart(root: Path, folders: list[str]) -> None:
             )
 
 
-def _any_image(folder: Path) -> bool:
-    return any(
-        file.lower().endswith(ENDINGS) and not file.startswith(".")
-        for _, _, files in os.walk(folder, followlinks=True)
-        for file in files
-    )
+def _check_counts(folder: Path, names: list[str], settings: dict, fraction: float) -> None:
+    """Can the training images be divided? Counts no further than it takes to know."""
+    share, seed = settings.get("pretrain_fraction", 0), settings.get("seed", 0)
+    enough = math.ceil(2 / min(fraction * (1 - share), share or 1, 1 - share))
+    counts = [sum(1 for _ in itertools.islice(_walk(folder, name), enough)) for name in names]
+    labels = np.repeat(np.arange(len(names)), counts)
+    rest, _ = training_share(labels, share, seed, names)
+    heldout_split(labels[rest], fraction, seed, names)
 
 
 def load(path: str | Path, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
@@ -15,7 +16,9 @@ from jsonschema.validators import extend
 
 from soups import folders
 from soups.errors import UserError
+from soups.splits import heldout_split
 from soups.sweep import parse
+from soups.world.shapes import CLASSES
 
 
 def _is_finite(value) -> bool:
@@ -70,7 +73,11 @@ def validate(config: dict, schema: str | Path) -> None:
                 "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
             )
         _check_shift_names(config["data"]["folders"]["shifts"])
-        folders.check(config["data"]["folders"])
+        folders.check(config["data"]["folders"], config["data"]["heldout"]["fraction"])
+    else:
+        world = np.arange(config["data"]["world"]["train"]) % len(CLASSES)
+        names = [shape.name for shape in CLASSES]
+        heldout_split(world, config["data"]["heldout"]["fraction"], 0, names)
     if uses_corpus(config) and not _has_corpus(config):
         raise UserError(
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
@@ -127,7 +134,12 @@ def _check_shift_names(shifts: dict) -> None:
     # What other sets and the columns of the tables are called.
     taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
     taken |= {"inference_cost", "shifts_mean", *HYPERPARAMETERS}
-    for name in shifts:
+    for name, spec in shifts.items():
+        if spec is not None and ("folder" in spec) == ("corruption" in spec):
+            raise UserError(
+                f"data.folders.shifts.{name} is {spec}, expected either folder (and mapping) "
+                "or corruption and severity"
+            )
         if name in taken or name.endswith(("_lo", "_hi")) or name.startswith("n_"):
             raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
     if not any(shifts.values()):
@@ -161,6 +173,7 @@ def _check_model(config: dict) -> None:
     model = config["model"]
     custom = isinstance(model["architecture"], dict)
     source = model["pretrained"]
+    architecture = model["architecture"] if custom else named_architecture(model["architecture"])
     for template in model["templates"]:
         try:
             template.format("x")
@@ -173,14 +186,20 @@ def _check_model(config: dict) -> None:
             f"model.architecture is {model['architecture']!r} and model.pretrained is 'train', "
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
-    if source.endswith(".safetensors") and not Path(source).is_file():
-        raise UserError(f"model.pretrained is {source!r}: no such file")
+    if source.endswith(".safetensors"):
+        if not Path(source).is_file():
+            raise UserError(f"model.pretrained is {source!r}: no such file")
+        made = header(source).get("architecture")
+        if made != model["architecture"]:
+            raise UserError(
+                f"model.pretrained is {source!r}, whose architecture is {json.dumps(made)}, "
+                f"expected that of model.architecture, {json.dumps(model['architecture'])}"
+            )
     if custom and source != "train" and not source.endswith(".safetensors"):
         raise UserError(
             f"model.pretrained is {source!r}, expected 'train' or a .safetensors file, because "
             "model.architecture is a custom one that no open_clip tag belongs to"
         )
-    architecture = model["architecture"] if custom else named_architecture(model["architecture"])
     if config["data"]["source"] == "folders" and config["data"]["folders"]:
         size = config["data"]["folders"]["image_size"]
         want = architecture["vision_cfg"].get("image_size", 224)
@@ -189,6 +208,19 @@ def _check_model(config: dict) -> None:
                 f"data.folders.image_size is {size}, expected {want}, "
                 "the image_size of model.architecture"
             )
+
+
+def header(path: str | Path) -> dict:
+    """The note in a checkpoint's header, read without torch; empty if there is none."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > 2**26:
+            raise UserError(f"{path}: not a safetensors checkpoint")
+        try:
+            metadata = json.loads(file.read(size)).get("__metadata__", {})
+            return json.loads(metadata.get("soups", "{}"))
+        except ValueError:
+            raise UserError(f"{path}: not a safetensors checkpoint") from None
 
 
 def named_architecture(name: str) -> dict:
@@ -224,6 +256,8 @@ def _sentence(error: ValidationError) -> str:
     if "propertyNames" in error.absolute_schema_path:
         known = error.validator_value if error.validator == "enum" else []
         hint = _hint(error.instance, known) if known else ", expected letters, digits, _ and -"
+        if any(c in error.instance for c in "()"):
+            hint = ", perhaps a distribution that wants quotes: lr: 'uniform(0, 1)'"
         return f"{where}.{error.instance} is unknown{hint}"
     if error.validator == "required":
         return f"{where}: {error.message}"

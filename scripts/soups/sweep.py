@@ -142,9 +142,14 @@ def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
 def _table(path: str, defaults: dict) -> dict[str, dict]:
     if not Path(path).is_file():
         raise UserError(f"sweep.table is {path!r}: no such file, expected a CSV of hyperparameters")
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        lines = [line for line in csv.reader(handle) if line]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            lines = [line for line in csv.reader(handle) if line]
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text, expected a CSV with commas") from None
     header = [name.strip() for name in lines[0]] if lines else []
+    if len(set(header)) < len(header) or ";" in "".join(header):
+        raise UserError(f"{path}: row 1 is {lines[0]}, expected different names between commas")
     rows = {}
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):

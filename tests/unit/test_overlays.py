@@ -38,14 +38,14 @@ def validate(root, tmp_path, monkeypatch):
 def folders(write_images, tmp_path) -> dict:
     """An overlay for a small dataset that is good as it is."""
     for name in ("train", "test"):
-        write_images(tmp_path / "set" / name, {"cat": 2, "dog": 2})
+        write_images(tmp_path / "set" / name, {"cat": 4, "dog": 4})
     write_images(tmp_path / "set" / "art", {"cat": 1, "pet": 1})
     shifts = {
         "art": {"folder": "art", "mapping": {"pet": ["dog"]}},
         "noise": {"corruption": "noise", "severity": 1},
     }
     data = {"root": "set", "train": "train", "test": "test", "image_size": 32, "shifts": shifts}
-    return {"data": {"source": "folders", "folders": data}}
+    return {"data": {"source": "folders", "folders": data, "heldout": {"fraction": 0.25}}}
 
 
 @pytest.mark.parametrize("name", ["images", "cifar10"])
@@ -53,7 +53,7 @@ def test_every_shipped_experiment_is_good(name, root, validate, write_images, tm
     overlay = yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
     data = overlay["data"]["folders"]
     for part in ("train", "test"):
-        write_images(tmp_path / data["root"] / data[part], {"cat": 1, "dog": 1})
+        write_images(tmp_path / data["root"] / data[part], {"cat": 110, "dog": 110})
     merged = validate(overlay)
     assert settings.shifts(merged) == list(data["shifts"])
 
@@ -70,6 +70,11 @@ def test_the_small_dataset_is_good(validate, folders):
         ({"lr": {"folder": "art"}}, "'lr' is taken"),
         ({"x_lo": {"folder": "art"}}, "'x_lo' is taken"),
         ({"art": None, "noise": None}, "has no shift that is not null"),
+        (
+            {"both": {"folder": "art", "corruption": "blur", "severity": 1}},
+            "expected either folder",
+        ),
+        ({"none": {}}, "shifts.none is {}, expected either folder (and mapping) or corruption"),
         ({"noise": {"severity": 9}}, "shifts.noise.severity is 9, expected at most 5"),
         ({"noise": {"corruption": "fog"}}, "corruption is 'fog', expected one of noise,"),
         ({"again": {"folder": "test"}}, "expected a folder of its own for each set"),
@@ -94,6 +99,13 @@ def test_bad_shifts(validate, folders, shifts, sentence):
     [
         ({"model": {"architecture": "ViT-B-23"}}, "unknown to open_clip; did you mean ViT-B-32?"),
         ({"model": {"templates": ["a {} {x}"]}}, "expected one {} where the class name goes"),
+        ({"model": {"architecture": "ViT-B-32"}}, "expected that of model.architecture"),
+        ({"data": {"world": {"train": 10}}}, "of the 1 training images of class 'star' it holds out 0"),
+        (
+            {"data": {"heldout": {"fraction": 0.0001}}},
+            "it holds out 0, expected at least 1 held out",
+        ),
+        ({"sweep": {"random": {"parameters": {"0.1)": None}}}}, "distribution that wants quotes"),
         ({"name": "recorded"}, "name is 'recorded'"),
         ({"shared": "nothing"}, "shared is 'nothing': no results/nothing/settings.json"),
         ({"pretrain": {"cooldown": 10}}, "expected cooldown <= epochs <= horizon"),
@@ -121,3 +133,18 @@ def test_sharing_needs_the_same_data_and_start(validate, tmp_path):
     validate({"shared": "first", "model": {"start": "zeroshot"}})
     with pytest.raises(UserError, match=r"data\.heldout differs from that of shared"):
         validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
+
+
+def test_a_class_with_too_few_images_is_found_before_any_job(validate, folders):
+    few = merge(folders, {"data": {"heldout": {"fraction": 0.02}}})
+    with pytest.raises(UserError, match="of the 4 training images of class 'cat' it holds out 0"):
+        validate(few)
+
+
+def test_a_hidden_folder_above_the_images_hides_none(validate, folders, tmp_path):
+    (tmp_path / "set").rename(tmp_path / ".hidden")
+    moved = merge(folders, {"data": {"folders": {"root": "../" + tmp_path.name + "/.hidden"}}})
+    validate(moved)
+    (tmp_path / ".hidden" / "test" / "dog").rename(tmp_path / ".hidden" / "test" / ".dog")
+    with pytest.raises(UserError, match="class 'dog' is only in one of the training and test"):
+        validate(moved)

@@ -147,10 +147,11 @@ def test_numbers_that_came_as_text_become_numbers(validate, config):
 @pytest.fixture
 def folder_config(config, tmp_path, write_images):
     """The default turned to folders of cats and dogs, with a shift of each kind."""
-    write_images(tmp_path / "train", {"cat": 2, "dog": 2})
+    write_images(tmp_path / "train", {"cat": 4, "dog": 4})
     write_images(tmp_path / "test", {"cat": 1, "dog": 1})
     write_images(tmp_path / "drawn", {"puppy": 1})
     config["data"]["source"] = "folders"
+    config["data"]["heldout"]["fraction"] = 0.5
     config["data"]["folders"] = {
         "root": str(tmp_path),
         "train": "train",
