@@ -5,7 +5,6 @@ imports; the checkpoints have 40 million random float32 parameters (160 MB) each
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,26 @@ def mix_once(folder: str, count: int) -> dict:
     """Mix ``count`` checkpoints (a link each to a few files) in this process."""
     from soups.recipes import mix, uniform
 
-    before = _peak_mb()
+    before = _restart_peak()
     paths = {f"m{i}": Path(folder) / f"{i % 2}.safetensors" for i in range(count)}
     start = time.perf_counter()
     mix(uniform(paths), paths)
     return {"seconds": time.perf_counter() - start, "peak_mb": _peak_mb() - before}
 
 
+def _status(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def _restart_peak() -> float:
+    """Forget the peak so far (imports have one of their own); returns what is resident, in MB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _status("VmHWM")
 
 
 def memory() -> None:

@@ -59,7 +59,8 @@ class Mixture:
             elif name in self.total:
                 self.total[name].add_(tensor.double(), alpha=weight)
             else:
-                self.total[name] = tensor.double() * weight
+                # In place: a temporary per tensor would leave holes as large as the sum.
+                self.total[name] = tensor.to(torch.float64, copy=True).mul_(weight)
 
     def state(self) -> dict[str, Tensor]:
         """The sum in the first checkpoint's dtypes. The mixture is spent."""
