@@ -46,7 +46,7 @@ else:
             "../envs/environment.yaml"
         threads: 1
         params:
-            source=config["model"]["pretrained"],
+            source=lambda w: config["model"]["pretrained"],
             architecture=config["model"]["architecture"],
             stage=STAGE["pretrain"],
         script:
