@@ -37,11 +37,6 @@ _Validator = extend(
     ),
 )
 
-HYPERPARAMETERS = (
-    "lr", "weight_decay", "epochs", "batch_size", "warmup", "clip",
-    "label_smoothing", "mixup", "augment", "seed",
-)  # fmt: skip
-
 # model.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot"}
 
@@ -72,7 +67,7 @@ def validate(config: dict, schema: str | Path) -> None:
             raise UserError(
                 "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
             )
-        _check_shift_names(config["data"]["folders"]["shifts"])
+        _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
         folders.check(config["data"]["folders"], config["data"]["heldout"]["fraction"])
     else:
         world = np.arange(config["data"]["world"]["train"]) % len(CLASSES)
@@ -130,10 +125,10 @@ def _check_shared(config: dict) -> None:
             )
 
 
-def _check_shift_names(shifts: dict) -> None:
+def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
     # What other sets and the columns of the tables are called.
     taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
-    taken |= {"inference_cost", "shifts_mean", *HYPERPARAMETERS}
+    taken |= {"inference_cost", "shifts_mean", *hyperparameters}
     for name, spec in shifts.items():
         if spec is not None and ("folder" in spec) == ("corruption" in spec):
             raise UserError(
