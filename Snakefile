@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import files, folders, settings, sweep
+from soups import catalog, files, folders, settings, sweep
 from soups.images import set_paths
 
 
@@ -41,6 +41,8 @@ include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/soups.smk"
+include: "rules/ensembles.smk"
+include: "rules/curves.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"

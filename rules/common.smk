@@ -4,13 +4,29 @@ R = f"results/{config['name']}"
 # Data, splits, pre-trained model and initialisation may come from another experiment.
 S = f"results/{config['shared'] or config['name']}"
 
-SWEEP = sweep.draw(config["sweep"], config["finetune"])  # ingredient id: hyperparameters
+BASE = sweep.draw(config["sweep"], config["finetune"])  # ingredient id: hyperparameters
+SWEEP, ORIGIN = sweep.vary(BASE, config["sweep"]["variants"])  # rows trained otherwise as well
 INGREDIENTS = list(SWEEP)
+ZERO = sweep.START[config["finetune"]["start"]]  # θ₀ of soups: where fine-tuning starts
 STARTS = ["zeroshot", "initialization"]
-SOUPS = config["soups"]
+
+
+def pool(*choice):
+    return sweep.pool(SWEEP, ORIGIN, *choice)
+
+
+SOUPS = catalog.soups(config["soups"], pool)  # soup id: how its recipe is made
+ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
+catalog.check_names([*INGREDIENTS, *sweep.RESERVED], SOUPS, ENSEMBLES)
 SHIFTS = settings.shifts(config)
 TESTS = ["test", *SHIFTS]
 TRAIN = set_paths(f"{S}/prepared", "train")  # images, labels, what the labels mean
+HELDOUT = {  # what selection may see of the data
+    "pretrained": f"{S}/pretrained/model.safetensors",
+    "images": TRAIN[0],
+    "labels": TRAIN[1:],
+    "heldout": f"{S}/splits/heldout.npy",
+}
 
 # Bump a stage's number when its library code changes what it computes:
 # Snakemake sees changes of a script, not of the modules it imports.
@@ -18,27 +34,30 @@ STAGE = {
     "data": 1,
     "pretrain": 1,
     "splits": 1,
-    "initialize": 1,
-    "finetune": 1,
-    "evaluate": 1,
-    "soups": 1,
-    "tables": 1,
-    "figures": 1,
-    "report": 1,
+    "initialize": 2,
+    "finetune": 2,
+    "evaluate": 2,
+    "soups": 2,
+    "ensembles": 1,
+    "curves": 1,
+    "tables": 2,
+    "figures": 2,
+    "report": 2,
 }
 
 
 wildcard_constraints:
     home="|".join(sorted({R, S})),
-    model="|".join(INGREDIENTS + STARTS + SOUPS),
+    model="|".join([*INGREDIENTS, *STARTS, *SOUPS]),
     ingredient="|".join(INGREDIENTS),
     soup="|".join(SOUPS),
+    ensemble="|".join(ENSEMBLES) or "none",
     set="|".join(["train", *TESTS]),
 
 
 def home(model):
     """The experiment a model belongs to: starting points may be another's."""
-    return S if model in STARTS else R
+    return S if model in sweep.RESERVED else R
 
 
 def weights(model):
@@ -49,8 +68,19 @@ def weights(model):
 
 def heldout_logits(model):
     """Written by the job that made the model: selection needs no evaluation job."""
+    if model in ENSEMBLES:
+        return f"{R}/ensembles/{model}.heldout.npy"
     return weights(model).replace(".safetensors", ".heldout.npy")
 
 
 def test_logits(model):
     return [f"{home(model)}/logits/{model}/{name}.npy" for name in TESTS]
+
+
+def recipe_of(soup):
+    return f"{R}/recipes/{soup}.json"
+
+
+def sources(entry):
+    """Soups whose recipes a soup or an ensemble starts from."""
+    return [name for name in entry["of"] if name != catalog.BEST]

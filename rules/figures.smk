@@ -2,10 +2,13 @@
 
 FIGURE_TABLES = {
     "scatter": {"models": "models", "methods": "methods"},
+    "methods": {"methods": "methods"},
     "shifts": {"models": "models", "methods": "methods"},
 }
-if "greedy" in SOUPS:
+if "greedy_trace" in TABLES:
     FIGURE_TABLES["greedy_trace"] = {"trace": "greedy_trace", "methods": "methods"}
+for plan in PLANS:
+    FIGURE_TABLES[plan] = {"curve": plan}
 FIGURES = [*FIGURE_TABLES, "contact_sheet"]
 
 for figure, tables in FIGURE_TABLES.items():
@@ -18,7 +21,7 @@ for figure, tables in FIGURE_TABLES.items():
         output:
             png=report(
                 f"{R}/figures/{figure}.png",
-                caption=f"captions/{figure}.rst",
+                caption=f"captions/figures/{figure}.rst",
                 category="Figures",
                 labels={"figure": figure},
             ),
@@ -46,7 +49,7 @@ rule contact_sheet:
     output:
         png=report(
             f"{R}/figures/contact_sheet.png",
-            caption="captions/contact_sheet.rst",
+            caption="captions/figures/contact_sheet.rst",
             category="Figures",
             labels={"figure": "contact sheet"},
         ),

@@ -13,6 +13,7 @@ rule initialize:
         zeroshot_heldout=heldout_logits("zeroshot"),
         initialization=weights("initialization"),
         initialization_heldout=heldout_logits("initialization"),
+        newhead=weights("newhead"),
     log:
         f"{S}/logs/initialize.log",
     benchmark:
@@ -31,11 +32,12 @@ rule initialize:
 rule finetune:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        initialization=weights(settings.START[config["model"]["start"]]),
+        initialization=lambda w: weights(sweep.START[SWEEP[w.ingredient]["start"]]),
         images=TRAIN[0],
         labels=TRAIN[1:],
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",
+        teacher=lambda w: [f"{R}/teacher.npy"] if SWEEP[w.ingredient]["distill"] else [],
     output:
         weights=f"{R}/models/{{ingredient}}.safetensors",
         heldout=f"{R}/models/{{ingredient}}.heldout.npy",
@@ -52,3 +54,25 @@ rule finetune:
         stage=STAGE["finetune"],
     script:
         "../scripts/finetune.py"
+
+
+# For distillation: the mean logits of the sweep's own ingredients on their training images.
+rule teacher:
+    input:
+        pretrained=f"{S}/pretrained/model.safetensors",
+        images=TRAIN[0],
+        train=f"{S}/splits/train.npy",
+        weights=[weights(m) for m in BASE],
+    output:
+        f"{R}/teacher.npy",
+    log:
+        f"{R}/logs/teacher.log",
+    benchmark:
+        f"{R}/benchmarks/teacher.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        stage=STAGE["finetune"],
+    script:
+        "../scripts/teacher.py"

@@ -4,8 +4,9 @@
 rule report:
     input:
         methods=f"{R}/tables/methods.csv",
+        calibration=f"{R}/tables/calibration.csv",
         figures=expand(f"{R}/figures/{{figure}}.png", figure=FIGURES),
-        captions=expand(f"{workflow.basedir}/rules/captions/{{figure}}.rst", figure=FIGURES),
+        captions=expand(f"{workflow.basedir}/rules/captions/figures/{{figure}}.rst", figure=FIGURES),
         template=f"{workflow.basedir}/rules/captions/page.html",
     output:
         f"{R}/report.html",

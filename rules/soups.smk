@@ -1,55 +1,36 @@
-# Recipes choose with held-out logits alone; one rule cooks them all.
+# A recipe is chosen with held-out logits and images alone; one rule cooks every recipe.
 
 
-rule uniform_recipe:
-    output:
-        f"{R}/recipes/uniform.json",
-    log:
-        f"{R}/logs/recipes/uniform.log",
-    benchmark:
-        f"{R}/benchmarks/recipes/uniform.tsv"
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    params:
-        models=INGREDIENTS,
-        stage=STAGE["soups"],
-    script:
-        "../scripts/uniform_recipe.py"
-
-
-rule greedy_recipe:
+rule recipe:
     input:
-        pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN[0],
-        labels=TRAIN[1:],
-        heldout=f"{S}/splits/heldout.npy",
-        weights=[weights(m) for m in INGREDIENTS],
-        logits=[heldout_logits(m) for m in INGREDIENTS],
+        **HELDOUT,
+        start=weights(ZERO),
+        weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
+        logits=lambda w: [heldout_logits(m) for m in SOUPS[w.soup]["ingredients"]],
+        made=lambda w: [recipe_of(soup) for soup in sources(SOUPS[w.soup])],
     output:
-        f"{R}/recipes/greedy.json",
+        f"{R}/recipes/{{soup}}.json",
     log:
-        f"{R}/logs/recipes/greedy.log",
+        f"{R}/logs/recipe/{{soup}}.log",
     benchmark:
-        f"{R}/benchmarks/recipes/greedy.tsv"
+        f"{R}/benchmarks/recipe/{{soup}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 1
     params:
-        models=INGREDIENTS,
+        entry=lambda w: SOUPS[w.soup],
+        start=ZERO,
         stage=STAGE["soups"],
     script:
-        "../scripts/greedy_recipe.py"
+        "../scripts/recipe.py"
 
 
 rule cook:
     input:
+        **HELDOUT,
         recipe=f"{R}/recipes/{{soup}}.json",
-        pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN[0],
-        labels=TRAIN[1:],
-        heldout=f"{S}/splits/heldout.npy",
-        weights=[weights(m) for m in INGREDIENTS],
+        start=weights(ZERO),
+        weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
     output:
         weights=f"{R}/soups/{{soup}}.safetensors",
         heldout=f"{R}/soups/{{soup}}.heldout.npy",
@@ -61,7 +42,8 @@ rule cook:
         "../envs/environment.yaml"
     threads: 1
     params:
-        models=INGREDIENTS,
+        ingredients=lambda w: SOUPS[w.soup]["ingredients"],
+        start=ZERO,
         stage=STAGE["soups"],
     script:
         "../scripts/cook.py"

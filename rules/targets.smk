@@ -33,8 +33,7 @@ rule soups:
 
 rule tables:
     input:
-        rules.make_tables.output,
-        [f"{R}/tables/greedy_trace.csv" for soup in SOUPS if soup == "greedy"],
+        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *PLANS]),
 
 
 rule figures:

@@ -1,6 +1,6 @@
-"""Benchmarks: peak memory of mixing k models, and speeds. `make bench` prints them as a table.
+"""Benchmarks: memory and time of mixing and of learned soups, and speeds. `make bench` prints them.
 
-Memory is measured in a fresh process per k, as the peak resident size above that of the
+Memory is measured in a fresh process per row, as the peak resident size above that of the
 imports; the checkpoints have 40 million random float32 parameters (160 MB) each.
 """
 
@@ -12,19 +12,58 @@ import time
 from pathlib import Path
 
 COUNTS = (2, 8, 32)
+STEPS, CLASSES = 3, 4
 PARAMETERS = 40_000_000
 TENSORS = 50
 
 
 def mix_once(folder: str, count: int) -> dict:
     """Mix ``count`` checkpoints (a link each to a few files) in this process."""
-    from soups.recipes import mix, uniform
+    from soups.mixing import mix
+    from soups.recipes import uniform
 
     before = _restart_peak()
     paths = {f"m{i}": Path(folder) / f"{i % 2}.safetensors" for i in range(count)}
     start = time.perf_counter()
     mix(uniform(paths), paths)
     return {"seconds": time.perf_counter() - start, "peak_mb": _peak_mb() - before}
+
+
+def learn_once(folder: str, count: int, gigabytes: float) -> dict:
+    """A few steps of a learned soup by layer over ``count`` checkpoints, in this process."""
+    import numpy as np
+    import torch
+
+    from soups import blocks, learned
+    from soups.checkpoints import Checkpoint
+
+    class Wide(torch.nn.Module):
+        """40 million parameters under the checkpoints' names, and little else to do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for name, (shape, _) in Checkpoint(f"{folder}/0.safetensors").shapes().items():
+                self.register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
+
+        def forward(self, images):
+            x = images.flatten(1)[:, :4].float() / 255
+            total = sum(p[: 4 * CLASSES].view(4, CLASSES) for p in self.parameters())
+            return x @ total + sum((p * 1e-6).sum() for p in self.parameters())
+
+    torch.set_num_threads(1)
+    before = _restart_peak()
+    paths = [f"{folder}/{i % 2}.safetensors" for i in range(count)]
+    group = blocks.groups(list(Checkpoint(paths[0]).shapes()), "tensor")
+    start = time.perf_counter()
+    ingredients = learned.within(paths, gigabytes * 2**30)
+    reading = time.perf_counter() - start
+    images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
+    start = time.perf_counter()
+    labels = torch.arange(8) % CLASSES
+    fit = {"lr": 0.05, "epochs": STEPS, "batch_size": 8, "seed": 0}
+    learned.learn(Wide(), ingredients, images, labels, group, **fit)
+    seconds = (time.perf_counter() - start) / STEPS
+    return {"reading": reading, "seconds": seconds, "peak_mb": _peak_mb() - before}
 
 
 def _status(key: str) -> float:
@@ -47,20 +86,33 @@ def memory() -> None:
 
     from soups import checkpoints
 
-    size = PARAMETERS * 4 / 2**20
-    print(f"Mixing k checkpoints of {size:.0f} MB (float64 sum: {2 * size:.0f} MB)\n")
-    print("| k | peak above imports (MB) | in ingredients | seconds |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for i in range(2):
             generator = torch.Generator().manual_seed(i)
             shape = (PARAMETERS // TENSORS,)
             state = {f"w{t:02d}": torch.randn(shape, generator=generator) for t in range(TENSORS)}
             checkpoints.save(Path(folder) / f"{i}.safetensors", state, {"pretrained": "same"})
+
+        def measured(*arguments) -> dict:
+            command = [sys.executable, __file__, *map(str, arguments)]
+            return json.loads(subprocess.check_output(command, text=True))
+
+        size = PARAMETERS * 4 / 2**20
+        print(f"Mixing k checkpoints of {size:.0f} MB (float64 sum: {2 * size:.0f} MB)\n")
+        print("| k | peak above imports (MB) | in ingredients | seconds |\n|---|---|---|---|")
         for count in COUNTS:
-            command = [sys.executable, __file__, "mix", folder, str(count)]
-            out = json.loads(subprocess.check_output(command, text=True))
+            out = measured("mix", folder, count)
             peak = out["peak_mb"]
             print(f"| {count} | {peak:.0f} | {peak / size:.2f} | {out['seconds']:.1f} |")
+        print("\nLearned soup by layer: a step reads all ingredients twice\n")
+        print(
+            "| k | ingredients | peak (MB) | in ingredients | s per step |\n|---|---|---|---|---|"
+        )
+        for count in COUNTS:
+            for title, gigabytes in (("streamed", 0), ("in memory", 1000)):
+                out = measured("learn", folder, count, gigabytes)
+                peak, seconds = out["peak_mb"], out["seconds"]
+                print(f"| {count} | {title} | {peak:.0f} | {peak / size:.2f} | {seconds:.2f} |")
 
 
 def speed() -> None:
@@ -108,6 +160,8 @@ def _rate(call, images: int, seconds: float = 3.0) -> float:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["mix"]:
         print(json.dumps(mix_once(sys.argv[2], int(sys.argv[3]))))
+    elif sys.argv[1:2] == ["learn"]:
+        print(json.dumps(learn_once(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))
     else:
         memory()
         speed()

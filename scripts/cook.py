@@ -1,24 +1,25 @@
 """Turn a recipe into a soup, and write the soup's held-out logits."""
 
-from soups import checkpoints, files, optim
+from soups import checkpoints, files, optim, recipes
 from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import run
+from soups.mixing import mix
 from soups.model import load_classifier
-from soups.recipes import mix
 
 
 def main(job) -> None:
     recipe = files.read_json(job.input.recipe)
-    paths = dict(zip(job.params.models, job.input.weights, strict=True))
-    used = {name: paths[name] for name, weight in recipe["coefficients"].items() if weight}
+    start = job.params.start
+    paths = dict(zip(job.params.ingredients, job.input.weights, strict=True))
+    paths |= {start: job.input.start}
     note = {
-        "pretrained": Checkpoint(next(iter(used.values()))).note["pretrained"],
+        "pretrained": Checkpoint(job.input.start).note["pretrained"],
         "recipe": recipe,
-        "ingredients": {name: files.sha256(path) for name, path in used.items()},
+        "ingredients": {name: files.sha256(paths[name]) for name in recipes.used(recipe)},
     }
-    checkpoints.save(job.output.weights, mix(recipe, used), note)
+    checkpoints.save(job.output.weights, mix(recipe, paths, start), note)
 
     data = PreparedSet(job.input.images)
     model = load_classifier(job.input.pretrained, job.output.weights).to(optim.device())

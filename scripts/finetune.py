@@ -15,10 +15,12 @@ def main(job) -> None:
     rows = files.read_array(job.input.train)
     heldout = files.read_array(job.input.heldout)
     inputs = {name: files.sha256(job.input[name]) for name in ("initialization", "train")}
+    teacher = files.read_array(job.input.teacher[0]) if job.input.teacher else None
+    inputs |= {"teacher": files.sha256(job.input.teacher[0])} if job.input.teacher else {}
     state = Resumable(job.params.state, h | inputs | {"stage": job.params.stage})
 
     model = load_classifier(job.input.pretrained, job.input.initialization)
-    finetune(model, data.images, data.labels, rows, h, state)
+    finetune(model, data.images, data.labels, rows, h, state, teacher)
 
     logits = forward(model, data.images, heldout).numpy()
     note = {"pretrained": Checkpoint(job.input.initialization).note["pretrained"]}

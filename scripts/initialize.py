@@ -1,4 +1,4 @@
-"""The two starting points: the zero-shot head, and a linear probe that starts from it."""
+"""The starting points: the zero-shot head, a linear probe that starts from it, a head of zeros."""
 
 import torch
 
@@ -28,6 +28,8 @@ def main(job) -> None:
     probe = linear_probe(features["train"], labels, zeroshot, job.params.probe)
 
     note = {"pretrained": files.sha256(job.input.pretrained)}
+    # `model` has a head of zeros: the start for full fine-tuning, with nothing to evaluate.
+    checkpoints.save(job.output.newhead, model.state_dict(), note | {"head": "newhead"})
     heads = {"zeroshot": (zeroshot, torch.zeros(len(zeroshot))), "initialization": probe}
     for name, (weight, bias) in heads.items():
         state = model.state_dict() | {"head.weight": weight, "head.bias": bias}

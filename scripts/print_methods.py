@@ -13,6 +13,7 @@ def main(folder: str) -> None:
     print(present.text(*present.methods(table)))
     n = {key: f"{table[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
     print("\nAccuracy in percent with 95% bootstrap intervals over images;")
+    print(f"{present.TOP} not significantly different from the column's best (paired tests, 0.05);")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
     print(f"Report: {folder}/report.html   Tables and figures: {folder}/tables, {folder}/figures")
 

@@ -16,7 +16,10 @@ PIXELS_PER_POINT = 2.3
 
 def main(job) -> None:
     methods = pd.read_csv(job.input.methods)
-    header, rows = present.methods(methods, shifts=True)
+    tables = {
+        "methods": present.methods(methods, shifts=True),
+        "calibration": present.calibration(pd.read_csv(job.input.calibration)),
+    }
     figures = [
         {
             "name": name,
@@ -30,7 +33,9 @@ def main(job) -> None:
     ]
     template = Template(Path(job.input.template).read_text(encoding="utf-8"), autoescape=True)
     sizes = {key: f"{methods[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
-    page = template.render(name=job.params.name, header=header, rows=rows, figures=figures, n=sizes)
+    page = template.render(
+        name=job.params.name, tables=tables, figures=figures, n=sizes, top=present.TOP
+    )
     files.write_text(job.output[0], page)
 
 

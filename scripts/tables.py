@@ -1,39 +1,41 @@
-"""models.csv and methods.csv, from cached logits."""
+"""models.csv, methods.csv and significance.csv, from cached logits."""
 
-import numpy as np
+from pathlib import Path
 
-from soups import files, tables
-from soups.images import PreparedSet
+from soups import files, recipes, sweep, tables
 from soups.job import run
 from soups.metrics import correct
+from soups.outputs import Outputs
 from soups.select import by_score
 
 
 def main(job) -> None:
-    p = job.params
-    heldout = files.read_array(job.input.heldout)
-    heldout_labels = np.load(job.input.train_labels)[heldout]
-    models = [*p.starts, *p.sweep, *p.soups]
+    p, outputs = job.params, Outputs(job)
     right = {
-        model: {"heldout": np.load(path).argmax(1) == heldout_labels}
-        for model, path in zip(models, job.input.heldout_logits, strict=True)
+        model: {"heldout": outputs.heldout(model).argmax(1) == outputs.heldout_labels}
+        | {
+            data.name: correct(logits, data.labels, data.members)
+            for data, logits in outputs.tests(model)
+        }
+        for model in outputs.models
     }
-    sets = [PreparedSet(path) for path in job.input.sets]
-    logits = iter(job.input.test_logits)
-    for model in models:
-        for data in sets:
-            right[model][data.name] = correct(np.load(next(logits)), data.labels, data.members)
-
     shifts = [name for name in p.tests if name != "test"]
-    derived = {data.name: data.meta["derived"] for data in sets if data.meta["derived"]}
-    rows = {m: tables.accuracy_row(right[m], shifts, derived) for m in models}
-    counts = {name: len(hits) for name, hits in right[models[0]].items()}
-    recipes = {s: files.read_json(f) for s, f in zip(p.soups, job.input.recipes, strict=True)}
-    ranking = by_score({m: rows[m]["heldout"] for m in p.sweep})
-    out = {
-        "models": tables.models_table(p.sweep, rows, p.starts),
-        "methods": tables.methods_table(ranking, rows, recipes, p.starts, counts),
+    derived = {d.name: d.meta["derived"] for d in outputs.sets if d.meta["derived"]}
+    rows = {m: tables.accuracy_row(right[m], shifts, derived) for m in [*p.starts, *p.sweep]}
+
+    made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
+    soups = {
+        name: {"row": entry["row"], "members": recipes.members(made[name], p.start)}
+        for name, entry in p.soups.items()
     }
+    ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
+    base = [name for name in p.sweep if p.origin[name][1] == sweep.BASE]
+    ranking = by_score({name: rows[name]["heldout"] for name in base})
+    listed = tables.method_list(ranking, soups, ensembles, p.starts)
+    methods, significance = tables.methods_table(listed, right, shifts, derived)
+
+    out = {"methods": methods, "significance": significance}
+    out["models"] = tables.models_table(p.sweep, p.origin, rows, p.starts)
     for name, table in out.items():
         files.write_text(job.output[name], table.to_csv(index=False))
 

@@ -1,15 +1,24 @@
 """Weights on disk: safetensors, written aside, with one JSON note in the header."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from soups.errors import UserError
 from soups.files import replacing
+
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 # One key, so that the header's bytes do not depend on the order of a hash map.
 _NOTE = "soups"
@@ -63,3 +72,64 @@ class Checkpoint:
     def state(self) -> dict[str, Tensor]:
         """The whole state dict."""
         return dict(self.items())
+
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(DTYPES[d].itemsize * math.prod(shape) for shape, d in self._shapes.values())
+
+
+class Held(Checkpoint):
+    """A checkpoint that is read once and stays in memory."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._state = {name: tensor.clone() for name, tensor in super().items()}
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self._state.items()
+
+
+class Stack:
+    """Checkpoints with the same tensors, read side by side, a stretch of a tensor at a time.
+
+    Args:
+        checkpoints: k of them; their files are open between `__enter__` and `__exit__`.
+        values: most numbers (k times the length of a stretch) in memory at once.
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], values: int = 2**22) -> None:
+        self._checkpoints, self._values = checkpoints, values
+        self._exit = ExitStack()
+
+    def __enter__(self) -> "Stack":
+        self._files = [self._exit.enter_context(c._open()) for c in self._checkpoints]
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._exit.close()
+
+    def pieces(self) -> Iterator[tuple[str, slice, Tensor]]:
+        """Every floating-point tensor: its name, a stretch of it laid flat, and its values.
+
+        Yields:
+            name; slice of the flattened tensor; float64, shape (k, length of the slice).
+        """
+        for name, (shape, dtype) in self._checkpoints[0].shapes().items():
+            if not DTYPES[dtype].is_floating_point:
+                continue
+            if not shape:
+                yield name, slice(0, 1), self._read(lambda f, n=name: f.get_tensor(n))
+                continue
+            width = math.prod(shape[1:])
+            rows = max(1, self._values // max(1, width * len(self._files)))
+            for first in range(0, shape[0], rows):
+                last = min(first + rows, shape[0])
+                piece = slice(first * width, last * width)
+                yield (
+                    name,
+                    piece,
+                    self._read(lambda f, a=first, b=last, n=name: f.get_slice(n)[a:b]),
+                )
+
+    def _read(self, part) -> Tensor:
+        return torch.stack([part(file).double().flatten() for file in self._files])

@@ -9,30 +9,41 @@ from torch import Tensor, nn
 
 from soups import optim
 from soups.checkpoints import Checkpoint
-from soups.recipes import check_compatible
+from soups.mixing import Mixture
+from soups.select import RunningSum
 
-BATCH = 500
+# On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
+BATCH, GPU_BATCH = 125, 500
 
 
 @torch.inference_mode()
-def forward(run, images: np.ndarray, rows: np.ndarray | None = None, batch: int = BATCH) -> Tensor:
+def forward(
+    run, images: np.ndarray, rows: np.ndarray | None = None, batch: int | None = None
+) -> Tensor:
     """Apply ``run`` (a model or one of its methods) to uint8 images in batches.
 
     Args:
         run: takes uint8 (b, h, w, 3), returns (b, d).
         images: uint8, shape (n, h, w, 3), may be a memory map.
         rows: sorted indices of the images to use (all by default).
+        batch: images at a time.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
     """
     device = optim.device()
     rows = np.arange(len(images)) if rows is None else rows
+    batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
     out = []
     for start in range(0, len(rows), batch):
         x = torch.from_numpy(images[rows[start : start + batch]])
         out.append(run(x.to(device)).float().cpu())
     return torch.cat(out)
+
+
+def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
+    """Share of images whose largest logit is the label's."""
+    return (forward(model, images).argmax(1) == labels).double().mean().item()
 
 
 class HeldoutScorer:
@@ -47,43 +58,14 @@ class HeldoutScorer:
     ) -> None:
         self._model = model.to(optim.device()).eval()
         self._paths, self._images, self._labels = paths, images, labels
-        self._base: tuple[str, ...] = ()
-        self._sum: dict[str, Tensor] = {}
-        self._last: dict[str, Tensor] = {}
-        self._tried: tuple[str, ...] = ()
-        self._first: Checkpoint | None = None
+        self._soup = RunningSum(Mixture, self._stir)
 
     def __call__(self, names: tuple[str, ...]) -> float:
         """Accuracy, a fraction, of the average of ``names``; the last one is the candidate."""
-        self._advance(names[:-1])
-        checkpoint = Checkpoint(self._paths[names[-1]])
-        if self._first is None:
-            self._first = checkpoint
-        check_compatible(self._first, checkpoint)
-        self._last, self._tried = checkpoint.state(), names
-        with torch.no_grad():
-            for name, target in self._model.state_dict().items():
-                tensor = self._last[name]
-                if tensor.is_floating_point() and self._sum:
-                    target.copy_((self._sum[name] + tensor.double()) / len(names))
-                else:
-                    target.copy_(tensor)
-        logits = forward(self._model, self._images)
-        return (logits.argmax(1) == self._labels).double().mean().item()
+        soup = self._soup.of(tuple(names[:-1]))
+        soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
+        return accuracy(self._model, self._images, self._labels)
 
-    def _advance(self, base: tuple[str, ...]) -> None:
-        """Make ``base`` the sum; cheap if it is what was tried last."""
-        if base == self._base:
-            return
-        if base == self._tried and base[:-1] == self._base:
-            new = iter([self._last])
-        else:
-            new, self._sum = (Checkpoint(self._paths[name]).state() for name in base), {}
-        if base and self._first is None:
-            self._first = Checkpoint(self._paths[base[0]])
-        for state in new:
-            for name, tensor in state.items():
-                if tensor.is_floating_point():
-                    tensor = tensor.double()
-                    self._sum[name] = self._sum[name] + tensor if name in self._sum else tensor
-        self._base = base
+    def _stir(self, soup: Mixture, name: str) -> Mixture:
+        soup.add(Checkpoint(self._paths[name]), 1)
+        return soup

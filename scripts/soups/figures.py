@@ -6,14 +6,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups import present, style
+from soups.sweep import BASE
 
 # What is highlighted among the ingredients, in drawing order.
 HIGHLIGHTED = ("zeroshot", "initialization", "best_individual", "uniform", "greedy")
 
 
 def _individuals(models: pd.DataFrame) -> pd.DataFrame:
-    """The ingredients of a models table: starting points have no hyperparameters."""
-    return models[models["lr"].notna()]
+    """The sweep's own ingredients of a models table; starting points have no variant."""
+    return models[models["variant"] == BASE]
 
 
 def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
@@ -78,8 +79,9 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     return figure
 
 
-def greedy_trace(trace: pd.DataFrame, heldout_images: int) -> Figure:
+def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     """Held-out accuracy of the soup as candidates are tried in order."""
+    heldout_images = methods["n_heldout"][0]
     figure, ax = plt.subplots(figsize=(style.WIDE, 2.4))
     steps = trace["step"]
     kept = trace["accepted"].astype(bool)
@@ -98,6 +100,71 @@ def greedy_trace(trace: pd.DataFrame, heldout_images: int) -> Figure:
     ax.set_xlabel("Candidate, in order of its own held-out accuracy")
     ax.set_ylabel(f"Held-out accuracy (%)\nn = {heldout_images:,}")
     figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def methods(methods: pd.DataFrame) -> Figure:
+    """Every method's accuracy with its interval, on the test set and on the mean of shifts."""
+    rows = methods[methods["method"] != "zeroshot"].reset_index(drop=True)
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(rows)), sharey=True)
+    best = methods.set_index("method").loc["best_individual"]
+    panels = (
+        ("test", f"Test accuracy (%), n = {best['n_test']:,}"),
+        ("shifts_mean", f"Mean accuracy over shifts (%), n = {best['n_shifts']:,}"),
+    )
+    for ax, (column, label) in zip(axes, panels, strict=True):
+        ax.axvline(100 * best[column], color=style.KINDS["model"], linewidth=0.8, zorder=1)
+        for y, row in rows.iterrows():
+            value, low, high = (100 * row[f"{column}{end}"] for end in ("", "_lo", "_hi"))
+            colour = style.KINDS[row["kind"]]
+            ax.errorbar(
+                value, y, xerr=[[value - low], [high - value]], color=colour, fmt="o",
+                markersize=4, elinewidth=1, markeredgewidth=1,
+                markerfacecolor=colour if row["inference_cost"] == 1 else "white",
+            )  # fmt: skip
+        ax.set_xlabel(label)
+        ax.grid(axis="y", visible=False)
+    axes[0].set_yticks(range(len(rows)), [present.title(name) for name in rows["method"]])
+    axes[0].invert_yaxis()
+    return figure
+
+
+def wise_ft(curve: pd.DataFrame) -> Figure:
+    """Test accuracy against the mean over shifts along lines from the start to models and soups."""
+    figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
+    for name, line in curve.groupby("method", sort=False):
+        x, y, colour = 100 * line["test"], 100 * line["shifts_mean"], style.COLOURS.get(name, "k")
+        ax.plot(x, y, "-o", color=colour, linewidth=1, markersize=2.5)
+        end = line[line["alpha"] == 1]
+        ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **style.marker(name))
+    start = curve[curve["alpha"] == 0].iloc[:1]
+    if len(start):
+        ax.scatter(
+            100 * start["test"], 100 * start["shifts_mean"], **style.marker("initialization")
+        )
+    ax.set_xlabel(f"Test accuracy (%), n = {curve['n_test'][0]:,}")
+    ax.set_ylabel(f"Mean accuracy over shifts (%), n = {curve['n_shifts'][0]:,}")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def number_of_models(curve: pd.DataFrame) -> Figure:
+    """Accuracy of soups and ensembles of the first n models."""
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.6))
+    panels = (
+        ("test", f"Test accuracy (%)\nn = {curve['n_test'][0]:,}"),
+        ("shifts_mean", f"Mean accuracy over shifts (%)\nn = {curve['n_shifts'][0]:,}"),
+    )
+    for ax, (column, label) in zip(axes, panels, strict=True):
+        for name, line in curve.groupby("method", sort=False):
+            ax.plot(
+                line["n"], 100 * line[column], color=style.COLOURS[name], linewidth=1.2,
+                marker=style.MARKERS[name], markersize=4, label=style.LABELS[name],
+            )  # fmt: skip
+        ax.set_xlabel("Number of models")
+        ax.set_ylabel(label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 

@@ -26,6 +26,11 @@ def correct(logits: np.ndarray, labels: np.ndarray, members: Sequence[Sequence[i
     return restrict(logits, members).argmax(1) == labels
 
 
+def sample(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """Sorted indices of ``count`` of n images, or of all if there are no more."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:count])
+
+
 def bootstrap_mean(
     scores: Sequence[np.ndarray], weights: Sequence[float] | None = None, seed: int = 0
 ) -> tuple[float, float]:

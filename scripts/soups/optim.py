@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
+
+from soups.blocks import depths
 
 
 def device() -> torch.device:
@@ -40,23 +43,59 @@ def with_cooldown(factor: float, step: int, total: int, cooldown: int) -> float:
 
 
 def adamw(
-    module: nn.Module, lr: float, weight_decay: float, betas=(0.9, 0.999)
+    module: nn.Module, lr: float, weight_decay: float, betas=(0.9, 0.999), layer_decay: float = 1
 ) -> torch.optim.AdamW:
-    """AdamW; gains, biases and scalars are not decayed, as in CLIP."""
-    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    """AdamW; gains, biases and scalars are not decayed, as in CLIP.
+
+    Args:
+        layer_decay: factor on the learning rate for every block further from the head
+            (Clark et al., 2020); 1 is off.
+    """
+    depth = depths([name for name, _ in module.named_parameters()])
+    groups: dict[tuple, dict] = {}
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        plain = parameter.ndim <= 1
+        scale = layer_decay ** (max(depth.values()) - depth[name])
+        group = groups.setdefault(
+            (plain, scale),
+            {"params": [], "weight_decay": 0.0 if plain else weight_decay, "scale": scale},
+        )
+        group["params"].append(parameter)
     fused = next(module.parameters()).is_cuda
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused)
+    ordered = [groups[key] for key in sorted(groups)]
+    return torch.optim.AdamW(ordered, lr=lr, betas=betas, fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """One learning rate for all groups."""
+    """One learning rate for all groups, times each group's own scale."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["scale"]
+
+
+@contextmanager
+def ascended(module: nn.Module, rho: float) -> Iterator[None]:
+    """Sharpness-aware minimisation (Foret et al., 2021): go ``rho`` along the gradient, and back.
+
+    Inside, the weights are θ + ρ g / ‖g‖ with g the gradients at hand; afterwards they are
+    θ to the bit. The direction does not depend on a loss scale, so mixed precision needs
+    no unscaling here; gradients that are not finite, and zero ones, move nothing. Clipping
+    belongs to the gradients taken inside, not to these.
+    """
+    moved = [p for p in module.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in moved])
+    before = [p.detach().clone() for p in moved]
+    if torch.isfinite(norm) and norm > 0:
+        with torch.no_grad():
+            for parameter in moved:
+                parameter.add_(parameter.grad * (rho / norm))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(moved, before, strict=True):
+                parameter.copy_(value)
 
 
 def batches(count: int, size: int, epoch: int, seed: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,23 @@ TITLES = {
     "second_best": "second-best model",
     "uniform": "uniform soup",
     "greedy": "greedy soup",
+    "greedy_random": "greedy soup, random order",
+    "greedy_pruned": "greedy soup, pruned",
+    "learned": "learned soup",
+    "learned_by_block": "learned soup, by block",
+    "learned_by_layer": "learned soup, by layer",
+    "greedy_wise_ft": "greedy soup, WiSE-FT",
+    "small_lr": "uniform soup, small learning rates",
+    "model_stock": "Model Stock",
+    "task_arithmetic": "task arithmetic",
+    "ties": "TIES",
+    "median": "median of weights",
+    "trimmed_mean": "trimmed mean of weights",
+    "ensemble": "ensemble",
+    "probability_ensemble": "ensemble, probabilities",
+    "greedy_ensemble": "greedy ensemble",
+    "greedy_soup_ensemble": "ensemble of the greedy soup",
+    "oracle": "oracle: best model of each set",
     "initialization": "initialisation (linear probe)",
     "zeroshot": "zero-shot",
 }
@@ -20,8 +37,16 @@ SHIFT_LABELS = {
 }
 
 
+TOP = "•"  # not significantly different from the best of the column
+
+
+def title(method: str) -> str:
+    """What a row of the methods table is called."""
+    return TITLES.get(method, method.replace("_", " "))
+
+
 def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a methods table.
+    """Header and rows of a methods table, `TOP` after what is level with the best.
 
     Args:
         table: `methods.csv`.
@@ -39,8 +64,8 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
     ]
     rows = [
         [
-            TITLES.get(row["method"], row["method"]),
-            str(row["ingredients"]),
+            title(row["method"]),
+            f"{row['ingredients']:g}",
             f"{row['inference_cost']}×",
             _percent(row["heldout"]),
             _interval(row, "test"),
@@ -48,6 +73,24 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
             _interval(row, "shifts_mean"),
         ]
         for _, row in table.iterrows()
+    ]
+    return header, rows
+
+
+def calibration(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `calibration.csv`, test set only; ECE in percent."""
+    test = table[table["set"] == "test"]
+    header = ["method", "temperature"]
+    for name in ("ECE (%)", "NLL (nats)", "Brier"):
+        header += [name, f"{name.split()[0]}, scaled"]
+    rows = [
+        [
+            title(row["method"]),
+            f"{row['temperature']:.2f}",
+            *(_percent(row[name]) for name in ("ece", "ece_scaled")),
+            *(f"{row[name]:.3f}" for name in ("nll", "nll_scaled", "brier", "brier_scaled")),
+        ]
+        for _, row in test.iterrows()
     ]
     return header, rows
 
@@ -77,9 +120,10 @@ def text(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return "" if pd.isna(value) else f"{100 * value:.1f}"
 
 
 def _interval(row: pd.Series, name: str) -> str:
     low, high = _percent(row[f"{name}_lo"]), _percent(row[f"{name}_hi"])
-    return f"{_percent(row[name])} [{low}, {high}]"
+    mark = f" {TOP}" if row[f"{name}_top"] else "  "
+    return f"{_percent(row[name])} [{low}, {high}]{mark}"

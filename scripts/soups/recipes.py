@@ -1,120 +1,77 @@
 """A soup is a recipe: which ingredients, with which coefficients, and how they were chosen.
 
-Every method yields a recipe; `mix` turns any recipe into weights, one ingredient in
-memory at a time.
+A recipe is a JSON object. ``coefficients`` has a number per ingredient, or one per
+ingredient and tensor. A recipe with ``merge`` is no weighted sum but combines the
+ingredients element by element. `mixing.mix` turns any recipe into weights.
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from soups.checkpoints import Checkpoint
 from soups.errors import UserError
 
-
-def uniform(ingredients: Iterable[str], **selection) -> dict:
-    """The plain average (paper, Recipe 2): coefficient 1/k for each of k ingredients."""
-    names = list(ingredients)
-    return recipe({name: 1 / len(names) for name in names}, method="uniform", **selection)
+Coefficient = float | Mapping[str, float]
 
 
-def recipe(coefficients: Mapping[str, float], method: str, **selection) -> dict:
+def recipe(
+    coefficients: Mapping[str, Coefficient], method: str, merge: Mapping | None = None, **selection
+) -> dict:
     """A recipe as it is written to JSON.
 
     Args:
-        coefficients: ingredient id to weight; they need not sum to 1.
-        method: the row of the methods table.
+        coefficients: ingredient id to weight, or to one weight per tensor name; they need
+            not sum to 1.
+        method: how it was made.
+        merge: for a combination that is no weighted sum, its ``rule`` and options, see
+            `merging.merge`.
         selection: how the coefficients were chosen, e.g. a greedy trace.
     """
-    return {"method": method, "coefficients": dict(coefficients), "selection": selection}
+    made = {"method": method, "coefficients": dict(coefficients), "selection": selection}
+    return made | {"merge": dict(merge)} if merge else made
 
 
-class Mixture:
-    """A weighted sum of state dicts, accumulated in float64.
-
-    Holds the sum and nothing else, so memory does not grow with what is added.
-    """
-
-    def __init__(self) -> None:
-        self.total: dict[str, Tensor] = {}
-        self._first: Checkpoint | None = None
-
-    def add(self, checkpoint: Checkpoint, weight: float) -> None:
-        """Add ``weight`` times a checkpoint, tensor by tensor.
-
-        Integer tensors (counters of batch normalisation) are not averaged: they are
-        taken from the first checkpoint.
-
-        Raises:
-            UserError: if names, shapes, dtypes or the pre-trained model differ from the first.
-        """
-        if self._first is None:
-            self._first = checkpoint
-        check_compatible(self._first, checkpoint)
-        for name, tensor in checkpoint.items():
-            if not tensor.is_floating_point():
-                self.total.setdefault(name, tensor)
-            elif name in self.total:
-                self.total[name].add_(tensor.double(), alpha=weight)
-            else:
-                # In place: a temporary per tensor would leave holes as large as the sum.
-                self.total[name] = tensor.to(torch.float64, copy=True).mul_(weight)
-
-    def state(self) -> dict[str, Tensor]:
-        """The sum in the first checkpoint's dtypes. The mixture is spent."""
-        shapes = self._first.shapes()
-        state = {}
-        for name in list(self.total):
-            # Popping frees each float64 sum as its copy is made.
-            tensor = self.total.pop(name)
-            state[name] = tensor.to(_DTYPES[shapes[name][1]])
-        return state
+def uniform(ingredients: Iterable[str], method: str = "uniform", **selection) -> dict:
+    """The plain average (paper, Recipe 2): coefficient 1/k for each of k ingredients."""
+    names = list(ingredients)
+    return recipe({name: 1 / len(names) for name in names}, method=method, **selection)
 
 
-_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-
-
-def mix(recipe: dict, paths: Mapping[str, str | Path]) -> dict[str, Tensor]:
-    """Cook a recipe: the weighted average of its ingredients' weights (paper, section 2).
+def interpolate(made: dict, start: str, alpha: float, method: str, **selection) -> dict:
+    """Alpha of a soup and 1 − alpha of where its ingredients start (WiSE-FT, Wortsman et al. 2022).
 
     Args:
-        recipe: see `recipe`; ingredients with coefficient 0 are not read.
-        paths: ingredient id to safetensors file.
-
-    Returns:
-        a state dict in the ingredients' dtypes.
+        made: a recipe that is a weighted sum.
+        start: id of the starting point.
+        alpha: 1 is the soup, 0 the start; more than 1 extrapolates.
     """
-    mixture = Mixture()
-    for name, weight in recipe["coefficients"].items():
-        if weight != 0:
-            mixture.add(Checkpoint(paths[name]), weight)
-    if not mixture.total:
-        raise UserError(f"recipe {recipe['method']!r}: all coefficients are 0, nothing to mix")
-    return mixture.state()
-
-
-def check_compatible(first: Checkpoint, other: Checkpoint) -> None:
-    """Two checkpoints can be averaged: same tensors, same start.
-
-    Raises:
-        UserError: naming the first difference.
-    """
-    ours, theirs = first.shapes(), other.shapes()
-    for name in sorted(ours | theirs):
-        if ours.get(name) != theirs.get(name):
-            raise UserError(
-                f"{other.path}: tensor {name!r} is {theirs.get(name, 'missing')}, "
-                f"expected {ours.get(name, 'no such tensor')} as in {first.path}"
-            )
-    start, start_here = first.note.get("pretrained"), other.note.get("pretrained")
-    if start != start_here:
+    if "merge" in made:
         raise UserError(
-            f"{other.path}: fine-tuned from pre-trained model {str(start_here)[:12]}, but "
-            f"{first.path} from {str(start)[:12]}; only models with the same start can be averaged"
+            f"a {made['method']} soup is no weighted sum of its ingredients, "
+            "expected one that is, to interpolate with its start"
         )
+    coefficients = {name: _times(weight, alpha) for name, weight in made["coefficients"].items()}
+    rest = coefficients.get(start, 0.0)
+    if isinstance(rest, Mapping):
+        coefficients[start] = {name: value + 1 - alpha for name, value in rest.items()}
+    else:
+        coefficients[start] = rest + 1 - alpha
+    return recipe(coefficients, method, **selection)
+
+
+def _times(weight: Coefficient, factor: float) -> Coefficient:
+    if isinstance(weight, Mapping):
+        return {name: value * factor for name, value in weight.items()}
+    return weight * factor
+
+
+def used(made: dict) -> list[str]:
+    """Ingredients (and perhaps the start) whose coefficients are not all 0."""
+    return [
+        name
+        for name, weight in made["coefficients"].items()
+        if (any(weight.values()) if isinstance(weight, Mapping) else weight)
+    ]
+
+
+def members(made: dict, start: str) -> list[str]:
+    """Fine-tuned models in a soup: what is `used`, without the start."""
+    return [name for name in used(made) if name != start]

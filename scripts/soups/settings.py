@@ -37,9 +37,6 @@ _Validator = extend(
     ),
 )
 
-# model.start to the model a fine-tune begins from.
-START = {"probe": "initialization", "zeroshot": "zeroshot"}
-
 
 def validate(config: dict, schema: str | Path) -> None:
     """Check everything that can be checked without opening an image.
@@ -118,7 +115,7 @@ def _check_shared(config: dict) -> None:
         key = next(
             (k for k in ours | theirs[section] if ours.get(k) != theirs[section].get(k)), None
         )
-        if key and (section, key) != ("model", "start"):
+        if key:
             raise UserError(
                 f"{section}.{key} differs from that of shared experiment {config['shared']!r}; "
                 "leave it as it is there, or set shared to null"

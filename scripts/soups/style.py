@@ -22,6 +22,16 @@ COLOURS = {
     "greedy": "#D55E00",
     "initialization": "#009E73",
     "zeroshot": "#000000",
+    "ensemble": "#CC79A7",
+    "greedy_ensemble": "#8A3A67",
+}
+# What a kind of method is drawn in where there are too many for a colour each.
+KINDS = {
+    "model": COLOURS["best_individual"],
+    "soup": COLOURS["greedy"],
+    "ensemble": COLOURS["ensemble"],
+    "oracle": COLOURS["ingredient"],
+    "start": COLOURS["initialization"],
 }
 MARKERS = {
     "ingredient": "o",
@@ -31,6 +41,8 @@ MARKERS = {
     "greedy": "*",
     "initialization": "D",
     "zeroshot": "^",
+    "ensemble": "v",
+    "greedy_ensemble": "<",
 }
 LABELS = {"ingredient": "fine-tuned model"} | TITLES
 

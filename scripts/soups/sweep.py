@@ -20,10 +20,13 @@ from soups.files import fingerprint
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# Ids that other models have.
-RESERVED = ("zeroshot", "initialization", "uniform", "greedy")
+# Ids that other models have, and names of columns.
+RESERVED = ("zeroshot", "initialization", "newhead")
 
 INTEGERS = ("batch_size", "seed")
+# finetune.start to the model a fine-tune begins from.
+START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
+BASE = "base"
 
 
 def draw(settings: dict, defaults: dict) -> dict[str, dict]:
@@ -52,6 +55,78 @@ def draw(settings: dict, defaults: dict) -> dict[str, dict]:
     return {name: _checked(name, defaults | row) for name, row in rows.items()}
 
 
+def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[str, tuple]]:
+    """Rows of the sweep once more, trained in another way.
+
+    Args:
+        rows: from `draw`.
+        variants: the ``sweep.variants`` section: name to ``set``, the hyperparameters that
+            differ, and ``first``, how many rows (all by default); null is left out.
+
+    Returns:
+        all rows, those of ``rows`` first; and for each id the row it comes from and the
+        variant's name, ``base`` for the sweep itself.
+    """
+    out, origin = dict(rows), {name: (name, BASE) for name in rows}
+    for variant, spec in variants.items():
+        if spec is None:
+            continue
+        for name in list(rows)[: spec.get("first")]:
+            key = f"{name}_{variant}"
+            if key in out:
+                raise UserError(f"sweep.variants.{variant}: {key} is there already")
+            out[key] = _checked(key, rows[name] | spec["set"])
+            origin[key] = (name, variant)
+    return out, origin
+
+
+def pool(
+    rows: dict[str, dict],
+    origin: dict[str, tuple],
+    variants: list[str],
+    query: str | None,
+    key: str,
+) -> list[str]:
+    """Ingredients of some variants for which a query holds.
+
+    Args:
+        rows, origin: from `vary`.
+        variants: names; ``base`` is the sweep itself.
+        query: an expression on hyperparameters (and ``model``, ``row``: the ingredient's id
+            and the number of its row, from 0), as of `pandas.DataFrame.query`.
+        key: the config key it comes from, for messages.
+
+    Raises:
+        UserError: for an unknown variant, a query that cannot be read, or no ingredient.
+    """
+    known = sorted({variant for _, variant in origin.values()})
+    if unknown := [name for name in variants if name not in known]:
+        raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {', '.join(known)}")
+    names = [name for name in rows if origin[name][1] in variants]
+    if query is not None:
+        names = _where(rows, origin, names, query, key)
+    if not names:
+        raise UserError(f"{key}.query is {query!r}: no ingredient is so, expected at least one")
+    return names
+
+
+def _where(rows, origin, names: list[str], query: str, key: str) -> list[str]:
+    import pandas as pd  # half a second that most runs need not spend while parsing
+
+    order = {name: i for i, name in enumerate(n for n in rows if origin[n][1] == BASE)}
+    table = pd.DataFrame(
+        {"model": name, "row": order[origin[name][0]], **rows[name]} for name in names
+    )
+    try:
+        return table.query(query, engine="python")["model"].tolist()
+    except Exception as error:  # the query is the user's, and fails in many ways
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{key}.query is {query!r}, which cannot be read ({reason}); "
+            f"expected an expression on {', '.join(table)}"
+        ) from None
+
+
 def _random(settings: dict, defaults: dict) -> dict[str, dict]:
     rows = {}
     for i in range(settings["n"]):
@@ -72,6 +147,13 @@ def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
     Raises:
         UserError: if it is none of the forms, or its bounds are no range.
     """
+    if name == "start":
+        inside = re.fullmatch(r"choice\((.*)\)", spec.strip())
+        return (
+            "choice",
+            [word.strip() for word in (inside[1] if inside else spec).split(",")],
+            False,
+        )
     with contextlib.suppress(ValueError):
         return "choice", [_number(spec)], False  # YAML reads 1e-4 as text
     match = _DISTRIBUTION.fullmatch(spec.strip())
@@ -169,7 +251,9 @@ def _table(path: str, defaults: dict) -> dict[str, dict]:
     return rows
 
 
-def _cell(path: str, number: int, key: str, text: str) -> float:
+def _cell(path: str, number: int, key: str, text: str) -> float | str:
+    if key == "start":
+        return text
     try:
         return _number(text)
     except ValueError:
@@ -182,8 +266,33 @@ def _id(i: int) -> str:
     return f"m{i:02d}"
 
 
+# Hyperparameter to what must hold of it, and how to say so.
+_LIMITS = {
+    **dict.fromkeys(("lr", "epochs", "batch_size", "clip"), (lambda v: v > 0, "more than 0")),
+    **dict.fromkeys(
+        ("weight_decay", "mixup", "augment", "seed", "sam", "swa_lr"),
+        (lambda v: v >= 0, "0 or more"),
+    ),
+    **dict.fromkeys(
+        ("label_smoothing", "warmup", "ema", "swa"), (lambda v: 0 <= v < 1, "at least 0, below 1")
+    ),
+    "distill": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    **dict.fromkeys(("layer_decay", "distill_temperature"), (lambda v: v > 0, "more than 0")),
+}
+
+
 def _checked(name: str, row: dict) -> dict:
+    """The row with whole numbers as such.
+
+    Raises:
+        UserError: for a value that cannot be, or values that exclude each other.
+    """
+    row = dict(row)
     for key, value in row.items():
+        if key == "start":
+            if value not in START:
+                raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
+            continue
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise UserError(f"sweep: {name} has {key} = {value!r}, expected a number")
@@ -193,13 +302,19 @@ def _checked(name: str, row: dict) -> dict:
                 raise UserError(f"sweep: {name} has {key} = {value!r}, expected a whole number")
             value = int(value)
         row[key] = value
-    for key in ("lr", "epochs", "batch_size", "clip"):
-        if row[key] <= 0:
-            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected more than 0")
-    for key, top in (("label_smoothing", 1), ("warmup", 1)):
-        if not 0 <= row[key] < top:
-            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected 0 <= {key} < {top}")
-    for key in ("weight_decay", "mixup", "augment", "seed"):
-        if row[key] < 0:
-            raise UserError(f"sweep: {name} has {key} = {row[key]}, expected 0 or more")
+        holds, wanted = _LIMITS[key]
+        if not holds(value):
+            raise UserError(f"sweep: {name} has {key} = {value}, expected {wanted}")
+    for one, other in (("ema", "swa"), ("distill", "mixup")):
+        if row.get(one) and row.get(other):
+            raise UserError(
+                f"sweep: {name} has {one} = {row[one]} and {other} = {row[other]}, "
+                "expected one of them to be 0"
+            )
+    if row.get("swa_lr") and not row.get("swa"):
+        raise UserError(f"sweep: {name} has swa_lr = {row['swa_lr']}, but swa is 0")
     return row
+
+
+def _or(names) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.v2 import MixUp
 
 from soups import optim
@@ -57,12 +58,15 @@ def finetune(
     rows: np.ndarray,
     h: dict,
     state: Resumable,
+    teacher: np.ndarray | None = None,
 ) -> Classifier:
     """Fine-tune all weights with one configuration of the sweep.
 
     AdamW, linear warm-up and cosine, gradient clipping, label smoothing, mixup and
-    augmentation (paper, appendix J.2). Statistics of batch normalisation stay those of
-    the pre-trained model, so that they are the same for every ingredient.
+    augmentation (paper, appendix J.2); if asked for, an average of the weights along the
+    way (`weight_average`), SAM (`optim.ascended`) and distillation (`distillation_loss`).
+    Statistics of batch normalisation stay those of the pre-trained model, so that they are
+    the same for every ingredient.
 
     Args:
         model: starts from the linear probe or the zero-shot head; trained in place.
@@ -70,14 +74,18 @@ def finetune(
         labels: int64, shape (n,).
         rows: indices of the training images; the held-out ones are not among them.
         h: the hyperparameters; ``epochs`` may be a fraction, ``warmup`` is a fraction of
-            all steps, ``mixup`` is the Beta distribution's parameter.
+            all steps, ``mixup`` is the Beta distribution's parameter, ``swa`` the share of
+            the last steps that is averaged, ``sam`` is ρ, ``distill`` the share of the
+            teacher in the loss.
         state: where an interrupted run continues from.
+        teacher: its logits on the training images, shape (len(rows), classes), for ``distill``.
     """
     device = optim.device()
     generator = optim.seed_everything(h["seed"])
     model.to(device).train()
     freeze_batch_norm(model)
-    optimizer = optim.adamw(model, h["lr"], h["weight_decay"])
+    optimizer = optim.adamw(model, h["lr"], h["weight_decay"], layer_decay=h["layer_decay"])
+    average = weight_average(model, h["ema"], h["swa"])
     mixup = MixUp(alpha=h["mixup"], num_classes=model.head.out_features) if h["mixup"] else None
 
     size = min(h["batch_size"], len(rows))
@@ -86,6 +94,8 @@ def finetune(
     warmup = int(h["warmup"] * total)
     begin, seen = time.monotonic(), 0
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
+    parts |= {"average": average} if average else {}
+    averaged_from = total - round(h["swa"] * total) if h["swa"] else 0
     first = state.restore(**parts)
     for epoch in range(first, -(-total // per_epoch)):
         losses = []
@@ -93,19 +103,26 @@ def finetune(
             step = epoch * per_epoch + i
             if step == total:
                 break
-            optim.set_lr(optimizer, h["lr"] * optim.warmup_cosine(step, total, warmup))
+            factor = optim.warmup_cosine(step, total, warmup)
+            if h["swa_lr"] and step >= averaged_from:
+                factor = h["swa_lr"]
+            optim.set_lr(optimizer, h["lr"] * factor)
             index = rows[batch]
             x = model.pixels(torch.from_numpy(images[index]).to(device))
             y = torch.from_numpy(labels[index]).to(device)
             x = augment(x, h["augment"], generator)
             if mixup:
                 x, y = mixup(x, y)
-            loss = F.cross_entropy(model(x), y, label_smoothing=h["label_smoothing"])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            soft = torch.from_numpy(teacher[batch]).to(device) if h["distill"] else None
+            loss = _backward(model, optimizer, x, y, soft, h)
+            if h["sam"]:
+                with optim.ascended(model, h["sam"]):
+                    _backward(model, optimizer, x, y, soft, h)
             nn.utils.clip_grad_norm_(model.parameters(), h["clip"])
             optimizer.step()
-            losses.append(loss.detach())
+            if average and step >= averaged_from:
+                average.update_parameters(model)
+            losses.append(loss)
         seen += len(losses) * size
         log.info(
             "epoch %d, step %d of %d: loss %.4f, %.0f images/s",
@@ -116,7 +133,43 @@ def finetune(
             seen / (time.monotonic() - begin),
         )
         state.keep(epoch + 1, **parts)
+    if average:
+        model.load_state_dict(average.module.state_dict())
     return model.eval()
+
+
+def _backward(model, optimizer, x: Tensor, y: Tensor, soft: Tensor | None, h: dict) -> Tensor:
+    """The loss of a batch, its gradients left in the model."""
+    logits = model(x)
+    loss = F.cross_entropy(logits, y, label_smoothing=h["label_smoothing"])
+    if soft is not None:
+        distilled = distillation_loss(logits, soft, h["distill_temperature"])
+        loss = (1 - h["distill"]) * loss + h["distill"] * distilled
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return loss.detach()
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 1) -> Tensor:
+    """Cross-entropy of softened predictions (Hinton et al., 2015), times temperature squared.
+
+    Args:
+        student, teacher: logits, shape (n, classes).
+    """
+    target = F.softmax(teacher / temperature, dim=1)
+    return temperature**2 * F.cross_entropy(student / temperature, target)
+
+
+def weight_average(model: nn.Module, ema: float, swa: float) -> AveragedModel | None:
+    """What averages the weights along training; `update_parameters` after a step takes them in.
+
+    Args:
+        ema: decay of an exponential moving average, per step; 0 is off.
+        swa: more than 0: the plain average of what it is given (Izmailov et al., 2018).
+    """
+    if swa:
+        return AveragedModel(model)
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from soups import checkpoints, optim
 from soups.errors import UserError
 from soups.evaluate import HeldoutScorer, forward
-from soups.recipes import mix, uniform
+from soups.mixing import mix
+from soups.recipes import uniform
 from soups.select import greedy
 
 NAMES = [f"m{i}" for i in range(5)]

@@ -130,7 +130,7 @@ def test_sharing_needs_the_same_data_and_start(validate, tmp_path):
     (tmp_path / "results" / "first").mkdir(parents=True)
     (tmp_path / "results" / "first" / "settings.json").write_text(json.dumps(made))
     validate({"shared": "first", "sweep": {"random": {"seed": 7}}})
-    validate({"shared": "first", "model": {"start": "zeroshot"}})
+    validate({"shared": "first", "finetune": {"start": "zeroshot"}})
     with pytest.raises(UserError, match=r"data\.heldout differs from that of shared"):
         validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
 

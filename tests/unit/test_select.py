@@ -2,7 +2,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.select import by_score, greedy
+from soups.select import (
+    RunningSum,
+    by_score,
+    greedy,
+    greedy_first,
+    prune,
+    remembered,
+    shuffled,
+)  # fmt: skip
 
 
 def random_score(seed: int):
@@ -84,3 +92,59 @@ def test_a_single_model_is_its_own_soup_even_at_zero():
 
 def test_order_is_by_falling_score_then_by_id():
     assert by_score({"m2": 0.5, "m0": 0.1, "m1": 0.5, "m3": 0.9}) == ["m3", "m1", "m2", "m0"]
+
+
+# Pruning, orders, growing sweeps
+
+
+@given(**SOUPS)
+def test_a_pruned_soup_is_part_of_the_soup_and_not_worse(count, seed):
+    score = random_score(seed)
+    chosen = [f"m{i}" for i in range(count)]
+    left, trace = prune(chosen, score)
+    assert [name for name in chosen if name in left] == left
+    assert left[0] == chosen[0]
+    assert score(left) >= score(chosen)
+    assert [step["candidate"] for step in trace] == chosen[:0:-1]
+    assert {step["candidate"] for step in trace if step["removed"]} == set(chosen) - set(left)
+
+
+def test_what_does_not_help_is_pruned():
+    scores = {"abc": 0.5, "ab": 0.5, "ac": 0.6, "a": 0.4}
+    assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "b"]
+    scores = {"abc": 0.5, "ab": 0.4, "ac": 0.6, "a": 0.4}
+    assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "c"]
+
+
+def test_random_orders_are_seeded_permutations():
+    names = [f"m{i}" for i in range(8)]
+    orders = [shuffled(names, 0, i) for i in range(4)]
+    assert all(sorted(order) == names for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert shuffled(names[::-1], 0, 2) == orders[2]
+    assert shuffled(names, 1, 2) != orders[2]
+
+
+@given(**SOUPS)
+def test_greedy_of_the_first_n_scores_nothing_twice(count, seed):
+    score, calls = random_score(seed), []
+    names = [f"m{i}" for i in range(count)]
+    scores = {name: score([name]) for name in names}
+    known = remembered(lambda members: calls.append(frozenset(members)) or score(members))
+    soups = list(greedy_first(names, scores, known))
+    for n, soup in enumerate(soups, start=1):
+        order = by_score({name: scores[name] for name in names[:n]})
+        assert soup == greedy(order, score)[0]
+    assert len(calls) == len(set(calls))
+
+
+@given(st.lists(st.lists(st.integers(0, 3).map(str), max_size=5), min_size=1, max_size=6))
+def test_a_running_sum_is_the_sum(asked):
+    additions = []
+    running = RunningSum(list, lambda total, name: additions.append(name) or [*total, name])
+    for names in asked:
+        assert running.of(tuple(names)) == names
+    # What extends the last question costs one addition for each new name.
+    before = len(additions)
+    running.of((*asked[-1], "x"))
+    assert additions[before:] == ["x"]

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.sweep import draw
+from soups.sweep import draw, pool, vary
 
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
-    "label_smoothing": 0, "mixup": 0, "augment": 0, "seed": 0,
+    "label_smoothing": 0, "mixup": 0, "augment": 0, "start": "probe", "layer_decay": 1, "ema": 0,
+    "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 0,
 }  # fmt: skip
 PARAMETERS = {
     "lr": "log_uniform(1e-5, 1e-3)",
@@ -157,7 +158,8 @@ def test_a_table_without_names_counts_its_rows(table):
         ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
         ("model,lr\na,fast\n", "row 2 has 'fast' for 'lr', expected a number"),
         ("model,lr\na,True\n", "row 2 has 'True' for 'lr', expected a number"),
-        ("model,lr\ngreedy,0.1\n", r"sweep\.csv: a model is called 'greedy', expected letters"),
+        ("model,lr\nzeroshot,0.1\n", r"sweep\.csv: a model is called 'zeroshot', expected letters"),
+        ("start\nmiddle\n", "m00 has start = 'middle', expected 'probe', 'zeroshot', 'new'"),
         ("model,lr\na/b,0.1\n", r"sweep\.csv: a model is called 'a/b', expected letters"),
         ("lr\ninf\n", "row 2 has 'inf' for 'lr', expected a number"),
         ("lr\n0.1,0.2\n", r"sweep\.csv: row 2 has 2 values, expected 1"),
@@ -185,8 +187,11 @@ def test_a_missing_table_is_named():
         ("epochs", -1, "more than 0"),
         ("batch_size", 0, "more than 0"),
         ("clip", 0, "more than 0"),
-        ("label_smoothing", 1, "0 <= label_smoothing < 1"),
-        ("warmup", -0.1, "0 <= warmup < 1"),
+        ("label_smoothing", 1, "at least 0, below 1"),
+        ("warmup", -0.1, "at least 0, below 1"),
+        ("ema", 1, "at least 0, below 1"),
+        ("distill", 1.5, "between 0 and 1"),
+        ("layer_decay", 0, "more than 0"),
         ("weight_decay", -1, "0 or more"),
         ("mixup", -0.5, "0 or more"),
         ("augment", -1, "0 or more"),
@@ -198,6 +203,89 @@ def test_a_missing_table_is_named():
 def test_unusable_values(key, value, expected):
     with pytest.raises(UserError, match=rf"has {key} = {value!r}, expected {expected}$"):
         grid({key: [value]})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ema": [0.9], "swa": [0.5]}, "ema = 0.9 and swa = 0.5, expected one of them to be 0"),
+        ({"distill": [1], "mixup": [0.1]}, "distill = 1 and mixup = 0.1, expected one of them"),
+        ({"swa_lr": [0.5]}, "swa_lr = 0.5, but swa is 0"),
+    ],
+)
+def test_values_that_exclude_each_other(values, message):
+    with pytest.raises(UserError, match=message):
+        grid(values)
+
+
+def test_where_to_start_is_a_word():
+    assert set(column(random(30, {"start": "choice(probe, new)"}), "start")) == {"probe", "new"}
+    assert set(column(random(3, {"start": "zeroshot"}), "start")) == {"zeroshot"}
+    assert {row["start"] for row in grid({"start": ["probe", "new"]}).values()} == {"probe", "new"}
+
+
+# Variants and pools
+
+
+@pytest.fixture
+def varied() -> tuple[dict, dict]:
+    rows = random(4, {"lr": "log_uniform(1e-5, 1e-3)", "augment": "choice(0, 1)"})
+    return vary(rows, {"ema": {"set": {"ema": 0.9}, "first": 2}, "sam": {"set": {"sam": 0.1}}})
+
+
+def test_variants_are_rows_once_more(varied):
+    rows, origin = varied
+    assert list(rows) == [
+        "m00", "m01", "m02", "m03",
+        "m00_ema", "m01_ema", "m00_sam", "m01_sam", "m02_sam", "m03_sam",
+    ]  # fmt: skip
+    assert rows["m01_ema"] == rows["m01"] | {"ema": 0.9}
+    assert (origin["m01"], origin["m01_ema"]) == (("m01", "base"), ("m01", "ema"))
+
+
+def test_variants_leave_the_sweep_as_it_is(varied):
+    rows, _ = varied
+    base = {name: row for name, row in rows.items() if "_" not in name}
+    assert vary(base, {}) == (base, {name: (name, "base") for name in base})
+    assert vary(base, {"off": None})[0] == base
+
+
+def test_a_variant_is_checked_like_any_row(varied):
+    rows = {"m00": varied[0]["m00"]}
+    with pytest.raises(UserError, match="m00_x has ema = 2, expected at least 0, below 1"):
+        vary(rows, {"x": {"set": {"ema": 2}}})
+    with pytest.raises(UserError, match=r"sweep.variants.x: m00_x is there already"):
+        vary(rows | {"m00_x": rows["m00"]}, {"x": {"set": {"ema": 0.5}}})
+
+
+def test_a_pool_is_the_sweep_unless_it_says_otherwise(varied):
+    assert pool(*varied, ["base"], None, "key") == ["m00", "m01", "m02", "m03"]
+    assert pool(*varied, ["ema"], None, "key") == ["m00_ema", "m01_ema"]
+    mixed = ["m00", "m01", "m00_ema", "m01_ema"]
+    assert pool(*varied, ["ema", "base"], "row < 2", "key") == mixed
+
+
+def test_a_query_is_on_hyperparameters(varied):
+    rows = varied[0]
+    middle = sorted(rows[name]["lr"] for name in ("m00", "m01", "m02", "m03"))[2]
+    below = [n for n in ("m00", "m01", "m02", "m03") if rows[n]["lr"] < middle]
+    assert pool(*varied, ["base"], f"lr < {middle}", "key") == below
+    assert pool(*varied, ["base"], "model == 'm02'", "key") == ["m02"]
+
+
+@pytest.mark.parametrize(
+    ("variants", "query", "message"),
+    [
+        (["base"], "learning_rate < 1", r"key.query is 'learning_rate < 1', which cannot be read"),
+        (["base"], "lr <", "which cannot be read"),
+        (["base"], "lr", "key.query is 'lr'"),
+        (["base"], "lr > 1", "key.query is 'lr > 1': no ingredient is so"),
+        (["emaa"], None, r"key.variants has 'emaa', expected among base, ema, sam"),
+    ],
+)
+def test_bad_pools(varied, variants, query, message):
+    with pytest.raises(UserError, match=message):
+        pool(*varied, variants, query, "key")
 
 
 @pytest.mark.parametrize(

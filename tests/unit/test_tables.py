@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from soups.metrics import bootstrap_mean
-from soups.recipes import recipe, uniform
-from soups.tables import accuracy_row, methods_table, models_table, trace_table
+from soups.recipes import recipe
+from soups.tables import accuracy_row, method_list, methods_table, models_table, trace_table
 
 COUNTS = {"heldout": 50, "test": 200, "blur": 100, "noise": 400}
 SHIFTS = ["blur", "noise"]
@@ -53,49 +53,113 @@ def test_accuracy_row():
 
 
 def test_models_table_has_a_row_per_model(rows):
-    table = models_table(SWEEP, rows, STARTS)
+    origin = {name: (name, "base") for name in SWEEP}
+    table = models_table(SWEEP, origin, rows, STARTS)
     assert table["model"].tolist() == ["zeroshot", "initialization", "m0", "m1", "m2"]
-    assert list(table)[:5] == ["model", "lr", "seed", "heldout", "test"]
+    assert list(table)[:6] == ["model", "variant", "lr", "seed", "heldout", "test"]
+    assert table["variant"].tolist()[2:] == ["base"] * 3
     assert table["lr"].isna().tolist() == [True, True, False, False, False]
     assert table["lr"].tolist()[2:] == [0.1, 0.2, 0.3]
     assert table["heldout"].tolist() == [rows[name]["heldout"] for name in table["model"]]
 
 
+RANKING = ["m2", "m1", "m0"]
+MADE = {
+    "uniform": {"row": "uniform", "members": ["m0", "m1", "m2"]},
+    "random_0": {"row": "random", "members": ["m0"]},
+    "random_1": {"row": "random", "members": ["m1", "m2"]},
+}
+ROWS = [
+    "best_individual", "second_best", "uniform", "random", "both", "oracle", "initialization",
+    "zeroshot",
+]  # fmt: skip
+
+
 @pytest.fixture
-def methods(rows) -> pd.DataFrame:
-    recipes = {
-        "uniform": uniform(SWEEP),
-        "greedy": recipe({"m2": 0.5, "m1": 0.5, "m0": 0}, "greedy"),
+def right() -> dict[str, dict[str, np.ndarray]]:
+    """Right and wrong, drawn for each model with an accuracy of its own on every set."""
+    rng = np.random.default_rng(0)
+    levels = {name: 0.4 + 0.05 * i for i, name in enumerate([*STARTS, *SWEEP, *MADE, "both"])}
+    return {
+        name: {data: rng.random(count) < level for data, count in COUNTS.items()}
+        for name, level in levels.items()
     }
-    return methods_table(["m2", "m1", "m0"], rows, recipes, STARTS, COUNTS)
 
 
-def test_methods_table_has_a_row_per_method(methods, rows):
-    model_of = {
-        "best_individual": "m2",
-        "second_best": "m1",
-        "uniform": "uniform",
-        "greedy": "greedy",
-        "initialization": "initialization",
-        "zeroshot": "zeroshot",
-    }
-    assert methods["method"].tolist() == list(model_of)
-    for column in rows["m0"]:
-        expected = [rows[model][column] for model in model_of.values()]
-        assert methods[column].tolist() == expected
+@pytest.fixture
+def tested(right) -> tuple[pd.DataFrame, pd.DataFrame]:
+    listed = method_list(RANKING, MADE, {"both": ["m0", "m1"]}, STARTS)
+    return methods_table(listed, right, SHIFTS, {})
 
 
-def test_methods_table_counts_what_went_in(methods):
-    assert methods["ingredients"].tolist() == [1, 1, 3, 2, 1, 1]
-    assert methods["members"].tolist()[:4] == ["m2", "m1", "m0 m1 m2", "m2 m1"]
-    assert set(methods["inference_cost"]) == {1}
+def test_methods_table_has_a_row_per_method(tested, right):
+    methods = tested[0].set_index("method")
+    assert list(methods.index) == ROWS
+    alone = {"best_individual": "m2", "second_best": "m1", "uniform": "uniform", "both": "both"}
+    for method, model in (alone | {start: start for start in STARTS}).items():
+        for column, value in accuracy_row(right[model], SHIFTS).items():
+            assert methods.loc[method, column] == value
+    assert methods.loc["random", "test"] == pytest.approx(
+        np.mean([right[f"random_{i}"]["test"].mean() for i in (0, 1)]), abs=1e-6
+    )
+
+
+def test_several_orders_are_a_mean_with_its_deviation(tested, right):
+    methods = tested[0].set_index("method")
+    both = [right[f"random_{i}"]["test"].mean() for i in (0, 1)]
+    assert methods.loc["random", "test_sd"] == pytest.approx(np.std(both, ddof=1), abs=1e-6)
+    assert methods["test_sd"].notna().sum() == 1
+    assert methods.loc["random", "ingredients"] == 1.5
+
+
+def test_the_oracle_is_the_best_ingredient_of_each_set(tested, right):
+    oracle = tested[0].set_index("method").loc["oracle"]
+    for data in ("test", *SHIFTS):
+        assert oracle[data] == max(right[name][data].mean() for name in SWEEP)
+    assert np.isnan(oracle["heldout"])
+    assert not oracle[["test_top", "shifts_mean_top"]].any()
+
+
+def test_methods_table_counts_what_went_in(tested):
+    methods = tested[0]
+    assert methods["ingredients"].tolist() == [1, 1, 3, 1.5, 2, 1, 1, 1]
+    assert methods["inference_cost"].tolist() == [1, 1, 1, 1, 2, 1, 1, 1]
+    assert methods["members"].tolist()[:4] == ["m2", "m1", "m0 m1 m2", "m0 | m1 m2"]
     sizes = methods[["n_heldout", "n_test", "n_shifts"]].drop_duplicates()
     assert sizes.to_numpy().tolist() == [[50, 200, 500]]
 
 
-def test_a_single_ingredient_has_no_second(rows):
-    table = methods_table(["m0"], rows, {"uniform": uniform(["m0"])}, STARTS, COUNTS)
-    assert table["method"].tolist() == ["best_individual", "uniform", "initialization", "zeroshot"]
+def test_what_is_level_with_the_best_is_marked(tested):
+    methods, tests = tested
+    fair = methods[methods["kind"] != "oracle"].set_index("method")
+    for measure in ("test", "shifts_mean"):
+        best = fair[measure].idxmax()
+        against = tests[(tests["as"] == "best in column") & (tests["measure"] == measure)]
+        assert set(against["reference"]) == {best}
+        p = against.set_index("method")["p"]
+        marked = set(fair.index[fair[f"{measure}_top"]])
+        assert marked == {best, *p.index[p >= 0.05]}
+        assert len(marked) < len(fair)  # the start at 40% is no match
+
+
+def test_every_method_is_tested_against_the_best_individual(tested):
+    tests = tested[1]
+    against = tests[tests["as"] == "best_individual"]
+    others = [name for name in ROWS if name not in ("best_individual", "oracle")]
+    for measure in ("test", "shifts_mean"):
+        rows = against[against["measure"] == measure]
+        assert rows["method"].tolist() == others
+        assert (rows["p_holm"] >= rows["p"]).all()
+        assert ((rows["lo"] <= rows["difference"]) & (rows["difference"] <= rows["hi"])).all()
+    exact = against[against["test"] == "McNemar, exact"]
+    assert set(exact["method"]) == {*others} - {"random"}
+
+
+def test_a_single_ingredient_has_no_second():
+    listed = method_list(["m0"], {}, {}, STARTS)
+    assert [entry["method"] for entry in listed] == [
+        "best_individual", "oracle", "initialization", "zeroshot",
+    ]  # fmt: skip
 
 
 def test_trace_table():

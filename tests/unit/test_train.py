@@ -9,16 +9,24 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from soups import optim
 from soups.augment import augment
 from soups.model import Classifier
 from soups.resume import Resumable
-from soups.train import finetune, freeze_batch_norm, linear_probe
+from soups.train import (
+    distillation_loss,
+    finetune,
+    freeze_batch_norm,
+    linear_probe,
+    weight_average,
+)
 
 PLAIN = {
     "lr": 0.01, "weight_decay": 0.1, "epochs": 1.5, "batch_size": 8, "warmup": 0.2, "clip": 0.5,
-    "label_smoothing": 0.1, "mixup": 0, "augment": 0, "seed": 3,
+    "label_smoothing": 0.1, "mixup": 0, "augment": 0, "layer_decay": 1, "ema": 0, "swa": 0,
+    "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 3,
 }  # fmt: skip
 NOISY = PLAIN | {"mixup": 0.4, "augment": 1.5, "epochs": 2.5}
 ROWS = np.arange(0, 60, 2)  # 30 images, 3 batches of 8
@@ -172,6 +180,7 @@ def test_finetuning_without_noise_is_plain_training(tuned, start, images, labels
     [
         ("mixup", 0.4), ("augment", 1), ("seed", 4), ("epochs", 1), ("clip", 0.01), ("lr", 0.02),
         ("weight_decay", 0), ("label_smoothing", 0), ("warmup", 0.5), ("batch_size", 15),
+        ("layer_decay", 0.5), ("ema", 0.5), ("swa", 0.5), ("sam", 0.5),
     ],
 )  # fmt: skip
 def test_every_hyperparameter_matters(tuned, key, value):
@@ -291,3 +300,170 @@ def test_linear_probe_gives_the_same_bits(features):
     torch.rand(100)
     for ours, theirs in zip(first, linear_probe(*features, start, PROBE), strict=True):
         assert torch.equal(ours, theirs)
+
+
+# Variants of training
+
+
+def test_layer_decay_scales_the_learning_rate(start):
+    optimizer = optim.adamw(start, 0.1, 0.5, layer_decay=0.5)
+    optim.set_lr(optimizer, 0.8)
+    rate = {
+        id(parameter): group["lr"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    rates = {name: rate[id(parameter)] for name, parameter in start.named_parameters()}
+    assert rates["head.weight"] == rates["head.bias"] == 0.8
+    assert rates["visual.transformer.resblocks.0.attn.in_proj_weight"] == 0.4
+    assert rates["visual.conv1.weight"] == 0.2
+    assert len(rate) == len(list(start.parameters()))
+
+
+def walk(average, steps: int) -> list[dict]:
+    """Weights of a random walk, all taken in by ``average``."""
+    generator = torch.Generator().manual_seed(0)
+    model = average.module if isinstance(average, nn.Module) else average
+    model, seen = copy.deepcopy(model), []
+    for _ in range(steps):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+        average.update_parameters(model)
+        seen.append(copy.deepcopy(model.state_dict()))
+    return seen
+
+
+def test_ema_with_decay_0_is_the_last_weights(start):
+    average = AveragedModel(start, multi_avg_fn=get_ema_multi_avg_fn(0.0))
+    last = walk(average, 5)[-1]
+    assert same(average.module.state_dict(), last)
+    assert weight_average(start, ema=0, swa=0) is None
+
+
+def test_ema_is_the_recursion(start):
+    average = weight_average(start, ema=0.9, swa=0)
+    seen = walk(average, 6)
+    for name, tensor in average.module.state_dict().items():
+        expected = seen[0][name]
+        for state in seen[1:]:
+            expected = 0.9 * expected + 0.1 * state[name]
+        torch.testing.assert_close(tensor, expected)
+
+
+def test_swa_is_the_mean_and_of_constant_weights_the_weights(start):
+    average = weight_average(start, ema=0, swa=0.5)
+    seen = walk(average, 6)
+    for name, tensor in average.module.state_dict().items():
+        torch.testing.assert_close(tensor, torch.stack([s[name] for s in seen]).mean(0))
+    constant = weight_average(start, ema=0, swa=0.5)
+    for _ in range(7):
+        constant.update_parameters(start)
+    assert same(constant.module.state_dict(), start.state_dict())
+
+
+def test_swa_averages_the_last_steps_of_training(tuned):
+    """Without a learning rate in the averaged steps, they are all where the average begins."""
+    still = PLAIN | {"epochs": 2, "swa": 0.5, "swa_lr": 1e-12}
+    moving = PLAIN | {"epochs": 2, "swa": 0.5, "swa_lr": 1.0}
+    before = tuned(still)
+    assert not same(before, tuned(moving))
+    assert not same(before, tuned(PLAIN | {"epochs": 2}))
+
+
+@pytest.mark.parametrize("key", ["ema", "swa"])
+def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
+    h = PLAIN | {"epochs": 2.5, key: 0.7}
+    whole = tuned(h)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(h, killed(tmp_path, h))
+    assert same(tuned(h, Resumable(tmp_path, h)), whole)
+
+
+@pytest.fixture
+def bowl() -> nn.Module:
+    """A loss whose gradient is known: half the squared length of its weights."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    model.loss = lambda: sum((p**2).sum() for p in model.parameters()) / 2
+    return model
+
+
+def test_sam_looks_at_the_gradient_rho_uphill_and_comes_back(bowl):
+    before = [p.detach().clone() for p in bowl.parameters()]
+    bowl.loss().backward()
+    length = torch.cat([p.grad.flatten() for p in bowl.parameters()]).norm()
+    with optim.ascended(bowl, 0.5):
+        moved = torch.cat(
+            [(p - b).flatten() for p, b in zip(bowl.parameters(), before, strict=True)]
+        )
+        assert moved.norm().item() == pytest.approx(0.5, rel=1e-5)
+        bowl.zero_grad()
+        bowl.loss().backward()
+    for parameter, value in zip(bowl.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)  # to the bit
+        torch.testing.assert_close(parameter.grad, value * (1 + 0.5 / length))
+
+
+def test_sam_with_radius_0_is_a_plain_step(tuned, monkeypatch):
+    # 0 switches SAM off; here its two passes are really made.
+    plain = tuned(PLAIN)
+    ascended, radii = optim.ascended, []
+    monkeypatch.setattr(
+        optim, "ascended", lambda model, rho: radii.append(rho) or ascended(model, 0.0)
+    )
+    assert same(tuned(PLAIN | {"sam": 0.3}), plain)
+    assert len(radii) == 4  # one for each step
+
+
+def test_sam_does_not_depend_on_a_loss_scale(bowl):
+    moves = []
+    for scale in (1.0, 2.0**14):
+        bowl.zero_grad()
+        (scale * bowl.loss()).backward()
+        with optim.ascended(bowl, 0.1):
+            moves.append(bowl.weight.detach().clone())
+    torch.testing.assert_close(*moves)
+
+
+def test_sam_under_a_gradient_scaler_skips_what_overflowed(bowl):
+    """As fp16 would: an infinite gradient moves nothing, and the scaler leaves the step out."""
+    before = bowl.weight.detach().clone()
+    optimizer = torch.optim.SGD(bowl.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for overflow in (True, False):
+        optimizer.zero_grad()
+        scaler.scale(bowl.loss() * (float("inf") if overflow else 1)).backward()
+        with optim.ascended(bowl, 0.1):
+            if overflow:
+                assert torch.equal(bowl.weight, before)
+            optimizer.zero_grad()
+            scaler.scale(bowl.loss() * (float("inf") if overflow else 1)).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(bowl.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        assert torch.equal(bowl.weight, before) == overflow
+    assert torch.isfinite(bowl.weight).all()
+
+
+def test_distilling_what_is_known_already_costs_the_entropy():
+    logits = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
+    entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
+    torch.testing.assert_close(distillation_loss(logits, logits), entropy)
+    softer = torch.distributions.Categorical(logits=logits / 3).entropy().mean()
+    torch.testing.assert_close(distillation_loss(logits, logits, 3), 9 * softer)
+    # Any other student costs more: cross-entropy is least at the target.
+    other = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+    assert distillation_loss(other, logits) > entropy
+
+
+def test_a_distilled_model_learns_from_the_teacher_not_from_the_labels(
+    start, images, labels, tmp_path
+):
+    teacher = 20 * np.eye(4, dtype=np.float32)[(labels[ROWS] + 1) % 4]
+    h = PLAIN | {"distill": 1.0, "label_smoothing": 0, "epochs": 100, "lr": 0.02, "warmup": 0.1}
+    model = finetune(copy.deepcopy(start), images, labels, ROWS, h, Resumable(tmp_path, h), teacher)
+    with torch.no_grad():
+        guesses = model(torch.from_numpy(images[ROWS]).to(optim.device())).argmax(1).cpu().numpy()
+    assert (guesses == teacher.argmax(1)).mean() > 0.9

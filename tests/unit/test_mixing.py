@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from soups import checkpoints
 from soups.checkpoints import Checkpoint
 from soups.errors import UserError
-from soups.recipes import mix, recipe, uniform
+from soups.mixing import mix
+from soups.recipes import interpolate, members, recipe, uniform, used
 
 NOTE = {"pretrained": "0123456789abcdef"}
 DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -133,3 +134,34 @@ def test_a_checkpoint_gives_its_tensors_in_name_order(tmp_path):
     assert [name for name, _ in checkpoint.items()] == ["a", "b"]
     assert checkpoint.shapes() == {"a": ((1, 3), "I64"), "b": ((2,), "F32")}
     assert checkpoint.note == NOTE
+
+
+# Coefficients by tensor, interpolation
+
+
+def test_coefficients_may_differ_by_tensor(tmp_path):
+    states = [{"a": torch.ones(2), "b": torch.ones(2)}, {"a": torch.zeros(2), "b": torch.ones(2)}]
+    paths = write(tmp_path, states)
+    soup = mix(recipe({"m0": {"a": 0.25, "b": 1.0}, "m1": {"a": 0.75, "b": 2.0}}, "test"), paths)
+    assert (soup["a"].tolist(), soup["b"].tolist()) == ([0.25, 0.25], [3, 3])
+
+
+@given(st.floats(-1, 2))
+def test_interpolation_is_a_line_from_the_start(alpha):
+    by_number = interpolate(uniform(["a", "b"]), "start", alpha, "line")["coefficients"]
+    assert by_number == {"a": alpha / 2, "b": alpha / 2, "start": 1 - alpha}
+    layered = recipe({"a": {"t": 1.0, "u": 0.5}, "start": {"t": 0.0, "u": 0.5}}, "test")
+    by_tensor = interpolate(layered, "start", alpha, "line")["coefficients"]
+    assert by_tensor["a"] == {"t": alpha, "u": alpha / 2}
+    assert by_tensor["start"] == pytest.approx({"t": 1 - alpha, "u": 1 - alpha / 2})
+
+
+def test_only_sums_interpolate():
+    with pytest.raises(UserError, match="a median soup is no weighted sum"):
+        interpolate(recipe({"a": 1.0}, "median", {"rule": "median"}), "start", 0.5, "line")
+
+
+def test_members_are_what_is_used_but_the_start():
+    made = recipe({"a": 0.5, "b": 0, "c": {"t": 0.0}, "d": {"t": 0.1}, "start": 0.5}, "test")
+    assert used(made) == ["a", "d", "start"]
+    assert members(made, "start") == ["a", "d"]

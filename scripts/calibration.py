@@ -1,0 +1,33 @@
+"""calibration.csv: ECE, likelihood and Brier score of every method, before and after scaling."""
+
+import pandas as pd
+
+from soups import calibration, files
+from soups.job import run
+from soups.metrics import restrict
+from soups.outputs import Outputs
+from soups.tables import DECIMALS
+
+
+def main(job) -> None:
+    outputs = Outputs(job)
+    methods = pd.read_csv(job.input.methods)
+    rows = []
+    for method, members in zip(methods["method"], methods["members"], strict=True):
+        model = method if method in outputs.models else members
+        if model not in outputs.models:
+            continue  # the oracle, and means over several orders
+        divisor = calibration.temperature(outputs.heldout(model), outputs.heldout_labels)
+        for data, logits in outputs.tests(model):
+            logits = restrict(logits, data.members)
+            scaled = calibration.scores(logits / divisor, data.labels)
+            rows.append(
+                {"method": method, "set": data.name, "temperature": divisor, "n": len(data.labels)}
+                | calibration.scores(logits, data.labels)
+                | {f"{name}_scaled": value for name, value in scaled.items()}
+            )
+    files.write_text(job.output[0], pd.DataFrame(rows).round(DECIMALS).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,21 @@
+"""Make one recipe, by the method the configuration names."""
+
+from soups import files
+from soups.job import log, run
+from soups.kitchen import Kitchen
+from soups.methods import METHODS
+from soups.recipes import members
+
+
+def main(job) -> None:
+    entry = job.params.entry
+    kitchen = Kitchen.of_job(job, made=job.input.made)
+    of = {"of": entry["of"]} if entry["of"] else {}
+    recipe = METHODS[entry["method"]](kitchen, **entry["options"], **of)
+    names = members(recipe, job.params.start)
+    log.info("%d of %d ingredients: %s", len(names), len(kitchen.ingredients), ", ".join(names))
+    files.write_json(job.output[0], recipe)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,37 @@
+"""Cached logits of many models, read one model at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from soups import files
+from soups.images import PreparedSet
+
+
+class Outputs:
+    """What a rule with the workflow's ``LOGITS`` as inputs knows of every model.
+
+    Args:
+        job: with ``params.models``, ids in the order of the inputs.
+    """
+
+    def __init__(self, job) -> None:
+        heldout = files.read_array(job.input.heldout)
+        self.heldout_labels = np.load(job.input.train_labels)[heldout]
+        self.sets = [PreparedSet(path) for path in job.input.sets]
+        self.models = list(job.params.models)
+        self._heldout = dict(zip(self.models, job.input.heldout_logits, strict=True))
+        width = len(self.sets)
+        self._tests = {
+            model: job.input.test_logits[i * width : (i + 1) * width]
+            for i, model in enumerate(self.models)
+        }
+
+    def heldout(self, model: str) -> np.ndarray:
+        """Held-out logits, shape (n, classes)."""
+        return np.load(self._heldout[model])
+
+    def tests(self, model: str) -> Iterator[tuple[PreparedSet, np.ndarray]]:
+        """The test set and every shift, with logits of shape (n, training classes)."""
+        for data, path in zip(self.sets, self._tests[model], strict=True):
+            yield data, np.load(path)

@@ -1,0 +1,24 @@
+"""The sweep's ensemble as a teacher: its mean logits on the images the ingredients trained on."""
+
+import numpy as np
+
+from soups import files, optim
+from soups.evaluate import forward
+from soups.images import PreparedSet
+from soups.job import log, run
+from soups.model import load_classifier
+
+
+def main(job) -> None:
+    images = PreparedSet(job.input.images).images
+    rows = files.read_array(job.input.train)
+    total = 0
+    for path in job.input.weights:
+        model = load_classifier(job.input.pretrained, path).to(optim.device())
+        total += forward(model, images, rows).numpy()
+        log.info("%s", path)
+    files.write_array(job.output[0], np.asarray(total / len(job.input.weights), np.float32))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,157 @@
+"""Merges that are no weighted sum, and the geometry of ingredients, against plain tensors."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soups import checkpoints, geometry
+from soups.checkpoints import Checkpoint, Held, Stack
+from soups.errors import UserError
+from soups.mixing import mix
+from soups.recipes import recipe, uniform
+
+SHAPES = {"a": (5, 3), "b": (7,), "scalar": ()}
+COUNTS = st.integers(1, 7)
+
+
+def states(count: int, seed: int = 0) -> list[dict]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        {n: torch.randn(s, generator=generator) for n, s in SHAPES.items()} for _ in range(count)
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a start and ingredients; returns paths by name."""
+
+    def written(count: int, seed: int = 0, extra: dict | None = None) -> dict:
+        paths = {}
+        for i, state in enumerate(states(count + 1, seed)):
+            name = f"m{i - 1}" if i else "start"
+            paths[name] = tmp_path / f"{name}.safetensors"
+            checkpoints.save(paths[name], state | (extra or {}), {"pretrained": "one"})
+        return paths
+
+    return written
+
+
+def merged(paths: dict, rule: str, **options) -> dict:
+    names = [name for name in paths if name != "start"]
+    made = recipe(dict.fromkeys(names, 1.0), rule, {"rule": rule, **options})
+    return mix(made, paths, "start")
+
+
+@given(COUNTS, st.integers(0, 99))
+def test_the_median_is_numpys(write, count, seed):
+    soup = merged(write(count, seed), "median")
+    for name, tensor in soup.items():
+        values = np.stack([state[name].numpy() for state in states(count + 1, seed)[1:]])
+        np.testing.assert_allclose(tensor, np.median(values, axis=0), rtol=1e-6)
+
+
+@given(st.integers(3, 7), st.integers(0, 99), st.integers(0, 1))
+def test_the_trimmed_mean_is_scipys(write, count, seed, trim):
+    soup = merged(write(count, seed), "trimmed_mean", trim=trim)
+    for name, tensor in soup.items():
+        values = np.sort([state[name].numpy() for state in states(count + 1, seed)[1:]], axis=0)
+        expected = values[trim : count - trim].mean(0)
+        np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_mean_without_trimming_is_the_uniform_soup(write):
+    paths = write(5)
+    plain = mix(uniform([f"m{i}" for i in range(5)]), paths)
+    for name, tensor in merged(paths, "trimmed_mean", trim=0).items():
+        torch.testing.assert_close(tensor, plain[name], rtol=1e-6, atol=1e-8)
+
+
+def test_ties_written_out(write):
+    """Yadav et al., algorithm 1, element by element."""
+    paths, density, scale = write(4, seed=3), 0.5, 1.5
+    start, *ingredients = states(5, seed=3)
+    flat = [torch.cat([(s[n] - start[n]).flatten() for n in SHAPES]).tolist() for s in ingredients]
+    keep = round(density * len(flat[0]))
+    kept = []
+    for change in flat:
+        largest = sorted(range(len(change)), key=lambda i: -abs(change[i]))[:keep]
+        kept.append([v if i in largest else 0.0 for i, v in enumerate(change)])
+    expected = []
+    for values in zip(*kept, strict=True):
+        sign = np.sign(sum(values))
+        same = [v for v in values if v and np.sign(v) == sign]
+        expected.append(scale * sum(same) / len(same) if same else 0.0)
+    soup = merged(paths, "ties", density=density, scale=scale)
+    change = torch.cat([(soup[n] - start[n]).flatten() for n in SHAPES])
+    np.testing.assert_allclose(change, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ties_of_one_ingredient_untrimmed_is_that_ingredient(write):
+    paths = write(1)
+    soup = merged(paths, "ties", density=1.0, scale=1.0)
+    for name, tensor in Checkpoint(paths["m0"]).items():
+        torch.testing.assert_close(soup[name], tensor, rtol=1e-6, atol=1e-7)
+
+
+def test_other_tensors_come_from_the_start(write):
+    paths = write(3, extra={"counter": torch.tensor(7)})
+    soup = merged(paths, "median")
+    assert (soup["counter"].item(), soup["counter"].dtype) == (7, torch.int64)
+    assert list(soup) == ["a", "b", "counter", "scalar"]
+
+
+def test_merges_refuse_what_cannot_be_mixed(write):
+    paths = write(2)
+    checkpoints.save(paths["m1"], states(1)[0], {"pretrained": "two"})
+    with pytest.raises(UserError, match=r"m1\.safetensors: fine-tuned from pre-trained model two"):
+        merged(paths, "median")
+
+
+@pytest.mark.parametrize("values", [1, 7, 20, 10_000])
+def test_a_stack_is_read_in_pieces_that_make_the_whole(write, values):
+    paths = write(2)
+    checkpoint_list = [Checkpoint(path) for path in paths.values()]
+    with Stack(checkpoint_list, values) as stack:
+        pieces = list(stack.pieces())
+    for k, state in enumerate(states(3)):
+        for name, tensor in state.items():
+            mine = [(piece, part[k]) for n, piece, part in pieces if n == name]
+            assert torch.equal(torch.cat([part for _, part in mine]), tensor.flatten().double())
+            stops = [piece.stop for piece, _ in mine]
+            assert [piece.start for piece, _ in mine] == [0, *stops[:-1]]
+
+
+def test_a_stack_keeps_to_its_size_where_rows_allow(tmp_path):
+    checkpoints.save(tmp_path / "w.safetensors", {"w": torch.zeros(1000, 3)}, {})
+    with Stack([Checkpoint(tmp_path / "w.safetensors")] * 4, 120) as stack:
+        assert {part.numel() for _, _, part in stack.pieces()} == {120}
+
+
+def test_held_checkpoints_are_checkpoints(write):
+    path = write(1)["m0"]
+    lazy, held = Checkpoint(path), Held(path)
+    path.unlink()
+    assert list(held.state()) == list(lazy.shapes())
+    assert held.size() == lazy.size() == 4 * (15 + 7 + 1)
+
+
+# Geometry
+
+
+def test_products_are_those_of_the_changes(write):
+    paths = write(4)
+    start, *ingredients = states(5)
+    products = geometry.gram(
+        Checkpoint(paths["start"]), [Checkpoint(paths[f"m{i}"]) for i in range(4)]
+    )
+    for name, gram in products.items():
+        changes = torch.stack([(s[name].double() - start[name]).flatten() for s in ingredients])
+        torch.testing.assert_close(gram, changes @ changes.T)
+
+
+def test_mean_cosine():
+    vectors = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]], dtype=torch.float64)
+    assert geometry.mean_cosine(vectors @ vectors.T) == pytest.approx(1 / 3)
+    assert geometry.mean_cosine(torch.zeros(2, 2)) == 1  # nothing moved: nothing differs
