@@ -84,3 +84,10 @@ def recipe_of(soup):
 def sources(entry):
     """Soups whose recipes a soup or an ensemble starts from."""
     return [name for name in entry["of"] if name != catalog.BEST]
+
+
+def table(name):
+    """A table as an output that the report shows."""
+    labels = {"table": name.replace("_", " ")}
+    caption = f"captions/tables/{name}.rst"
+    return report(f"{R}/tables/{name}.csv", caption=caption, category="Tables", labels=labels)

@@ -16,13 +16,6 @@ TABLES = ["models", "methods", "significance", "calibration"]
 TABLES += ["greedy_trace"] if SOUPS.get("greedy", {}).get("method") == "greedy" else []
 
 
-def table(name):
-    """A table as an output that the report shows."""
-    labels = {"table": name.replace("_", " ")}
-    caption = f"captions/tables/{name}.rst"
-    return report(f"{R}/tables/{name}.csv", caption=caption, category="Tables", labels=labels)
-
-
 rule make_tables:
     input:
         **LOGITS,

@@ -4,40 +4,35 @@ python scripts/replicate.py [extra arguments of snakemake]
 
 Each replicate is an experiment results/seeds/w<world>s<sweep>; replicates of one world
 share its data and initialisation. Another world has other shapes and images in training
-and in the tests; the pre-trained model is the same. What exists is not run again. Only the
-best individual model (on the held-out set) and the soups are evaluated.
+and in the tests; the pre-trained model is the same. What exists is not run again. Curves
+are left out.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
-from soups import files, tables
-from soups.images import PreparedSet
-from soups.metrics import correct
+from soups import files, present
 
 REPLICATES = [(0, 0), (1, 0), (0, 1), (0, 2), (0, 3), (0, 4)]  # (world, sweep)
-SHIFTS = ["v2", "r", "sketch", "objectnet", "a"]
-SOUPS = ("uniform", "greedy")
-COLUMNS = ("test", "shifts_mean")
+MEASURES = {"test": "test", "shifts_mean": "mean of shifts"}
 RECORD = Path("results/recorded/seeds.csv")
 
 
 def main(arguments: list[str]) -> None:
     parts = []
     for world, seed in REPLICATES:
-        parts += replicate(world, seed, arguments)
+        parts.append(replicate(world, seed, arguments))
         # Kept as it grows: an interrupted series is a shorter one.
-        files.write_text(RECORD, pd.DataFrame(parts).to_csv(index=False))
+        files.write_text(RECORD, pd.concat(parts).to_csv(index=False))
     print(summary(pd.read_csv(RECORD)))
 
 
-def replicate(world: int, seed: int, arguments: list[str]) -> list[dict]:
-    """Run one replicate; a row for the best individual model and one for each soup."""
+def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
+    """Run one replicate; its methods table, with the world and the seed of its sweep."""
     first = "miniature" if world == 0 else f"seeds/w{world}s0"
     name = first if seed == 0 else f"seeds/w{world}s{seed}"
     overlay = {
@@ -45,61 +40,45 @@ def replicate(world: int, seed: int, arguments: list[str]) -> list[dict]:
         "shared": None if seed == 0 else first,
         "data": {"world": {"seed": world}},
         "sweep": {"random": {"seed": seed}},
+        "curves": {"wise_ft": {"of": []}, "number_of_models": False},
     }
     path = Path(f"results/seeds/w{world}s{seed}.yaml")
     files.write_text(path, yaml.safe_dump(overlay, sort_keys=False))
-
-    def run(*targets: str) -> None:
-        command = ["snakemake", *targets, *arguments, "--quiet", "rules", "--configfile", str(path)]
-        subprocess.run(command, check=True)
-
-    run("soups")
-    results, data = Path("results", name), Path("results", first)
-    recipes = {soup: files.read_json(results / "recipes" / f"{soup}.json") for soup in SOUPS}
-    best = recipes["greedy"]["selection"]["trace"][0]["candidate"]
-    models = {"best_individual": best} | dict(zip(SOUPS, SOUPS, strict=True))
-    run(*(str(results / "logits" / model / "test.npy") for model in models.values()))
-
-    heldout = np.load(data / "splits" / "heldout.npy")
-    labels = np.load(data / "prepared" / "train.labels.npy")[heldout]
-    rows = []
-    for method, model in models.items():
-        folder = results / ("soups" if method in SOUPS else "models")
-        guesses = np.load(folder / f"{model}.heldout.npy").argmax(1)
-        right = {"heldout": guesses == labels}
-        for test in ["test", *SHIFTS]:
-            images = PreparedSet(data / "prepared" / f"{test}.npy")
-            logits = np.load(results / "logits" / model / f"{test}.npy")
-            right[test] = correct(logits, images.labels, images.members)
-        used = recipes[method]["coefficients"] if method in SOUPS else {model: 1}
-        row = {"world": world, "sweep_seed": seed, "method": method, "ingredients": len(used)}
-        rows.append(row | tables.accuracy_row(right, SHIFTS))
-    return rows
+    command = ["snakemake", f"results/{name}/tables/methods.csv", *arguments]
+    subprocess.run([*command, "--quiet", "rules", "--configfile", str(path)], check=True)
+    table = pd.read_csv(f"results/{name}/tables/methods.csv")
+    return table.assign(world=world, sweep_seed=seed).drop(columns="members")
 
 
-def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Each soup minus the best individual model, in points, a row per replicate and method."""
+def gains(table: pd.DataFrame, reference: str = "best_individual") -> pd.DataFrame:
+    """Each method minus a reference, in points, a row per replicate and method."""
     keys = ["world", "sweep_seed"]
-    best = table[table["method"] == "best_individual"].set_index(keys)
-    rows = table[table["method"].isin(SOUPS)].set_index(keys)
-    difference = 100 * (rows[list(COLUMNS)] - best[list(COLUMNS)].loc[rows.index])
+    theirs = table[table["method"] == reference].set_index(keys)[list(MEASURES)]
+    rows = table[table["method"] != reference].set_index(keys)
+    difference = 100 * (rows[list(MEASURES)] - theirs.loc[rows.index])
     difference.insert(0, "method", rows["method"])
     return difference.reset_index()
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Markdown: mean, standard deviation and every replicate's gain."""
-    lines = ["| minus the best individual, points | test | mean of shifts |", "|---|---|---|"]
-    for world, group in gains(table).groupby("world"):
-        for method in SOUPS:
-            rows = group[group["method"] == method]
-            cells = []
-            for column in COLUMNS:
-                each = ", ".join(f"{value:+.2f}" for value in rows[column])
-                spread = f" ± {rows[column].std():.2f} ({each})" if len(rows) > 1 else ""
-                cells.append(f"{rows[column].mean():+.2f}{spread}")
-            sweeps = f"{len(rows)} sweep{'s' if len(rows) > 1 else ''}"
-            lines.append(f"| {method} soup, world {world}, {sweeps} | {' | '.join(cells)} |")
+    """Markdown: each method's gain over the best individual, mean ± sd over sweeps of a world."""
+    rows = gains(table)
+    worlds = sorted(rows["world"].unique())
+    counts = {w: rows[rows["world"] == w]["sweep_seed"].nunique() for w in worlds}
+    header = ["minus the best individual, points"]
+    for world in worlds:
+        sweeps = f"{counts[world]} sweep{'s' if counts[world] > 1 else ''}"
+        header += [f"{title}, world {world}, {sweeps}" for title in MEASURES.values()]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for method in rows["method"].unique():
+        cells = [present.title(method)]
+        for world in worlds:
+            mine = rows[(rows["method"] == method) & (rows["world"] == world)]
+            for measure in MEASURES:
+                spread = f" ± {mine[measure].std():.2f}" if len(mine) > 1 else ""
+                above = f" ({(mine[measure] > 0).sum()} of {len(mine)})" if len(mine) > 1 else ""
+                cells.append(f"{mine[measure].mean():+.2f}{spread}{above}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -29,8 +29,33 @@ TINY = {
     "pretrain": {"images": 1000, "epochs": 2, "horizon": 3, "cooldown": 1},
     "probe": {"epochs": 2},
     "finetune": {"batch_size": 64},
-    "sweep": {"random": {"n": 3, "parameters": {"epochs": "uniform(1.2, 1.6)"}}},
+    "sweep": {
+        "random": {"n": 3, "parameters": {"epochs": "uniform(1.2, 1.6)"}},
+        "variants": {
+            "ema": {"first": 1, "set": {"ema": 0.9}},
+            "distilled": {"first": 1, "set": {"distill": 0.5, "mixup": 0}},
+        },
+    },
+    "soups": {
+        "with_ema": {"method": "uniform", "variants": ["base", "ema"]},
+        "first_two": {"method": "median", "query": "row < 2"},
+    },
+    "curves": {"images": 100, "wise_ft": {"alphas": [0, 1, 1.2]}},
 }
+
+# Everything but the uniform and the greedy soup, switched off.
+FEW = {
+    "soups": dict.fromkeys(
+        [
+            "greedy_random", "greedy_pruned", "learned", "learned_by_layer", "greedy_wise_ft",
+            "model_stock", "task_arithmetic", "ties", "trimmed_mean",
+        ]
+    ),
+    "ensembles": dict.fromkeys(
+        ["ensemble", "probability_ensemble", "greedy_ensemble", "greedy_soup_ensemble"]
+    ),
+    "curves": {"wise_ft": {"of": []}, "number_of_models": False},
+}  # fmt: skip
 
 
 class Project:

@@ -6,7 +6,8 @@ import io
 import pytest
 
 CHOOSING = {
-    "split", "pretrain", "initialize", "finetune", "uniform_recipe", "greedy_recipe", "cook",
+    "split", "pretrain", "initialize", "finetune", "teacher", "recipe", "cook", "choose_ensemble",
+    "plan_wise_ft", "plan_number_of_models",
 }  # fmt: skip
 SHIFTS = {"v2", "r", "sketch", "objectnet", "a"}
 
@@ -52,7 +53,7 @@ def test_no_choosing_job_reaches_a_test_set(finished):
     assert leaks(edges) == []
 
 
-@pytest.mark.parametrize("rule", ["finetune", "greedy_recipe"])
+@pytest.mark.parametrize("rule", ["finetune", "recipe", "choose_ensemble"])
 def test_a_leak_would_be_found(finished, rule):
     edges = graph(finished)
     output = next(file for file, (name, _) in edges.items() if name == rule)

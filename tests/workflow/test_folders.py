@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.workflow.conftest import FEW
+
 TRAIN, TEST = 60, 25
 # Folder to the colour its images are drawn around, so that there is something to learn.
 CLASSES = {"blue_sky": (40, 80, 220), "grass": (40, 180, 60), "sand": (220, 190, 120)}
@@ -29,7 +31,7 @@ def dataset(root):
     write_images(root / "dusk" / "sand", (150, 120, 70), 12, rng)
 
 
-OVERLAY = {
+OVERLAY = FEW | {
     "name": "folders",
     "data": {
         "source": "folders",

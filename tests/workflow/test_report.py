@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FIGURES = ["scatter", "shifts", "greedy_trace", "contact_sheet"]
+FIGURES = [
+    "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models", "contact_sheet",
+]  # fmt: skip
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -28,7 +30,7 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     page = finished.results / "report.html"
     dom = browse(page, tmp_path / "profile", "--dump-dom")
     methods = re.search(r'<table id="methods">.*?</table>', dom, re.DOTALL).group()
-    assert methods.count("<tr>") == 1 + 6
+    assert methods.count("<tr>") == 1 + 22
     for figure in FIGURES:
         assert f'<figure id="{figure}">' in dom
 

@@ -9,9 +9,18 @@ import torch
 
 from soups.checkpoints import Checkpoint
 from soups.files import sha256
-from soups.recipes import mix
+from soups.metrics import sample
+from soups.mixing import mix
 
 INGREDIENTS = ["m00", "m01", "m02"]
+VARIANTS = ["m00_ema", "m00_distilled"]
+METHODS = [
+    "best_individual", "second_best", "uniform", "greedy", "greedy_random", "greedy_pruned",
+    "learned", "learned_by_layer", "greedy_wise_ft", "model_stock", "task_arithmetic", "ties",
+    "trimmed_mean", "with_ema", "first_two", "ensemble", "probability_ensemble",
+    "greedy_ensemble", "greedy_soup_ensemble", "oracle", "initialization", "zeroshot",
+]  # fmt: skip
+SOUPS = len(METHODS[2:15]) + 2  # greedy_random has three orders
 SHIFTS = ["v2", "r", "sketch", "objectnet", "a"]
 
 
@@ -21,22 +30,22 @@ def table(project, name):
 
 def test_methods_table_has_the_promised_rows_and_columns(finished):
     methods = table(finished, "methods")
-    assert list(methods["method"]) == [
-        "best_individual", "second_best", "uniform", "greedy", "initialization", "zeroshot",
-    ]  # fmt: skip
-    assert list(methods.columns[:5]) == [
-        "method", "ingredients", "inference_cost", "heldout", "test",
+    assert list(methods["method"]) == METHODS
+    assert list(methods.columns[:6]) == [
+        "method", "kind", "ingredients", "inference_cost", "heldout", "test",
     ]  # fmt: skip
     bounds = ["test_lo", "test_hi", "shifts_mean_lo", "shifts_mean_hi"]
-    assert list(methods.columns[5:15]) == [*SHIFTS, "shifts_mean", *bounds]
-    assert (methods["inference_cost"] == 1).all()
+    assert list(methods.columns[6:16]) == [*SHIFTS, "shifts_mean", *bounds]
+    several = methods["kind"] == "ensemble"
+    assert (methods["inference_cost"][~several] == 1).all()
+    assert (methods["inference_cost"][several] == methods["ingredients"][several]).all()
     assert ((methods["test_lo"] <= methods["test"]) & (methods["test"] <= methods["test_hi"])).all()
     np.testing.assert_allclose(methods[SHIFTS].mean(axis=1), methods["shifts_mean"], atol=2e-6)
 
 
 def test_models_table_has_a_row_per_model(finished):
     models = table(finished, "models").set_index("model")
-    assert list(models.index) == ["zeroshot", "initialization", *INGREDIENTS]
+    assert list(models.index) == ["zeroshot", "initialization", *INGREDIENTS, *VARIANTS]
     assert models.loc[INGREDIENTS, "lr"].between(1e-4, 1e-3).all()
     assert models.loc[["zeroshot", "initialization"], "lr"].isna().all()
 
@@ -96,12 +105,92 @@ def test_a_second_run_does_nothing(finished):
 
 def test_growing_the_sweep_trains_only_what_is_new(finished):
     plan = finished.planned("--config", "sweep={random: {n: 5}}")
-    assert plan["finetune"] == 2
-    assert plan["evaluate"] == 4  # two ingredients, two soups
+    assert plan["finetune"] == 3  # two more, and the one their ensemble teaches
+    # These and every soup, but for the one of the first two rows.
+    assert plan["evaluate"] == 3 + SOUPS - 1
     assert not {"draw_set", "pretrain", "initialize", "split"} & plan.keys()
 
 
-@pytest.mark.parametrize("figure", ["scatter", "shifts", "greedy_trace", "contact_sheet"])
+def test_variants_extend_the_same_results(finished):
+    """What exists is not made again: only the new row, its soup, and the tables."""
+    variant = "sweep={variants: {sam: {first: 1, set: {sam: 0.05}}}}"
+    plan = finished.planned("--config", variant)
+    assert plan["finetune"] == plan["evaluate"] == 1
+    assert not {"recipe", "cook", "choose_ensemble", "average_logits"} & plan.keys()
+
+
+def test_variants_are_trained_otherwise_from_the_same_start(finished):
+    notes = {
+        name: Checkpoint(finished.results / "models" / f"{name}.safetensors").note
+        for name in ["m00", *VARIANTS]
+    }
+    assert len({note["inputs"]["initialization"] for note in notes.values()}) == 1
+    changed = {"ema": 0.9}, {"distill": 0.5, "mixup": 0}
+    for name, change in zip(VARIANTS, changed, strict=True):
+        assert notes[name]["hyperparameters"] == notes["m00"]["hyperparameters"] | change
+    teacher = np.load(finished.results / "teacher.npy")
+    assert teacher.shape == (1470, 24)
+    assert "teacher" in notes["m00_distilled"]["inputs"]
+
+
+def test_the_default_soups_hold_no_variants(finished):
+    for path in (finished.results / "recipes").glob("*.json"):
+        held = set(json.loads(path.read_text())["coefficients"])
+        allowed = {*INGREDIENTS, "initialization"} | (
+            {"m00_ema"} if path.stem == "with_ema" else set()
+        )
+        assert held <= allowed
+    assert set(
+        json.loads((finished.results / "recipes" / "first_two.json").read_text())["coefficients"]
+    ) == {"m00", "m01"}
+
+
+def test_an_ensemble_is_the_mean_of_its_members_logits(finished):
+    members = json.loads((finished.results / "ensembles" / "greedy_ensemble.json").read_text())
+    logits = finished.results / "logits"
+    for name in ("test", *SHIFTS):
+        mean = np.mean([np.load(logits / m / f"{name}.npy") for m in members["members"]], axis=0)
+        ours = np.load(logits / "greedy_ensemble" / f"{name}.npy")
+        np.testing.assert_allclose(ours, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_every_method_is_compared_and_calibrated(finished):
+    tests = table(finished, "significance")
+    against = tests[(tests["as"] == "best_individual") & (tests["measure"] == "test")]
+    assert set(against["method"]) == set(METHODS) - {"best_individual", "oracle"}
+    assert tests["p"].between(0, 1).all()
+    calibration = table(finished, "calibration")
+    assert set(calibration["method"]) == set(METHODS) - {"greedy_random", "oracle"}
+    assert set(calibration["set"]) == {"test", *SHIFTS}
+    assert calibration["ece"].between(0, 1).all()
+
+
+def test_curves_end_at_the_models_they_lead_to(finished):
+    """α = 0 is the start and α = 1 the soup; n = all is the soup of all."""
+    rows = sample(600, 100)
+    labels = np.load(finished.results / "prepared" / "test.labels.npy")[rows]
+
+    def accuracy(model: str) -> float:
+        logits = np.load(finished.results / "logits" / model / "test.npy")[rows]
+        return float((logits.argmax(1) == labels).mean())
+
+    line = table(finished, "wise_ft").set_index(["method", "alpha"])["test"]
+    for method in ("uniform", "greedy"):
+        assert line[method, 0] == accuracy("initialization")
+        assert line[method, 1] == accuracy(method)
+    growing = table(finished, "number_of_models").set_index(["method", "n"])["test"]
+    for method in ("uniform", "greedy", "ensemble", "greedy_ensemble"):
+        assert growing[method, 3] == pytest.approx(accuracy(method), abs=1e-6)
+        assert growing[method, 1] == growing["best_individual", 1] == accuracy("m00")
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models",
+        "contact_sheet",
+    ],
+)  # fmt: skip
 def test_figures_are_there_as_png_and_pdf(finished, figure):
     folder = finished.results / "figures"
     assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
@@ -117,5 +206,14 @@ def test_every_stage_is_a_target(finished, target):
 
 def test_rulegraph_shows_every_stage(finished):
     graph = finished.run("--rulegraph").stdout
-    for rule in ("split", "finetune", "greedy_recipe", "cook", "evaluate", "make_tables", "report"):
+    for rule in (
+        "split",
+        "finetune",
+        "recipe",
+        "cook",
+        "evaluate",
+        "choose_ensemble",
+        "make_tables",
+        "report",
+    ):
         assert f'"{rule}"' in graph
