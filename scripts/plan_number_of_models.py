@@ -18,7 +18,7 @@ def main(job) -> None:
 
     soups = list(select.greedy_first(names, kitchen.scores, counted))
     log.info("%d averages asked for, %d scored", len(calls), len(set(map(frozenset, calls))))
-    score = ensembles.scorer(kitchen.logits.__getitem__, np.asarray(kitchen.labels))
+    score = ensembles.scorer(kitchen.logits, np.asarray(kitchen.labels))
     chosen = list(select.greedy_first(names, kitchen.scores, score))
 
     plan = []

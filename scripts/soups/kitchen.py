@@ -26,7 +26,7 @@ class Kitchen:
         ingredients: ids, in the order of the sweep.
         start: id of the model they were fine-tuned from.
         paths: id to safetensors file, of ingredients and start.
-        logits: ingredient id to its held-out logits, shape (n, classes).
+        logits: reads an ingredient's held-out logits, shape (n, classes).
         labels: of the held-out images, shape (n,).
         images: held-out, uint8, shape (n, h, w, 3).
         make_model: builds a classifier to pour weights into; called when it is needed.
@@ -36,7 +36,7 @@ class Kitchen:
     ingredients: Sequence[str]
     start: str
     paths: Mapping[str, str | Path]
-    logits: Mapping[str, np.ndarray]
+    logits: Callable[[str], np.ndarray]
     labels: np.ndarray
     images: np.ndarray
     make_model: Callable[[], nn.Module]
@@ -64,7 +64,7 @@ class Kitchen:
             ingredients=ingredients,
             start=start,
             paths=paths,
-            logits={name: np.load(path) for name, path in logits.items()},
+            logits=lambda name: np.load(logits[name]),
             labels=data.labels[rows],
             images=data.images[rows],
             make_model=make_model,
@@ -75,7 +75,7 @@ class Kitchen:
     def scores(self) -> dict[str, float]:
         """Held-out accuracy of every ingredient by itself."""
         return {
-            name: float((self.logits[name].argmax(1) == self.labels).mean())
+            name: float((self.logits(name).argmax(1) == self.labels).mean())
             for name in self.ingredients
         }
 

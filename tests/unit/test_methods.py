@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soups import checkpoints, recipes
+from soups import checkpoints, optim, recipes
 from soups.catalog import SOUP_METHODS
 from soups.evaluate import forward
 from soups.kitchen import Kitchen
@@ -29,29 +29,23 @@ OPTIONS = {
 
 @pytest.fixture
 def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
-    torch.manual_seed(1)
-    model = pretrained.classifier(4).eval()
-    torch.nn.init.normal_(model.head.weight)
     generator = torch.Generator().manual_seed(0)
+    model = pretrained.classifier(4).to(optim.device()).eval()
+    start = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+    start["head.weight"] = torch.randn(start["head.weight"].shape, generator=generator)
     paths, logits = {}, {}
     for name in ["start", *NAMES]:
+        # Far enough apart that soups of them disagree.
+        moved = 0 if name == "start" else 0.3
         state = {
-            key: tensor + (name != "start") * 0.3 * torch.randn(tensor.shape, generator=generator)
-            for key, tensor in pretrained.classifier(4).state_dict().items()
+            key: tensor + moved * torch.randn(tensor.shape, generator=generator)
+            for key, tensor in start.items()
         }
-        state["head.weight"] = model.head.weight.detach() + 0.3 * torch.randn(
-            model.head.weight.shape, generator=generator
-        )
         paths[name] = tmp_path / f"{name}.safetensors"
         checkpoints.save(paths[name], state, {"pretrained": "one"})
-        # The model shares its tower with `pretrained`: start from a clean one each time.
-    from soups.model import Classifier
-
-    blank = Classifier(pretrained.clip.visual, 4, 16, (0.5,) * 3, (0.5,) * 3).eval()
-    for name in NAMES:
-        blank.load_state_dict(checkpoints.Checkpoint(paths[name]).state())
-        logits[name] = forward(blank, images).numpy()
-    kitchen = Kitchen(NAMES, "start", paths, logits, labels, images, lambda: blank)
+        model.load_state_dict(state)
+        logits[name] = forward(model, images).numpy()
+    kitchen = Kitchen(NAMES, "start", paths, logits.__getitem__, labels, images, lambda: model)
     kitchen.made = {name: METHODS[name](kitchen) for name in ("uniform", "greedy")}
     return kitchen
 
