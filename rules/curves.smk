@@ -2,12 +2,12 @@
 # soups of growing sweeps. Planned on the held-out set, evaluated on a part of every test set.
 
 CURVES = config["curves"]
-CURVE_SOUPS = [name for name in CURVES["wise_ft"]["of"] if name in SOUPS]
+ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS)
+CURVE_SOUPS = [name for name in ENDS if name in SOUPS]
 PLANS = [
-    *(["wise_ft"] if CURVES["wise_ft"]["of"] else []),
+    *(["wise_ft"] if ENDS else []),
     *(["number_of_models"] if CURVES["number_of_models"] else []),
 ]
-catalog.check_curves(CURVES["wise_ft"]["of"], SOUPS)
 
 
 rule plan_wise_ft:
@@ -27,7 +27,8 @@ rule plan_wise_ft:
     params:
         ingredients=list(BASE),
         start=ZERO,
-        curve=CURVES["wise_ft"],
+        ends=ENDS,
+        alphas=CURVES["wise_ft"]["alphas"],
         stage=STAGE["curves"],
     script:
         "../scripts/plan_wise_ft.py"

@@ -14,10 +14,10 @@ def main(job) -> None:
     scores = {name: (np.load(path).argmax(1) == labels).mean() for name, path in logits.items()}
     best = by_score(scores)[0]
     plan = []
-    for method in job.params.curve["of"]:
+    for method in job.params.ends:
         # A soup lies on disk already: it stands for its ingredients.
         end = recipes.recipe({best if method == BEST else method: 1.0}, method)
-        for alpha in job.params.curve["alphas"]:
+        for alpha in job.params.alphas:
             recipe = recipes.interpolate(end, job.params.start, alpha, "wise_ft")
             plan.append({"labels": {"method": method, "alpha": alpha}, "recipe": recipe})
     files.write_json(job.output[0], plan)

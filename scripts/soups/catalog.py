@@ -61,6 +61,8 @@ def soups(settings: Mapping[str, Mapping | None], pool) -> dict[str, dict]:
         UserError: for an option the method does not have, or soups that need each other.
     """
     chosen = {name: spec for name, spec in settings.items() if spec is not None}
+    if not chosen:
+        raise UserError("soups has none that is not null, expected at least one")
     out = {}
     for name, spec in chosen.items():
         entry = _entry(f"soups.{name}", spec, SOUP_METHODS, pool)
@@ -110,12 +112,19 @@ def check_names(taken: Iterable[str], *made: Mapping[str, dict]) -> None:
                 raise UserError(f"{name!r} is the id of another model, expected another name")
 
 
-def check_curves(of: Sequence[str], made: Mapping[str, dict]) -> None:
-    """What the curves start from is there."""
+def curve_ends(
+    of: Sequence[str], settings: Mapping[str, Mapping | None], made: Mapping[str, dict]
+) -> list[str]:
+    """Where the lines of ``curves.wise_ft`` lead: all of ``of`` but soups that are switched off.
+
+    Raises:
+        UserError: for a name nothing has.
+    """
     for name in of:
-        if name != BEST and name not in made:
+        if name != BEST and name not in made and settings.get(name, ...) is not None:
             names = ", ".join([BEST, *made])
             raise UserError(f"curves.wise_ft.of has {name!r}, expected among {names}")
+    return [name for name in of if name == BEST or name in made]
 
 
 def _entry(key: str, spec: Mapping, methods: Mapping[str, dict], pool) -> dict:

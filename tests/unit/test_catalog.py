@@ -100,6 +100,12 @@ def test_every_model_has_an_id_of_its_own():
 
 
 def test_curves_start_from_something():
-    catalog.check_curves(["best_individual", "greedy"], {"greedy": {}})
-    with pytest.raises(UserError, match=r"curves.wise_ft.of has 'ties', expected among best_ind"):
-        catalog.check_curves(["ties"], {"greedy": {}})
+    of, settings, made = ["best_individual", "ties", "greedy"], {"ties": None}, {"greedy": {}}
+    assert catalog.curve_ends(of, settings, made) == ["best_individual", "greedy"]
+    with pytest.raises(UserError, match=r"curves.wise_ft.of has 'tise', expected among best_ind"):
+        catalog.curve_ends(["tise"], settings, made)
+
+
+def test_something_is_cooked():
+    with pytest.raises(UserError, match="soups has none that is not null"):
+        soups({"uniform": None})

@@ -6,7 +6,7 @@ import json
 import pytest
 import yaml
 
-from soups import settings
+from soups import catalog, settings, sweep
 from soups.errors import UserError
 
 
@@ -148,3 +148,23 @@ def test_a_hidden_folder_above_the_images_hides_none(validate, folders, tmp_path
     (tmp_path / ".hidden" / "test" / "dog").rename(tmp_path / ".hidden" / "test" / ".dog")
     with pytest.raises(UserError, match="class 'dog' is only in one of the training and test"):
         validate(moved)
+
+
+def test_the_ablations_extend_the_default(root, validate):
+    """Their rows and soups come on top; what was there stays as it was."""
+
+    def parsed(overlay: dict) -> tuple[dict, dict]:
+        config = validate(overlay)
+        base = sweep.draw(config["sweep"], config["finetune"])
+        rows, origin = sweep.vary(base, config["sweep"]["variants"])
+        return rows, catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c))
+
+    overlay = yaml.safe_load((root / "experiments" / "ablations.yaml").read_text(encoding="utf-8"))
+    rows, soups = parsed({})
+    more_rows, more_soups = parsed(overlay)
+    assert {name: more_rows[name] for name in rows} == rows
+    assert {name: more_soups[name] for name in soups} == soups
+    assert len(more_rows) == 12 + 6 * 6 + 1
+    assert more_soups["with_and_without_sam"]["ingredients"] == [
+        *(f"m{i:02d}" for i in range(6)), *(f"m{i:02d}_sam" for i in range(6)),
+    ]  # fmt: skip
