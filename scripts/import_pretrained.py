@@ -1,7 +1,5 @@
 """Bring in a ready-made pre-trained model: a file this workflow wrote, or an open_clip tag."""
 
-import shutil
-
 from soups import files
 from soups.job import log, run
 from soups.model import Pretrained
@@ -12,8 +10,7 @@ def main(job) -> None:
     if source.endswith(".safetensors"):
         Pretrained.load(source)  # that it fits its architecture
         # Byte for byte, so that its hash and the note on how it was made stay.
-        with files.replacing(job.output[0]) as aside:
-            shutil.copyfile(source, aside)
+        files.copy(source, job.output[0])
     else:
         model = Pretrained(architecture, words=None, tag=source)
         model.save(job.output[0], {"source": source})

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -19,15 +18,14 @@ from soups import files, present
 from soups.checkpoints import Checkpoint
 
 RECORDED = Path("results/recorded")
-KEPT = ("tables/models.csv", "tables/methods.csv", "tables/greedy_trace.csv")
-KEPT += ("figures/scatter.png", "figures/shifts.png", "figures/greedy_trace.png")
-KEPT += ("figures/contact_sheet.png",)
+KEPT = ("tables/*.csv", "figures/*.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("command", help="what was run")
+    parser.add_argument("--name", help="where to keep it, if not by the experiment's name")
     parser.add_argument("--pretrained", metavar="NAME", help="keep the pre-trained model as NAME")
     arguments = parser.parse_args()
     if not (arguments.folder / "tables" / "methods.csv").is_file():
@@ -39,15 +37,15 @@ def main() -> None:
     if arguments.pretrained:
         keep_pretrained(arguments.folder, arguments.pretrained, record)
     else:
-        keep_results(arguments.folder, record)
+        keep_results(arguments.folder, arguments.name or arguments.folder.name, record)
 
 
-def keep_results(folder: Path, record: dict) -> None:
-    target = RECORDED / folder.name
+def keep_results(folder: Path, name: str, record: dict) -> None:
+    target = RECORDED / name
     target.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        if (folder / name).exists():
-            shutil.copy(folder / name, target / Path(name).name)
+    for pattern in KEPT:
+        for path in folder.glob(pattern):
+            files.copy(path, target / path.name)
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = present.text(*present.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")
@@ -61,7 +59,7 @@ def keep_pretrained(folder: Path, name: str, record: dict) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or files.sha256(target) != files.sha256(source):
         # The same bytes are left alone: a new date would make everything after it stale.
-        shutil.copyfile(source, target)
+        files.copy(source, target)
     table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
     columns = ["heldout", "test", *present.shift_names(table.reset_index()), "shifts_mean"]
     record["sha256"] = files.sha256(target)

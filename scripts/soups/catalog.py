@@ -60,7 +60,7 @@ def soups(settings: Mapping[str, Mapping | None], pool) -> dict[str, dict]:
     Raises:
         UserError: for an option the method does not have, or soups that need each other.
     """
-    chosen = {name: spec for name, spec in settings.items() if spec is not None}
+    chosen = _ordered(settings, SOUP_METHODS)
     if not chosen:
         raise UserError("soups has none that is not null, expected at least one")
     out = {}
@@ -86,9 +86,7 @@ def soups(settings: Mapping[str, Mapping | None], pool) -> dict[str, dict]:
 def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], pool) -> dict:
     """Every ensemble the configuration asks for, as `soups`; ``of`` names soups in ``made``."""
     out = {}
-    for name, spec in settings.items():
-        if spec is None:
-            continue
+    for name, spec in _ordered(settings, ENSEMBLE_METHODS).items():
         key = f"ensembles.{name}"
         if name in made or name in {entry["row"] for entry in made.values()}:
             raise UserError(f"{key}: a soup is called so too, expected another name")
@@ -97,6 +95,18 @@ def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], 
             _check_source(f"{key}.of", source, {n: {} for n in made}, set())
         out[name]["ingredients"] = _union(out[name], made)
     return out
+
+
+def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, dict]) -> dict:
+    """What is not switched off, method by method: overlays put their entries first.
+
+    Of one method, the entry called like it leads; the others stay in the order given.
+    """
+    order = list(methods)
+    chosen = {name: spec for name, spec in settings.items() if spec is not None}
+    return dict(
+        sorted(chosen.items(), key=lambda e: (order.index(e[1]["method"]), e[0] != e[1]["method"]))
+    )
 
 
 def check_names(taken: Iterable[str], *made: Mapping[str, dict]) -> None:

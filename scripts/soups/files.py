@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file, all or nothing."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def copy(source: str | Path, target: str | Path) -> None:
+    """Copy a file, all or nothing."""
+    with replacing(target) as aside:
+        shutil.copyfile(source, aside)
 
 
 def write_json(path: str | Path, value) -> None:

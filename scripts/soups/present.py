@@ -13,7 +13,6 @@ TITLES = {
     "learned_by_block": "learned soup, by block",
     "learned_by_layer": "learned soup, by layer",
     "greedy_wise_ft": "greedy soup, WiSE-FT",
-    "small_lr": "uniform soup, small learning rates",
     "model_stock": "Model Stock",
     "task_arithmetic": "task arithmetic",
     "ties": "TIES",

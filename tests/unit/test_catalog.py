@@ -106,6 +106,18 @@ def test_curves_start_from_something():
         catalog.curve_ends(["tise"], settings, made)
 
 
+def test_rows_are_in_the_papers_order_whatever_overlays_do():
+    made = soups(
+        {
+            "part": {"method": "uniform", "query": "row < 1"},
+            "fitted": {"method": "learned"},
+            "greedy": {"method": "greedy"},
+            "uniform": {"method": "uniform"},
+        }
+    )
+    assert list(made) == ["uniform", "part", "greedy", "fitted"]
+
+
 def test_something_is_cooked():
     with pytest.raises(UserError, match="soups has none that is not null"):
         soups({"uniform": None})

@@ -165,6 +165,6 @@ def test_the_ablations_extend_the_default(root, validate):
     assert {name: more_rows[name] for name in rows} == rows
     assert {name: more_soups[name] for name in soups} == soups
     assert len(more_rows) == 12 + 6 * 6 + 1
-    assert more_soups["with_and_without_sam"]["ingredients"] == [
+    assert more_soups["soup_with_and_without_SAM"]["ingredients"] == [
         *(f"m{i:02d}" for i in range(6)), *(f"m{i:02d}_sam" for i in range(6)),
     ]  # fmt: skip

@@ -15,9 +15,9 @@ from soups.mixing import mix
 INGREDIENTS = ["m00", "m01", "m02"]
 VARIANTS = ["m00_ema", "m00_distilled"]
 METHODS = [
-    "best_individual", "second_best", "uniform", "greedy", "greedy_random", "greedy_pruned",
-    "learned", "learned_by_layer", "greedy_wise_ft", "model_stock", "task_arithmetic", "ties",
-    "trimmed_mean", "with_ema", "first_two", "ensemble", "probability_ensemble",
+    "best_individual", "second_best", "uniform", "with_ema", "greedy", "greedy_random",
+    "greedy_pruned", "learned", "learned_by_layer", "greedy_wise_ft", "model_stock",
+    "task_arithmetic", "ties", "first_two", "trimmed_mean", "ensemble", "probability_ensemble",
     "greedy_ensemble", "greedy_soup_ensemble", "oracle", "initialization", "zeroshot",
 ]  # fmt: skip
 SOUPS = len(METHODS[2:15]) + 2  # greedy_random has three orders
