@@ -7,7 +7,6 @@ S = f"results/{config['shared'] or config['name']}"
 BASE = sweep.draw(config["sweep"], config["finetune"])  # ingredient id: hyperparameters
 SWEEP, ORIGIN = sweep.vary(BASE, config["sweep"]["variants"])  # rows trained otherwise as well
 INGREDIENTS = list(SWEEP)
-ZERO = sweep.START[config["finetune"]["start"]]  # θ₀ of soups: where fine-tuning starts
 STARTS = ["zeroshot", "initialization"]
 
 
@@ -15,9 +14,11 @@ def pool(*choice):
     return sweep.pool(SWEEP, ORIGIN, *choice)
 
 
-SOUPS = catalog.soups(config["soups"], pool)  # soup id: how its recipe is made
+# θ₀ of each ingredient: where its fine-tuning starts.
+ORIGINS = {name: sweep.START[row["start"]] for name, row in SWEEP.items()}
+SOUPS = catalog.soups(config["soups"], pool, ORIGINS)  # soup id: how its recipe is made
 ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
-catalog.check_names([*INGREDIENTS, *sweep.RESERVED], SOUPS, ENSEMBLES)
+catalog.check_names([*INGREDIENTS, *sweep.RESERVED], soups=SOUPS, ensembles=ENSEMBLES)
 SHIFTS = settings.shifts(config)
 TESTS = ["test", *SHIFTS]
 TRAIN = set_paths(f"{S}/prepared", "train")  # images, labels, what the labels mean
@@ -46,18 +47,21 @@ STAGE = {
 }
 
 
+NOTHING = "(?!)"  # the pattern that matches no name
+
+
 wildcard_constraints:
     home="|".join(sorted({R, S})),
     model="|".join([*INGREDIENTS, *STARTS, *SOUPS]),
     ingredient="|".join(INGREDIENTS),
     soup="|".join(SOUPS),
-    ensemble="|".join(ENSEMBLES) or "none",
+    ensemble="|".join(ENSEMBLES) or NOTHING,
     set="|".join(["train", *TESTS]),
 
 
 def home(model):
     """The experiment a model belongs to: starting points may be another's."""
-    return S if model in sweep.RESERVED else R
+    return S if model in sweep.START.values() else R
 
 
 def weights(model):

@@ -2,8 +2,10 @@
 # soups of growing sweeps. Planned on the held-out set, evaluated on a part of every test set.
 
 CURVES = config["curves"]
-ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS)
+BASE_ORIGINS = {ORIGINS[m] for m in BASE}
+ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS, BASE_ORIGINS)
 CURVE_SOUPS = [name for name in ENDS if name in SOUPS]
+ON_CURVES = [*sorted(set(ENDS.values())), *BASE, *CURVE_SOUPS]
 PLANS = [
     *(["wise_ft"] if ENDS else []),
     *(["number_of_models"] if CURVES["number_of_models"] else []),
@@ -26,7 +28,6 @@ rule plan_wise_ft:
     threads: 1
     params:
         ingredients=list(BASE),
-        start=ZERO,
         ends=ENDS,
         alphas=CURVES["wise_ft"]["alphas"],
         stage=STAGE["curves"],
@@ -37,7 +38,6 @@ rule plan_wise_ft:
 rule plan_number_of_models:
     input:
         **HELDOUT,
-        start=weights(ZERO),
         weights=[weights(m) for m in BASE],
         logits=[heldout_logits(m) for m in BASE],
     output:
@@ -50,9 +50,8 @@ rule plan_number_of_models:
         "../envs/environment.yaml"
     threads: 1
     params:
-        entry={"ingredients": list(BASE), "of": []},
-        start=ZERO,
-        stage=STAGE["curves"],
+        entry={"ingredients": list(BASE), "pool": list(BASE), "start": None},
+        stage=[STAGE["soups"], STAGE["curves"]],
     script:
         "../scripts/plan_number_of_models.py"
 
@@ -61,7 +60,7 @@ rule evaluate_curve:
     input:
         plan=f"{R}/curves/{{curve}}.json",
         pretrained=f"{S}/pretrained/model.safetensors",
-        weights=[weights(m) for m in [ZERO, *BASE, *CURVE_SOUPS]],
+        weights=[weights(m) for m in ON_CURVES],
         logits=[f for m in BASE for f in test_logits(m)],
         sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
         labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
@@ -73,13 +72,13 @@ rule evaluate_curve:
     benchmark:
         f"{R}/benchmarks/evaluate_curve/{{curve}}.tsv"
     wildcard_constraints:
-        curve="|".join(PLANS) or "none",
+        curve="|".join(PLANS) or NOTHING,
     conda:
         "../envs/environment.yaml"
     threads: 1
     params:
-        models=[ZERO, *BASE, *CURVE_SOUPS],
+        models=ON_CURVES,
         images=CURVES["images"],
-        stage=STAGE["curves"],
+        stage=[STAGE["evaluate"], STAGE["soups"], STAGE["ensembles"], STAGE["curves"]],
     script:
         "../scripts/evaluate_curve.py"

@@ -50,7 +50,7 @@ rule corrupt_set:
     benchmark:
         f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
     wildcard_constraints:
-        set="|".join(name for name, spec in SOURCES.items() if "corruption" in spec) or "none",
+        set="|".join(name for name, spec in SOURCES.items() if "corruption" in spec) or NOTHING,
     conda:
         "../envs/environment.yaml"
     threads: 1

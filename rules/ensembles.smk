@@ -19,7 +19,6 @@ rule choose_ensemble:
     threads: 1
     params:
         entry=lambda w: ENSEMBLES[w.ensemble],
-        start=ZERO,
         stage=STAGE["ensembles"],
     script:
         "../scripts/choose_ensemble.py"

@@ -73,6 +73,6 @@ rule teacher:
         "../envs/environment.yaml"
     threads: 1
     params:
-        stage=STAGE["finetune"],
+        stage=[STAGE["evaluate"], STAGE["finetune"]],
     script:
         "../scripts/teacher.py"

@@ -4,7 +4,7 @@
 rule recipe:
     input:
         **HELDOUT,
-        start=weights(ZERO),
+        start=lambda w: [weights(m) for m in [SOUPS[w.soup]["start"]] if m],
         weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
         logits=lambda w: [heldout_logits(m) for m in SOUPS[w.soup]["ingredients"]],
         made=lambda w: [recipe_of(soup) for soup in sources(SOUPS[w.soup])],
@@ -17,9 +17,11 @@ rule recipe:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        # Ingredients that a learned soup may hold, on top of what every job needs.
+        mem_mb=lambda w: round(2000 + 1024 * SOUPS[w.soup]["options"].get("memory_gb", 0)),
     params:
         entry=lambda w: SOUPS[w.soup],
-        start=ZERO,
         stage=STAGE["soups"],
     script:
         "../scripts/recipe.py"
@@ -29,7 +31,7 @@ rule cook:
     input:
         **HELDOUT,
         recipe=f"{R}/recipes/{{soup}}.json",
-        start=weights(ZERO),
+        start=lambda w: [weights(m) for m in [SOUPS[w.soup]["start"]] if m],
         weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
     output:
         weights=f"{R}/soups/{{soup}}.safetensors",
@@ -42,8 +44,7 @@ rule cook:
         "../envs/environment.yaml"
     threads: 1
     params:
-        ingredients=lambda w: SOUPS[w.soup]["ingredients"],
-        start=ZERO,
+        entry=lambda w: SOUPS[w.soup],
         stage=STAGE["soups"],
     script:
         "../scripts/cook.py"

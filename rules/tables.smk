@@ -34,7 +34,6 @@ rule make_tables:
         models=MODELS,
         tests=TESTS,
         starts=STARTS,
-        start=ZERO,
         sweep=SWEEP,
         origin=ORIGIN,
         soups=SOUPS,
@@ -59,6 +58,7 @@ rule calibration:
     threads: 1
     params:
         models=MODELS,
+        soups=SOUPS,
         stage=STAGE["tables"],
     script:
         "../scripts/calibration.py"

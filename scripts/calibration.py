@@ -13,10 +13,13 @@ def main(job) -> None:
     outputs = Outputs(job)
     methods = pd.read_csv(job.input.methods)
     rows = []
-    for method, members in zip(methods["method"], methods["members"], strict=True):
-        model = method if method in outputs.models else members
-        if model not in outputs.models:
-            continue  # the oracle, and means over several orders
+    for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
+        model = members if kind == "model" else method
+        if kind == "soup":
+            orders = [name for name, entry in job.params.soups.items() if entry["row"] == method]
+            model = orders[0] if len(orders) == 1 else None
+        if kind == "oracle" or model is None:
+            continue  # another model on each set; a mean over several orders
         divisor = calibration.temperature(outputs.heldout(model), outputs.heldout_labels)
         for data, logits in outputs.tests(model):
             logits = restrict(logits, data.members)

@@ -18,7 +18,7 @@ def main(job) -> None:
     members, trace = entry["ingredients"], None
     if entry["method"] == "members":
         soups = [files.read_json(path) for path in job.input.made]
-        members = [name for soup in soups for name in recipes.members(soup, job.params.start)]
+        members = [name for soup in soups for name in recipes.members(soup)]
         members = list(dict.fromkeys(members))
     elif entry["method"] == "greedy":
         score = ensembles.scorer(read, labels, average)

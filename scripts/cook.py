@@ -11,15 +11,16 @@ from soups.model import load_classifier
 
 def main(job) -> None:
     recipe = files.read_json(job.input.recipe)
-    start = job.params.start
-    paths = dict(zip(job.params.ingredients, job.input.weights, strict=True))
-    paths |= {start: job.input.start}
+    entry = job.params.entry
+    paths = dict(zip(entry["ingredients"], job.input.weights, strict=True))
+    if entry["start"] is not None:
+        paths[entry["start"]] = job.input.start[0]
     note = {
-        "pretrained": Checkpoint(job.input.start).note["pretrained"],
+        "pretrained": Checkpoint(job.input.weights[0]).note["pretrained"],
         "recipe": recipe,
         "ingredients": {name: files.sha256(paths[name]) for name in recipes.used(recipe)},
     }
-    checkpoints.save(job.output.weights, mix(recipe, paths, start), note)
+    checkpoints.save(job.output.weights, mix(recipe, paths, entry["start"]), note)
 
     data = PreparedSet(job.input.images)
     model = load_classifier(job.input.pretrained, job.output.weights).to(optim.device())

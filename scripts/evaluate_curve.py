@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from soups import ensembles, files, optim, tables
+from soups import ensembles, files, optim, recipes, tables
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
@@ -40,8 +40,9 @@ def main(job) -> None:
     out = []
     for point in files.read_json(job.input.plan):
         recipe, members = point.get("recipe"), point.get("ensemble")
-        # Neighbouring points of a curve are often the same soup.
-        key = json.dumps(members or [recipe["coefficients"], recipe.get("merge")], sort_keys=True)
+        # Lines share their start, and neighbouring points of a curve are often the same soup.
+        amounts = members or {name: recipe["coefficients"][name] for name in recipes.used(recipe)}
+        key = json.dumps(amounts, sort_keys=True)
         if key not in known:
             outputs = of_recipe(recipe) if recipe else of_ensemble(members)
             right = {

@@ -14,12 +14,13 @@ def main(job) -> None:
     scores = {name: (np.load(path).argmax(1) == labels).mean() for name, path in logits.items()}
     best = by_score(scores)[0]
     plan = []
-    for method in job.params.ends:
+    for method, start in job.params.ends.items():
         # A soup lies on disk already: it stands for its ingredients.
         end = recipes.recipe({best if method == BEST else method: 1.0}, method)
         for alpha in job.params.alphas:
-            recipe = recipes.interpolate(end, job.params.start, alpha, "wise_ft")
-            plan.append({"labels": {"method": method, "alpha": alpha}, "recipe": recipe})
+            recipe = recipes.interpolate(end, start, alpha, "wise_ft")
+            labels = {"method": method, "start": start, "alpha": alpha}
+            plan.append({"labels": labels, "recipe": recipe})
     files.write_json(job.output[0], plan)
 
 

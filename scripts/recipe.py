@@ -12,7 +12,7 @@ def main(job) -> None:
     kitchen = Kitchen.of_job(job, made=job.input.made)
     of = {"of": entry["of"]} if entry["of"] else {}
     recipe = METHODS[entry["method"]](kitchen, **entry["options"], **of)
-    names = members(recipe, job.params.start)
+    names = members(recipe)
     log.info("%d of %d ingredients: %s", len(names), len(kitchen.ingredients), ", ".join(names))
     files.write_json(job.output[0], recipe)
 

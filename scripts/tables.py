@@ -25,14 +25,15 @@ def main(job) -> None:
 
     made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
     soups = {
-        name: {"row": entry["row"], "members": recipes.members(made[name], p.start)}
+        name: {"row": entry["row"], "members": recipes.members(made[name])}
         for name, entry in p.soups.items()
     }
     ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
     base = [name for name in p.sweep if p.origin[name][1] == sweep.BASE]
     ranking = by_score({name: rows[name]["heldout"] for name in base})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
-    methods, significance = tables.methods_table(listed, right, shifts, derived)
+    ensemble = next((n for n, e in p.ensembles.items() if e["method"] == "uniform"), None)
+    methods, significance = tables.methods_table(listed, right, shifts, derived, ensemble)
 
     out = {"methods": methods, "significance": significance}
     out["models"] = tables.models_table(p.sweep, p.origin, rows, p.starts)

@@ -12,10 +12,14 @@ STEM = {
 def block(name: str) -> str:
     """The part a tensor belongs to: up to the last number in its name, or else its module.
 
+    The numbers inside a ResNet's shortcut, ``downsample``, are not its blocks'.
+
     >>> block("visual.transformer.resblocks.3.attn.out_proj.weight")
     'visual.transformer.resblocks.3'
+    >>> block("visual.layer1.0.downsample.1.weight")
+    'visual.layer1.0'
     """
-    parts = name.split(".")
+    parts = name.split(".downsample.")[0].split(".")
     numbered = [i for i, part in enumerate(parts) if part.isdigit()]
     end = numbered[-1] + 1 if numbered else max(1, len(parts) - 1)
     return ".".join(parts[:end])

@@ -41,9 +41,9 @@ def forward(
     return torch.cat(out)
 
 
-def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
-    """Share of images whose largest logit is the label's."""
-    return (forward(model, images).argmax(1) == labels).double().mean().item()
+def accuracy(model: nn.Module, images: np.ndarray, rows: np.ndarray, labels: Tensor) -> float:
+    """Share of the images of some rows whose largest logit is the label's (one per row)."""
+    return (forward(model, images, rows).argmax(1) == labels).double().mean().item()
 
 
 class HeldoutScorer:
@@ -54,17 +54,22 @@ class HeldoutScorer:
     """
 
     def __init__(
-        self, model: nn.Module, paths: Mapping[str, str | Path], images: np.ndarray, labels: Tensor
+        self,
+        model: nn.Module,
+        paths: Mapping[str, str | Path],
+        images: np.ndarray,
+        rows: np.ndarray,
+        labels: Tensor,
     ) -> None:
         self._model = model.to(optim.device()).eval()
-        self._paths, self._images, self._labels = paths, images, labels
+        self._paths, self._heldout = paths, (images, rows, labels)
         self._soup = RunningSum(Mixture, self._stir)
 
     def __call__(self, names: tuple[str, ...]) -> float:
         """Accuracy, a fraction, of the average of ``names``; the last one is the candidate."""
         soup = self._soup.of(tuple(names[:-1]))
         soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
-        return accuracy(self._model, self._images, self._labels)
+        return accuracy(self._model, *self._heldout)
 
     def _stir(self, soup: Mixture, name: str) -> Mixture:
         soup.add(Checkpoint(self._paths[name]), 1)

@@ -133,15 +133,13 @@ def wise_ft(curve: pd.DataFrame) -> Figure:
     """Test accuracy against the mean over shifts along lines from the start to models and soups."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
     for name, line in curve.groupby("method", sort=False):
-        x, y, colour = 100 * line["test"], 100 * line["shifts_mean"], style.COLOURS.get(name, "k")
-        ax.plot(x, y, "-o", color=colour, linewidth=1, markersize=2.5)
+        x, y = 100 * line["test"], 100 * line["shifts_mean"]
+        ax.plot(x, y, "-o", color=style.colour(name), linewidth=1, markersize=2.5)
         end = line[line["alpha"] == 1]
         ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **style.marker(name))
-    start = curve[curve["alpha"] == 0].iloc[:1]
-    if len(start):
-        ax.scatter(
-            100 * start["test"], 100 * start["shifts_mean"], **style.marker("initialization")
-        )
+    for name, start in curve[curve["alpha"] == 0].groupby("start"):
+        start = start.iloc[:1]
+        ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(name))
     ax.set_xlabel(f"Test accuracy (%), n = {curve['n_test'][0]:,}")
     ax.set_ylabel(f"Mean accuracy over shifts (%), n = {curve['n_shifts'][0]:,}")
     figure.legend(loc="outside lower center", ncols=2)

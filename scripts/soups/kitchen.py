@@ -24,21 +24,25 @@ class Kitchen:
 
     Attributes:
         ingredients: ids, in the order of the sweep.
-        start: id of the model they were fine-tuned from.
+        pool: those of them that the best individual model is among.
+        start: id of the model they were fine-tuned from, None if of several.
         paths: id to safetensors file, of ingredients and start.
         logits: reads an ingredient's held-out logits, shape (n, classes).
         labels: of the held-out images, shape (n,).
-        images: held-out, uint8, shape (n, h, w, 3).
+        images: the training set's, uint8, shape (N, h, w, 3), may be a memory map.
+        rows: sorted indices of the n held-out ones.
         make_model: builds a classifier to pour weights into; called when it is needed.
         made: recipes of soups made before.
     """
 
     ingredients: Sequence[str]
-    start: str
+    pool: Sequence[str]
+    start: str | None
     paths: Mapping[str, str | Path]
     logits: Callable[[str], np.ndarray]
     labels: np.ndarray
     images: np.ndarray
+    rows: np.ndarray
     make_model: Callable[[], nn.Module]
     made: Mapping[str, dict] = field(default_factory=dict)
 
@@ -47,26 +51,31 @@ class Kitchen:
         """From the inputs of a rule that chooses (``HELDOUT`` and its ingredients' files).
 
         Args:
-            job: with ``params.entry`` (see `catalog.soups`) and ``params.start``.
+            job: with ``params.entry``, see `catalog.soups`.
             made: recipe files of soups made before, in the order of the entry's ``of``.
         """
 
         def make_model() -> nn.Module:
             from soups.model import load_classifier  # seconds that many methods do without
 
-            return load_classifier(job.input.pretrained, job.input.start)
+            return load_classifier(job.input.pretrained, job.input.weights[0])
 
-        ingredients, start = job.params.entry["ingredients"], job.params.start
+        entry = job.params.entry
+        ingredients, start = entry["ingredients"], entry["start"]
         data, rows = PreparedSet(job.input.images), files.read_array(job.input.heldout)
-        paths = dict(zip(ingredients, job.input.weights, strict=True)) | {start: job.input.start}
+        paths = dict(zip(ingredients, job.input.weights, strict=True))
+        if start is not None:
+            paths[start] = job.input.start[0]
         logits = dict(zip(ingredients, job.input.logits, strict=True))
         return cls(
             ingredients=ingredients,
+            pool=entry["pool"],
             start=start,
             paths=paths,
             logits=lambda name: np.load(logits[name]),
             labels=data.labels[rows],
-            images=data.images[rows],
+            images=data.images,
+            rows=rows,
             make_model=make_model,
             made={Path(path).stem: files.read_json(path) for path in made},
         )
@@ -95,13 +104,25 @@ class Kitchen:
     @cached_property
     def average(self) -> Score:
         """Held-out accuracy of uniform averages; each is computed once."""
-        scorer = HeldoutScorer(self.model, self.paths, self.images, self.targets)
+        scorer = HeldoutScorer(self.model, self.paths, self.images, self.rows, self.targets)
         return remembered(lambda names: self.scores[names[0]] if len(names) == 1 else scorer(names))
 
     def score(self, recipe: dict) -> float:
         """Held-out accuracy of any recipe."""
-        self.model.load_state_dict(mix(recipe, self.paths, self.start))
-        return accuracy(self.model, self.images, self.targets)
+        return self._score_state(mix(recipe, self.paths, self.start))
+
+    def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
+        """Held-out accuracy of start + amount · (recipe − start); the recipe is mixed once."""
+        end = mix(recipe, self.paths, self.start)
+        start = Checkpoint(self.paths[self.start]).state()
+        return [
+            self._score_state({name: _between(start[name], end[name], a) for name in end})
+            for a in amounts
+        ]
+
+    def _score_state(self, state: Mapping[str, Tensor]) -> float:
+        self.model.load_state_dict(state)
+        return accuracy(self.model, self.images, self.rows, self.targets)
 
     def checkpoints(self) -> list[Checkpoint]:
         """The ingredients, unread."""
@@ -110,5 +131,12 @@ class Kitchen:
     def recipe(self, name: str) -> dict:
         """That of a soup made before, or of the best individual model."""
         if name == BEST:
-            return recipes.recipe({self.ranking[0]: 1.0}, BEST)
+            best = by_score({name: self.scores[name] for name in self.pool})[0]
+            return recipes.recipe({best: 1.0}, BEST)
         return self.made[name]
+
+
+def _between(start: Tensor, end: Tensor, amount: float) -> Tensor:
+    if not start.is_floating_point():
+        return start
+    return ((1 - amount) * start.double() + amount * end.double()).to(start.dtype)

@@ -56,8 +56,8 @@ def coefficient_gradient(
     parameters = dict(model.named_parameters())
     for k, checkpoint in enumerate(ingredients):
         for name, tensor in checkpoint.items():
-            if name in parameters:
-                here = parameters[name]
+            here = parameters.get(name)
+            if here is not None and here.grad is not None:  # neither a buffer nor frozen
                 product = torch.sum(here.grad * (tensor.to(here.device, here.dtype) - here))
                 out[k, group[name]] += product.double().cpu()
     return out
@@ -67,6 +67,7 @@ def learn(
     model: nn.Module,
     ingredients: Sequence[Checkpoint],
     images: np.ndarray,
+    rows: np.ndarray,
     labels: Tensor,
     group: Mapping[str, int],
     lr: float,
@@ -82,8 +83,9 @@ def learn(
     Args:
         model: a classifier; its weights are overwritten.
         ingredients: k checkpoints.
-        images: held-out, uint8, shape (n, h, w, 3).
-        labels: int64, shape (n,).
+        images: uint8, shape (N, h, w, 3), may be a memory map.
+        rows: indices of the n held-out ones.
+        labels: of these, int64, shape (n,).
         group: tensor name to the index of its coefficient, see `blocks.groups`.
 
     Returns:
@@ -95,17 +97,17 @@ def learn(
     w.requires_grad_()
     log_beta = torch.zeros((), requires_grad=True, device=device)
     optimizer = torch.optim.Adam([w, log_beta], lr=lr)
-    size = min(batch_size, len(images))
+    size = min(batch_size, len(rows))
     trace = []
     for epoch in range(epochs):
         losses = []
-        for batch in optim.batches(len(images), size, epoch, seed):
+        for batch in optim.batches(len(rows), size, epoch, seed):
             batch = np.sort(batch)
             alpha = w.softmax(0)
             mixed(ingredients, alpha, group).write(model)
             model.zero_grad(set_to_none=True)
             optimizer.zero_grad()
-            logits = model(torch.from_numpy(images[batch]).to(device))
+            logits = model(torch.from_numpy(images[rows[batch]]).to(device))
             loss = F.cross_entropy(log_beta.exp() * logits, labels[batch].to(device))
             loss.backward()
             alpha.backward(coefficient_gradient(model, ingredients, group))

@@ -19,7 +19,7 @@ def uniform(kitchen: Kitchen) -> dict:
 def greedy(kitchen: Kitchen) -> dict:
     """Ingredients by falling held-out accuracy, each kept if it does not hurt (paper, Recipe 1)."""
     chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
-    return recipes.uniform(chosen, "greedy", trace=trace, heldout_images=len(kitchen.labels))
+    return recipes.uniform(chosen, "greedy", trace=trace)
 
 
 def greedy_random(kitchen: Kitchen, seed: int, order: int) -> dict:
@@ -43,7 +43,13 @@ def learned_soup(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> 
     group = blocks.groups(names, groups)
     ingredients = learned.within(paths, memory_gb * 2**30)
     alpha, beta, trace = learned.learn(
-        kitchen.model, ingredients, kitchen.images, kitchen.targets, group, **options
+        kitchen.model,
+        ingredients,
+        kitchen.images,
+        kitchen.rows,
+        kitchen.targets,
+        group,
+        **options,
     )
     rows = zip(kitchen.ingredients, alpha.tolist(), strict=True)
     if groups == "model":
@@ -56,19 +62,17 @@ def learned_soup(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> 
 
 def wise_ft(kitchen: Kitchen, of: Sequence[str], alphas: Sequence[float]) -> dict:
     """A soup interpolated with its start, the best of some α (WiSE-FT, Wortsman et al., 2022)."""
-
-    def at(alpha: float) -> dict:
-        return recipes.interpolate(kitchen.recipe(of[0]), kitchen.start, alpha, "wise_ft")
-
+    soup = kitchen.recipe(of[0])
     # Of equally good ones the nearest to the soup.
-    candidates = sorted(alphas, key=lambda alpha: abs(1 - alpha))
-    best, trace = _best(candidates, at, kitchen.score)
-    return at(best) | {"selection": {"of": of[0], "alpha": best, "trace": trace}}
+    alphas = sorted(alphas, key=lambda alpha: abs(1 - alpha))
+    best, trace = _best(alphas, kitchen.score_line(soup, alphas))
+    made = recipes.interpolate(soup, kitchen.start, best, "wise_ft")
+    return made | {"selection": {"of": of[0], "alpha": best, "trace": trace}}
 
 
 def best_of(kitchen: Kitchen, of: Sequence[str]) -> dict:
     """Of several soups the one with the best held-out accuracy; the first of equal ones."""
-    best, trace = _best(of, kitchen.recipe, kitchen.score)
+    best, trace = _best(of, [kitchen.score(kitchen.recipe(name)) for name in of])
     return kitchen.recipe(best) | {"method": "best_of", "selection": {"of": best, "trace": trace}}
 
 
@@ -94,12 +98,10 @@ def model_stock(kitchen: Kitchen) -> dict:
 def task_arithmetic(kitchen: Kitchen, scales: Sequence[float]) -> dict:
     """Start plus a multiple of the mean change (Ilharco et al., 2023; its λ is scale / k)."""
     average = recipes.uniform(kitchen.ingredients)
-
-    def at(scale: float) -> dict:
-        return recipes.interpolate(average, kitchen.start, scale, "task_arithmetic")
-
-    best, trace = _best(sorted(scales, key=lambda scale: abs(1 - scale)), at, kitchen.score)
-    return at(best) | {"selection": {"scale": best, "trace": trace}}
+    scales = sorted(scales, key=lambda scale: abs(1 - scale))
+    best, trace = _best(scales, kitchen.score_line(average, scales))
+    made = recipes.interpolate(average, kitchen.start, best, "task_arithmetic")
+    return made | {"selection": {"scale": best, "trace": trace}}
 
 
 def ties(kitchen: Kitchen, density: float, scales: Sequence[float]) -> dict:
@@ -109,7 +111,8 @@ def ties(kitchen: Kitchen, density: float, scales: Sequence[float]) -> dict:
         merge = {"rule": "ties", "density": density, "scale": scale}
         return recipes.recipe(dict.fromkeys(kitchen.ingredients, 1.0), "ties", merge)
 
-    best, trace = _best(sorted(scales, key=lambda scale: abs(1 - scale)), at, kitchen.score)
+    scales = sorted(scales, key=lambda scale: abs(1 - scale))
+    best, trace = _best(scales, kitchen.score_line(at(1.0), scales))
     return at(best) | {"selection": {"density": density, "scale": best, "trace": trace}}
 
 
@@ -128,11 +131,9 @@ def trimmed_mean(kitchen: Kitchen, trim: float) -> dict:
     return recipes.recipe(dict.fromkeys(kitchen.ingredients, 1.0), "trimmed_mean", merge)
 
 
-def _best(candidates: Sequence, make: Callable, score: Callable) -> tuple:
+def _best(candidates: Sequence, scores: Sequence[float]) -> tuple:
     """The candidate with the highest score, the first of equal ones, and all scores."""
-    trace = [
-        {"candidate": candidate, "heldout": score(make(candidate))} for candidate in candidates
-    ]
+    trace = [{"candidate": c, "heldout": s} for c, s in zip(candidates, scores, strict=True)]
     return max(trace, key=lambda step: step["heldout"])["candidate"], trace
 
 

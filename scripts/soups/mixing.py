@@ -1,6 +1,6 @@
 """From a recipe to weights, one ingredient in memory at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -77,15 +77,13 @@ def mix(
     recipe: dict,
     paths: Mapping[str, str | Path],
     start: str | None = None,
-    read: Callable[[str | Path], Checkpoint] = Checkpoint,
 ) -> dict[str, Tensor]:
     """Cook a recipe: the weighted average of its ingredients' weights (paper, section 2).
 
     Args:
         recipe: see `recipes.recipe`; ingredients with coefficient 0 are not read.
         paths: model id to safetensors file.
-        start: id of the model the ingredients were fine-tuned from; some merges need it.
-        read: opens a checkpoint; one that keeps it in memory saves reading it again.
+        start: id of the model the ingredients were fine-tuned from, None if of several.
 
     Returns:
         a state dict in the ingredients' dtypes.
@@ -95,13 +93,14 @@ def mix(
         raise UserError(f"recipe {recipe['method']!r}: all coefficients are 0, nothing to mix")
     mixture = Mixture()
     if "merge" in recipe:
-        ingredients = [read(paths[name]) for name in names]
-        origin = read(paths[start])
+        ingredients = [Checkpoint(paths[name]) for name in names]
+        # Only TIES asks where changes start from, and the catalogue has seen that there is one.
+        origin = Checkpoint(paths[start]) if start is not None else ingredients[0]
         for checkpoint in [origin, *ingredients]:
             mixture.check(checkpoint)
         return merge(origin, ingredients, **recipe["merge"])
     for name in names:
-        mixture.add(read(paths[name]), recipe["coefficients"][name])
+        mixture.add(Checkpoint(paths[name]), recipe["coefficients"][name])
     return mixture.state()
 
 

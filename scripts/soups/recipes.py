@@ -8,6 +8,7 @@ ingredients element by element. `mixing.mix` turns any recipe into weights.
 from collections.abc import Iterable, Mapping
 
 from soups.errors import UserError
+from soups.sweep import START
 
 Coefficient = float | Mapping[str, float]
 
@@ -72,6 +73,6 @@ def used(made: dict) -> list[str]:
     ]
 
 
-def members(made: dict, start: str) -> list[str]:
-    """Fine-tuned models in a soup: what is `used`, without the start."""
-    return [name for name in used(made) if name != start]
+def members(made: dict) -> list[str]:
+    """Fine-tuned models in a soup: what is `used`, without where they start from."""
+    return [name for name in used(made) if name not in START.values()]

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from soups.files import replacing
-from soups.present import TITLES
+from soups.present import TITLES, title
 
 WIDTH = 3.4  # inches, one column of a two-column page
 WIDE = 7.0  # inches, both columns
@@ -25,6 +25,7 @@ COLOURS = {
     "ensemble": "#CC79A7",
     "greedy_ensemble": "#8A3A67",
 }
+OTHER = "#56B4E9"
 # What a kind of method is drawn in where there are too many for a colour each.
 KINDS = {
     "model": COLOURS["best_individual"],
@@ -80,14 +81,19 @@ def save(figure: Figure, paths) -> None:
     plt.close(figure)
 
 
+def colour(method: str) -> str:
+    """A method's own colour, or that of other soups."""
+    return COLOURS.get(method, OTHER)
+
+
 def marker(method: str, size: float = 36) -> dict:
     """Scatter keywords of a method."""
     big = {"greedy": 2.6, "ingredient": 0.55}.get(method, 1.0)
     return {
-        "color": COLOURS[method],
-        "marker": MARKERS[method],
+        "color": colour(method),
+        "marker": MARKERS.get(method, "h"),
         "s": size * big,
-        "label": LABELS[method],
+        "label": LABELS.get(method, title(method)),
         "edgecolors": "white" if method != "ingredient" else "none",
         "linewidths": 0.5,
         "zorder": 2 if method == "ingredient" else 4,

@@ -20,12 +20,13 @@ from soups.files import fingerprint
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# Ids that other models have, and names of columns.
-RESERVED = ("zeroshot", "initialization", "newhead")
-
 INTEGERS = ("batch_size", "seed")
 # finetune.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
+# Ids no ingredient, soup or ensemble may have: of starts, of rows of the tables, and what
+# a CSV reads as missing.
+RESERVED = (*START.values(), "best_individual", "second_best", "oracle")
+RESERVED += ("NA", "NULL", "null", "None", "nan", "NaN")
 BASE = "base"
 
 
@@ -66,11 +67,22 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
     Returns:
         all rows, those of ``rows`` first; and for each id the row it comes from and the
         variant's name, ``base`` for the sweep itself.
+
+    Raises:
+        UserError: for a variant that cannot be, or a sweep that would teach itself.
     """
+    for name, row in rows.items():
+        if row.get("distill"):
+            raise UserError(
+                f"sweep: {name} has distill = {row['distill']}, but the whole sweep is the "
+                "teacher; expected distill in sweep.variants only"
+            )
     out, origin = dict(rows), {name: (name, BASE) for name in rows}
     for variant, spec in variants.items():
         if spec is None:
             continue
+        if variant == BASE:
+            raise UserError(f"sweep.variants.{BASE}: the sweep itself is called so")
         for name in list(rows)[: spec.get("first")]:
             key = f"{name}_{variant}"
             if key in out:

@@ -69,7 +69,7 @@ def finetune(
     the same for every ingredient.
 
     Args:
-        model: starts from the linear probe or the zero-shot head; trained in place.
+        model: starts from the linear probe, the zero-shot head or one of zeros; trained in place.
         images: uint8, shape (n, h, w, 3), may be a memory map.
         labels: int64, shape (n,).
         rows: indices of the training images; the held-out ones are not among them.
@@ -95,7 +95,7 @@ def finetune(
     begin, seen = time.monotonic(), 0
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"average": average} if average else {}
-    averaged_from = total - round(h["swa"] * total) if h["swa"] else 0
+    averaged_from = total - max(1, round(h["swa"] * total)) if h["swa"] else 0
     first = state.restore(**parts)
     for epoch in range(first, -(-total // per_epoch)):
         losses = []

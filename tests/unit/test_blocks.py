@@ -1,4 +1,5 @@
 import pytest
+from open_clip.modified_resnet import ModifiedResNet
 
 from soups.blocks import block, depths, groups
 
@@ -23,6 +24,7 @@ def test_blocks_end_with_their_number():
         "head", "head",
     ]  # fmt: skip
     assert block("visual.layer1.0.conv1.weight") == "visual.layer1.0"
+    assert block("visual.layer1.0.downsample.1.weight") == "visual.layer1.0"
     assert block("scale") == "scale"
 
 
@@ -31,6 +33,15 @@ def test_groups_are_numbered_without_gaps(by, count):
     index = groups(NAMES, by)
     assert list(index) == NAMES
     assert sorted(set(index.values())) == list(range(count))
+
+
+def test_a_resnet_is_as_deep_as_its_blocks():
+    visual = ModifiedResNet([1, 2, 2, 1], 16, heads=2, image_size=32, width=8)
+    names = ["visual." + name for name, _ in visual.named_parameters()] + ["head.weight"]
+    depth = depths(names)
+    assert max(depth.values()) == depth["head.weight"] == 6 + 1
+    assert depth["visual.conv1.weight"] == 0
+    assert {depth[n] for n in names if "layer1.0" in n} == {1}
 
 
 def test_depths_go_from_the_stem_to_the_head():

@@ -4,6 +4,7 @@ from soups import catalog
 from soups.errors import UserError
 
 INGREDIENTS = ["m0", "m1", "m0_ema"]
+STARTS = dict.fromkeys(INGREDIENTS, "initialization")
 
 
 def pool(variants, query, key):
@@ -12,7 +13,7 @@ def pool(variants, query, key):
 
 
 def soups(settings: dict) -> dict:
-    return catalog.soups(settings, pool)
+    return catalog.soups(settings, pool, STARTS)
 
 
 def test_defaults_are_filled_in():
@@ -21,9 +22,11 @@ def test_defaults_are_filled_in():
         "cooked": {
             "method": "ties",
             "options": {"density": 0.5, "scales": catalog.SCALES},
+            "pool": ["m0", "m1"],
             "ingredients": ["m0", "m1"],
             "of": [],
             "row": "cooked",
+            "start": "initialization",
         }
     }
 
@@ -45,8 +48,11 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
             "best": {"method": "best_of", "of": ["line", "plain"]},
             "plain": {"method": "uniform", "query": "row < 1"},
             "alone": {"method": "wise_ft", "of": "best_individual"},
+            "both": {"method": "best_of", "of": ["averaged", "best_individual"]},
         }
     )
+    assert made["both"]["ingredients"] == ["m0_ema", "m0", "m1"]
+    assert made["both"]["pool"] == ["m0", "m1"]
     assert made["line"]["ingredients"] == ["m0_ema"]
     assert made["best"]["ingredients"] == ["m0_ema", "m0"]
     assert made["alone"]["ingredients"] == ["m0", "m1"]
@@ -55,7 +61,10 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"x": {"method": "uniform", "trim": 0.1}}, "soups.x.trim: not an option of method 'uni"),
+        (
+            {"x": {"method": "uniform", "trim": 0.1}},
+            "soups.x.trim: not an option of 'uniform', exp",
+        ),
         ({"x": {"method": "wise_ft"}}, "soups.x.of is missing, expected the name of a soup"),
         ({"x": {"method": "wise_ft", "of": "y"}}, "soups.x.of is 'y', expected one of best_ind"),
         ({"x": {"method": "wise_ft", "of": "x"}}, "soups.x.of is 'x', which needs this soup"),
@@ -65,11 +74,35 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
         ),
         (
             {"x": {"method": "greedy_random"}, "y": {"method": "wise_ft", "of": "x"}},
-            "soups.y.of is 'x', expected one of best_individual, y",
+            "soups.y.of is 'x', expected one of best_individual",
         ),
         (
             {"x": {"method": "greedy_random"}, "x_1": {"method": "uniform"}},
             "soups.x_1 is also an order of soups.x",
+        ),
+        (
+            {"x": {"method": "wise_ft", "of": "y"}, "y": None},
+            "soups.x.of is 'y', which is switched off; set soups.x to null too",
+        ),
+        (
+            {"x": {"method": "wise_ft", "of": "y"}, "y": {"method": "ties"}},
+            "soups.x.of leads to 'y', which is no weighted sum of its ingredients (ties)",
+        ),
+        (
+            {
+                "x": {"method": "wise_ft", "of": "y"},
+                "y": {"method": "best_of", "of": ["z"]},
+                "z": {"method": "median"},
+            },
+            "soups.x.of leads to 'z', which is no weighted sum",
+        ),
+        (
+            {"x": {"method": "wise_ft", "of": ["y", "y"]}, "y": {"method": "uniform"}},
+            "soups.x.of is ['y', 'y'], expected one name",
+        ),
+        (
+            {"x": {"method": "best_of", "of": "y", "query": "row < 1"}, "y": {"method": "uniform"}},
+            "soups.x.query: its ingredients are those of y",
         ),
     ],
 )
@@ -87,23 +120,58 @@ def test_ensembles():
     assert entries["its"]["options"] == {"average": "logits"}
     with pytest.raises(UserError, match=r"ensembles.x.of is 'y', expected one of"):
         catalog.ensembles({"x": {"method": "members", "of": "y"}}, made, pool)
+    for method in (
+        {"method": "wise_ft", "of": "best_individual"},
+        {"method": "best_of", "of": "l"},
+    ):
+        both = soups({"l": {"method": "wise_ft", "of": "best_individual"}, "x": method})
+        with pytest.raises(UserError, match=r"ensembles.e.of is 'x', expected one of"):
+            catalog.ensembles({"e": {"method": "members", "of": "x"}}, both, pool)
+    with pytest.raises(UserError, match=r"ensembles.e.of is 'best_individual', expected one of"):
+        catalog.ensembles({"e": {"method": "members", "of": "best_individual"}}, made, pool)
     with pytest.raises(UserError, match=r"ensembles.cooked: a soup is called so too"):
         catalog.ensembles({"cooked": {"method": "uniform"}}, made, pool)
 
 
 def test_every_model_has_an_id_of_its_own():
     made = soups({"m0": {"method": "uniform"}})
-    with pytest.raises(UserError, match="'m0' is the id of another model"):
-        catalog.check_names(INGREDIENTS, made, {})
-    with pytest.raises(UserError, match="'oracle' is the id of another model"):
-        catalog.check_names([], soups({"oracle": {"method": "uniform"}}), {})
+    with pytest.raises(UserError, match=r"soups.m0: an ingredient, .* is called 'm0' already"):
+        catalog.check_names(INGREDIENTS, soups=made, ensembles={})
+    with pytest.raises(UserError, match=r"ensembles.oracle: an ingredient"):
+        catalog.check_names(["oracle"], soups={}, ensembles={"oracle": {"row": "oracle"}})
 
 
-def test_curves_start_from_something():
-    of, settings, made = ["best_individual", "ties", "greedy"], {"ties": None}, {"greedy": {}}
-    assert catalog.curve_ends(of, settings, made) == ["best_individual", "greedy"]
+def test_curves_lead_from_starts_to_models():
+    of, settings = ["ties", "greedy", "best_individual"], {"ties": None}
+    made = {"greedy": {"start": "initialization"}, "apart": {"start": None}}
+    assert catalog.curve_ends(of, settings, made, ["zeroshot", "zeroshot"]) == {
+        "best_individual": "zeroshot", "greedy": "initialization",
+    }  # fmt: skip
     with pytest.raises(UserError, match=r"curves.wise_ft.of has 'tise', expected among best_ind"):
-        catalog.curve_ends(["tise"], settings, made)
+        catalog.curve_ends(["tise"], settings, made, [])
+    for name, starts in (("apart", []), ("best_individual", ["zeroshot", "newhead"])):
+        with pytest.raises(UserError, match=rf"of has '{name}', whose ingredients are fine-tuned"):
+            catalog.curve_ends([name], settings, made, starts)
+
+
+def test_the_start_is_that_of_the_ingredients():
+    starts = {"m0": "zeroshot", "m1": "zeroshot", "m0_ema": "newhead"}
+    made = catalog.soups(
+        {
+            "base": {"method": "model_stock"},
+            "other": {"method": "ties", "variants": ["ema"]},
+            "mixed": {"method": "best_of", "of": ["base", "other"]},
+        },
+        pool,
+        starts,
+    )
+    assert {name: entry["start"] for name, entry in made.items()} == {
+        "mixed": None, "base": "zeroshot", "other": "newhead",
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"soups.x is a model_stock soup, whose ingredients are"):
+        catalog.soups({"x": {"method": "model_stock"}}, pool, starts | {"m1": "newhead"})
+    apart = catalog.soups({"x": {"method": "median"}}, pool, starts | {"m1": "newhead"})
+    assert apart["x"]["start"] is None
 
 
 def test_rows_are_in_the_papers_order_whatever_overlays_do():

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,8 @@ from soups.blocks import groups
 from soups.checkpoints import Checkpoint, Held
 
 K = 4
-FIT = {"lr": 0.05, "epochs": 3, "batch_size": 20, "seed": 0}
+ROWS = np.arange(0, 60, 2)  # the held-out ones
+FIT = {"lr": 0.05, "epochs": 3, "batch_size": 15, "seed": 0}
 
 
 @pytest.fixture
@@ -70,7 +72,13 @@ def test_the_gradient_is_autograds_through_the_mixture(model, paths, images, lab
 def fit(model, ingredients, images, labels, by="tensor", **options):
     group = groups(list(model.state_dict()), by)
     return learned.learn(
-        copy.deepcopy(model), ingredients, images, torch.from_numpy(labels), group, **FIT | options
+        copy.deepcopy(model),
+        ingredients,
+        images,
+        ROWS,
+        torch.from_numpy(labels)[ROWS],
+        group,
+        **FIT | options,
     )
 
 
@@ -101,8 +109,26 @@ def test_fitting_lowers_the_loss_and_prefers_what_is_right(model, paths, images,
         truth = model(torch.from_numpy(images)).argmax(1).numpy()
     checkpoints.save(paths[2], model.state_dict(), {"pretrained": "one"})
     alpha, _, trace = fit(
-        model, learned.within(paths, 1e9), images, truth, "model", epochs=20, batch_size=60
+        model, learned.within(paths, 1e9), images, truth, "model", epochs=20, batch_size=30
     )
     assert trace[-1]["loss"] < trace[0]["loss"]
     assert alpha[2, 0] == alpha.max()
     assert alpha[2, 0] > 0.4
+
+
+def test_only_held_out_images_are_looked_at(model, paths, images, labels):
+    others = images.copy()
+    others[1::2] = 0
+    assert torch.equal(
+        fit(model, learned.within(paths, 1e9), images, labels)[0],
+        fit(model, learned.within(paths, 1e9), others, labels)[0],
+    )
+
+
+def test_frozen_parameters_are_left_out(model, paths, images, labels):
+    model.visual.conv1.weight.requires_grad_(False)
+    alpha, _, _ = fit(model, learned.within(paths, 1e9), images, labels, "tensor")
+    group = groups(list(model.state_dict()), "tensor")
+    torch.testing.assert_close(
+        alpha[:, group["visual.conv1.weight"]], torch.full((K,), 1 / K, dtype=alpha.dtype)
+    )

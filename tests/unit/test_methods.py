@@ -45,9 +45,18 @@ def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
         checkpoints.save(paths[name], state, {"pretrained": "one"})
         model.load_state_dict(state)
         logits[name] = forward(model, images).numpy()
-    kitchen = Kitchen(NAMES, "start", paths, logits.__getitem__, labels, images, lambda: model)
+    # Every other image is held out.
+    rows = np.arange(0, len(images), 2)
+    heldout = {name: values[rows] for name, values in logits.items()}
+    kitchen = Kitchen(
+        NAMES, NAMES, "start", paths, heldout.__getitem__, labels[rows], images, rows, lambda: model
+    )
     kitchen.made = {name: METHODS[name](kitchen) for name in ("uniform", "greedy")}
     return kitchen
+
+
+def members(recipe: dict) -> list[str]:
+    return [name for name in recipes.used(recipe) if name != "start"]
 
 
 def cooked(kitchen: Kitchen, recipe: dict) -> dict:
@@ -69,7 +78,7 @@ def test_every_method_yields_a_recipe_that_can_be_cooked_and_is_repeatable(kitch
     recipe = METHODS[name](kitchen, **OPTIONS.get(name, {}))
     assert recipe["method"] == name
     assert set(recipe["coefficients"]) <= {*NAMES, "start"}
-    assert 1 <= len(recipes.members(recipe, "start")) <= len(NAMES) or name == "wise_ft"
+    assert 1 <= len(members(recipe)) <= len(NAMES) or name == "wise_ft"
     state = cooked(kitchen, recipe)
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
     assert METHODS[name](kitchen, **OPTIONS.get(name, {})) == recipe
@@ -92,6 +101,10 @@ def test_a_trace_says_what_the_soup_scores(kitchen):
         s for s in recipe["selection"]["trace"] if s["candidate"] == recipe["selection"]["alpha"]
     )
     assert step["heldout"] == kitchen.score(recipe)
+    recipe = METHODS["ties"](kitchen, 0.5, [0.5, 1, 1.5])
+    for step in recipe["selection"]["trace"]:
+        scaled = recipe | {"merge": recipe["merge"] | {"scale": step["candidate"]}}
+        assert step["heldout"] == kitchen.score(scaled)
     last = [s for s in kitchen.made["greedy"]["selection"]["trace"] if s["accepted"]][-1]
     assert last["with"] == kitchen.score(kitchen.made["greedy"])
 
@@ -107,8 +120,11 @@ def test_random_orders_are_greedy_in_their_order(kitchen):
 
 def test_interpolating_the_best_individual_model(kitchen):
     recipe = METHODS["wise_ft"](kitchen, ["best_individual"], [0.25])
-    best = kitchen.ranking[0]
-    assert recipe["coefficients"] == {best: 0.25, "start": 0.75}
+    assert recipe["coefficients"] == {kitchen.ranking[0]: 0.25, "start": 0.75}
+    # Among its pool alone, whatever other soups bring along.
+    kitchen.pool = kitchen.ranking[2:]
+    recipe = METHODS["wise_ft"](kitchen, ["best_individual"], [0.25])
+    assert recipe["coefficients"] == {kitchen.ranking[2]: 0.25, "start": 0.75}
 
 
 def test_a_scale_of_1_is_the_uniform_soup(kitchen):

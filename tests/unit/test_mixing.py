@@ -162,6 +162,6 @@ def test_only_sums_interpolate():
 
 
 def test_members_are_what_is_used_but_the_start():
-    made = recipe({"a": 0.5, "b": 0, "c": {"t": 0.0}, "d": {"t": 0.1}, "start": 0.5}, "test")
-    assert used(made) == ["a", "d", "start"]
-    assert members(made, "start") == ["a", "d"]
+    made = recipe({"a": 0.5, "b": 0, "c": {"t": 0.0}, "d": {"t": 0.1}, "zeroshot": 0.5}, "test")
+    assert used(made) == ["a", "d", "zeroshot"]
+    assert members(made) == ["a", "d"]

@@ -69,6 +69,8 @@ def test_the_small_dataset_is_good(validate, folders):
         ({"train": {"folder": "art"}}, "'train' is taken"),
         ({"lr": {"folder": "art"}}, "'lr' is taken"),
         ({"x_lo": {"folder": "art"}}, "'x_lo' is taken"),
+        ({"kind": {"folder": "art"}}, "'kind' is taken"),
+        ({"x_sd": {"folder": "art"}}, "'x_sd' is taken"),
         ({"art": None, "noise": None}, "has no shift that is not null"),
         (
             {"both": {"folder": "art", "corruption": "blur", "severity": 1}},
@@ -157,7 +159,8 @@ def test_the_ablations_extend_the_default(root, validate):
         config = validate(overlay)
         base = sweep.draw(config["sweep"], config["finetune"])
         rows, origin = sweep.vary(base, config["sweep"]["variants"])
-        return rows, catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c))
+        starts = {name: sweep.START[row["start"]] for name, row in rows.items()}
+        return rows, catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c), starts)
 
     overlay = yaml.safe_load((root / "experiments" / "ablations.yaml").read_text(encoding="utf-8"))
     rows, soups = parsed({})

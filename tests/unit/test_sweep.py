@@ -254,6 +254,10 @@ def test_a_variant_is_checked_like_any_row(varied):
     rows = {"m00": varied[0]["m00"]}
     with pytest.raises(UserError, match="m00_x has ema = 2, expected at least 0, below 1"):
         vary(rows, {"x": {"set": {"ema": 2}}})
+    with pytest.raises(UserError, match=r"sweep.variants.base: the sweep itself is called so"):
+        vary(rows, {"base": {"set": {"ema": 0.5}}})
+    with pytest.raises(UserError, match=r"m00 has distill = 0.5, but the whole sweep is the teac"):
+        vary({"m00": rows["m00"] | {"distill": 0.5}}, {})
     with pytest.raises(UserError, match=r"sweep.variants.x: m00_x is there already"):
         vary(rows | {"m00_x": rows["m00"]}, {"x": {"set": {"ema": 0.5}}})
 

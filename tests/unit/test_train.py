@@ -371,6 +371,10 @@ def test_swa_averages_the_last_steps_of_training(tuned):
     assert not same(before, tuned(PLAIN | {"epochs": 2}))
 
 
+def test_the_smallest_share_averages_the_last_step(tuned):
+    assert same(tuned(PLAIN | {"swa": 0.01}), tuned(PLAIN))
+
+
 @pytest.mark.parametrize("key", ["ema", "swa"])
 def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
     h = PLAIN | {"epochs": 2.5, key: 0.7}
