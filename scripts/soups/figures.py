@@ -36,7 +36,7 @@ def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
 
 def _focus(ax, models, methods, y: str) -> None:
     """Frame ingredients, probe and soups; a zero-shot model far below becomes an arrow."""
-    near = methods[methods["method"] != "zeroshot"]
+    near = methods[methods["method"].isin(set(HIGHLIGHTED) - {"zeroshot"})]
     for axis, column in (("x", "test"), ("y", y)):
         values = 100 * np.concatenate([models[column], near[column]])
         pad = max(0.12 * np.ptp(values), 0.6)

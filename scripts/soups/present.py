@@ -58,8 +58,8 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
         "cost",
         "held-out",
         "test",
-        *map(shift_label, names),
         "mean of shifts",
+        *map(shift_label, names),
     ]
     rows = [
         [
@@ -68,8 +68,8 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
             f"{row['inference_cost']}×",
             _percent(row["heldout"]),
             _interval(row, "test"),
-            *(_percent(row[name]) for name in names),
             _interval(row, "shifts_mean"),
+            *(_percent(row[name]) for name in names),
         ]
         for _, row in table.iterrows()
     ]
@@ -123,6 +123,9 @@ def _percent(value: float) -> str:
 
 
 def _interval(row: pd.Series, name: str) -> str:
+    """Value and interval, or the standard deviation over orders where there are several."""
     low, high = _percent(row[f"{name}_lo"]), _percent(row[f"{name}_hi"])
+    sd = row[f"{name}_sd"]
+    spread = f"[{low}, {high}]" if pd.isna(sd) else f"(sd {100 * sd:.2f})".center(len(low) * 2 + 4)
     mark = f" {TOP}" if row[f"{name}_top"] else "  "
-    return f"{_percent(row[name])} [{low}, {high}]{mark}"
+    return f"{_percent(row[name])} {spread}{mark}"

@@ -17,15 +17,15 @@ WIDE = 7.0  # inches, both columns
 COLOURS = {
     "ingredient": "#7f7f7f",
     "best_individual": "#0072B2",
-    "second_best": "#56B4E9",
     "uniform": "#E69F00",
     "greedy": "#D55E00",
     "initialization": "#009E73",
     "zeroshot": "#000000",
+    "learned_by_layer": "#56B4E9",
     "ensemble": "#CC79A7",
     "greedy_ensemble": "#8A3A67",
 }
-OTHER = "#56B4E9"
+OTHER = "#5B5B8C"
 # What a kind of method is drawn in where there are too many for a colour each.
 KINDS = {
     "model": COLOURS["best_individual"],
@@ -37,11 +37,11 @@ KINDS = {
 MARKERS = {
     "ingredient": "o",
     "best_individual": "P",
-    "second_best": "X",
     "uniform": "s",
     "greedy": "*",
     "initialization": "D",
     "zeroshot": "^",
+    "learned_by_layer": "p",
     "ensemble": "v",
     "greedy_ensemble": "<",
 }

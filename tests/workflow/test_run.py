@@ -175,7 +175,7 @@ def test_curves_end_at_the_models_they_lead_to(finished):
         return float((logits.argmax(1) == labels).mean())
 
     line = table(finished, "wise_ft").set_index(["method", "alpha"])["test"]
-    for method in ("uniform", "greedy"):
+    for method in ("uniform", "greedy", "learned_by_layer"):
         assert line[method, 0] == accuracy("initialization")
         assert line[method, 1] == accuracy(method)
     growing = table(finished, "number_of_models").set_index(["method", "n"])["test"]
