@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from soups import ensembles, files, optim, recipes, tables
+from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
 from soups.metrics import correct, sample
-from soups.mixing import mix
+from soups.mixing import Mixture, mix
 from soups.model import load_classifier
+from soups.select import RunningSum
 
 
 def main(job) -> None:
@@ -26,8 +28,18 @@ def main(job) -> None:
     logits = {(Path(path).parent.name, Path(path).stem): path for path in job.input.logits}
     model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
 
+    def stir(soup: Mixture, name: str) -> Mixture:
+        soup.add(Checkpoint(weights[name]), 1)
+        return soup
+
+    growing = RunningSum(Mixture, stir)
+
     def of_recipe(recipe: dict) -> dict[str, np.ndarray]:
-        model.load_state_dict(mix(recipe, weights))
+        names = recipes.used(recipe)
+        if recipe["method"] == "uniform":  # of the first n: one more ingredient each time
+            growing.of(tuple(names)).write(model, 1 / len(names))
+        else:
+            model.load_state_dict(mix(recipe, weights))
         return {data.name: forward(model, data.images, rows[data.name]).numpy() for data in sets}
 
     def of_ensemble(members: list[str]) -> dict[str, np.ndarray]:
@@ -37,8 +49,10 @@ def main(job) -> None:
         return {n: ensembles.combine(members, lambda m, n=n: read(m, n)) for n in rows}
 
     known: dict[str, dict] = {}
-    out = []
-    for point in files.read_json(job.input.plan):
+    plan = files.read_json(job.input.plan)
+    out: list[dict] = [{}] * len(plan)
+    # Method by method, so that what grows is not begun anew.
+    for i, point in sorted(enumerate(plan), key=lambda entry: entry[1]["labels"]["method"]):
         recipe, members = point.get("recipe"), point.get("ensemble")
         # Lines share their start, and neighbouring points of a curve are often the same soup.
         amounts = members or {name: recipe["coefficients"][name] for name in recipes.used(recipe)}
@@ -50,7 +64,7 @@ def main(job) -> None:
                 for data in sets
             }
             known[key] = tables.accuracy_row(right, shifts, derived) | counts
-        out.append(point["labels"] | known[key])
+        out[i] = point["labels"] | known[key]
     log.info("%d points, %d different", len(out), len(known))
     files.write_text(job.output[0], pd.DataFrame(out).to_csv(index=False))
 
