@@ -11,9 +11,16 @@ LOGITS = {  # what is known of every model
     "recipes": expand(f"{R}/recipes/{{soup}}.json", soup=SOUPS),
     "ensembles": expand(f"{R}/ensembles/{{ensemble}}.json", ensemble=ENSEMBLES),
 }
+ROWS = ["best_individual", "second_best"][: len(BASE)]  # of the methods table
+ROWS += [entry["row"] for entry in [*SOUPS.values(), *ENSEMBLES.values()]] + STARTS
+REFERENCES = catalog.references(
+    config["compare_with"], [config["soups"], config["ensembles"]], ROWS
+)
 # Each has a caption of its name in rules/captions.
 TABLES = ["models", "methods", "significance", "calibration"]
-TABLES += ["greedy_trace"] if SOUPS.get("greedy", {}).get("method") == "greedy" else []
+# The trace of the first soup that the greedy rule made.
+GREEDY = [name for name, entry in SOUPS.items() if entry["method"] == "greedy"][:1]
+TABLES += ["greedy_trace"] if GREEDY else []
 
 
 rule make_tables:
@@ -38,6 +45,7 @@ rule make_tables:
         origin=ORIGIN,
         soups=SOUPS,
         ensembles=ENSEMBLES,
+        references=REFERENCES,
         stage=STAGE["tables"],
     script:
         "../scripts/tables.py"
@@ -66,7 +74,7 @@ rule calibration:
 
 rule trace_table:
     input:
-        f"{R}/recipes/greedy.json",
+        [recipe_of(soup) for soup in GREEDY],
     output:
         table("greedy_trace"),
     log:

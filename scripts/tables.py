@@ -32,8 +32,7 @@ def main(job) -> None:
     base = [name for name in p.sweep if p.origin[name][1] == sweep.BASE]
     ranking = by_score({name: rows[name]["heldout"] for name in base})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
-    ensemble = next((n for n, e in p.ensembles.items() if e["method"] == "uniform"), None)
-    methods, significance = tables.methods_table(listed, right, shifts, derived, ensemble)
+    methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
 
     out = {"methods": methods, "significance": significance}
     out["models"] = tables.models_table(p.sweep, p.origin, rows, p.starts)

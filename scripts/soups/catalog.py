@@ -87,12 +87,16 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
             out[f"{name}_{order}"] = entry | {"options": options}
     for entry in out.values():
         entry["ingredients"] = _union(entry, out)
-        entry["start"] = _start(entry, starts)
+        entry["start"] = _start(entry, starts, out)
     return out
 
 
 def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], pool) -> dict:
-    """Every ensemble the configuration asks for, as `soups`; ``of`` names soups in ``made``."""
+    """Every ensemble the configuration asks for, as `soups`; ``of`` names soups in ``made``.
+
+    Raises:
+        UserError: for a bad option, a name that is taken, or ``of`` that has no members.
+    """
     out = {}
     for name, spec in _ordered(settings, ENSEMBLE_METHODS).items():
         key = f"ensembles.{name}"
@@ -103,7 +107,9 @@ def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], 
             # At α = 0 nothing but the start is left, which is no member.
             if source not in made or "wise_ft" in _methods(source, made):
                 known = [n for n in made if "wise_ft" not in _methods(n, made)]
-                raise UserError(f"{key}.of is {source!r}, expected one of {', '.join(known)}")
+                raise UserError(
+                    f"{key}.of is {source!r}, expected one of {', '.join(known)}, or null for {key}"
+                )
         out[name] = entry | {"ingredients": _union(entry, made)}
     return out
 
@@ -138,6 +144,27 @@ def check_names(models: Iterable[str], **made: Mapping[str, dict]) -> None:
                     f"{section}.{entry['row']}: an ingredient, a starting point or a row of the "
                     f"tables is called {name!r} already, expected another name"
                 )
+
+
+def references(
+    names: Sequence[str], settings: Iterable[Mapping[str, Mapping | None]], rows: Iterable[str]
+) -> list[str]:
+    """Methods that all others are compared with: ``compare_with`` but what is switched off.
+
+    Args:
+        names: of rows of the methods table.
+        settings: the sections ``soups`` and ``ensembles``.
+        rows: the rows there are.
+
+    Raises:
+        UserError: for a name nothing has.
+    """
+    rows = list(dict.fromkeys(rows))
+    off = {name for section in settings for name, spec in section.items() if spec is None}
+    for name in names:
+        if name not in rows and name not in off:
+            raise UserError(f"compare_with has {name!r}, expected among {', '.join(rows)}")
+    return [name for name in names if name in rows]
 
 
 def curve_ends(
@@ -183,7 +210,10 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, dict], pool) -> dict:
     for option in given:
         if option not in defaults and option not in POOL:
             options = ", ".join([*defaults, *POOL])
-            raise UserError(f"{key}.{option}: not an option of {method!r}, expected {options}")
+            raise UserError(
+                f"{key}.{option}: not an option of {method!r}, expected {options}; an option that "
+                "config.yaml brings along is avoided by another name"
+            )
     both = POOL | defaults | given
     ingredients = pool(both.pop("variants"), both.pop("query"), key)
     of = both.pop("of", [])
@@ -193,7 +223,10 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, dict], pool) -> dict:
     if method == "wise_ft" and len(of) != 1:
         raise UserError(f"{key}.of is {of}, expected one name")
     if of and BEST not in of and (useless := [name for name in POOL if name in given]):
-        raise UserError(f"{key}.{useless[0]}: its ingredients are those of {', '.join(of)}")
+        raise UserError(
+            f"{key}.{useless[0]} is {given[useless[0]]!r}, expected none: its ingredients are "
+            f"those of {', '.join(of)}"
+        )
     return {"method": method, "options": both, "pool": ingredients, "of": of}
 
 
@@ -245,9 +278,14 @@ def _union(entry: Mapping, made: Mapping[str, dict]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part))
 
 
-def _start(entry: Mapping, starts: Mapping[str, str]) -> str | None:
+def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) -> str | None:
     """The one start of all its ingredients, or None."""
     found = sorted({starts[name] for name in entry["ingredients"]})
-    if len(found) > 1 and entry["method"] in NEED_START:
-        raise UserError(f"soups.{entry['row']} is a {entry['method']} soup, {_APART}")
+    methods = {entry["method"]}.union(*(_methods(n, made) for n in entry["of"] if n != BEST))
+    if len(found) > 1 and (methods := sorted(methods.intersection(NEED_START))):
+        raise UserError(
+            f"soups.{entry['row']} is made by {methods[0]} and holds models fine-tuned from "
+            f"{' and '.join(found)}, expected one start; choose by variants or query, or switch "
+            "it off with null"
+        )
     return found[0] if len(found) == 1 else None

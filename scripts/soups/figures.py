@@ -34,15 +34,6 @@ def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
         ax.scatter(row["test"], row[y], **style.marker(method))
 
 
-def _focus(ax, models, methods, y: str) -> None:
-    """Frame ingredients, probe and soups; a zero-shot model far below becomes an arrow."""
-    near = methods[methods["method"].isin(set(HIGHLIGHTED) - {"zeroshot"})]
-    for axis, column in (("x", "test"), ("y", y)):
-        values = 100 * np.concatenate([models[column], near[column]])
-        pad = max(0.12 * np.ptp(values), 0.6)
-        getattr(ax, f"set_{axis}lim")(values.min() - pad, values.max() + pad)
-
-
 def scatter(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     """Test accuracy against the mean over shifts (paper, figure 1)."""
     individuals = _individuals(models)
@@ -65,7 +56,6 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     individuals = _individuals(models)
     for ax, name in zip(axes.flat, names, strict=False):
         _scatter(ax, individuals, methods, name, intervals=False)
-        _focus(ax, individuals, methods, name)
         ax.set_title(present.shift_label(name))
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
@@ -105,7 +95,7 @@ def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
 
 def methods(methods: pd.DataFrame) -> Figure:
     """Every method's accuracy with its interval, on the test set and on the mean of shifts."""
-    rows = methods[methods["method"] != "zeroshot"].reset_index(drop=True)
+    rows = methods
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(rows)), sharey=True)
     best = methods.set_index("method").loc["best_individual"]
     panels = (
@@ -132,11 +122,13 @@ def methods(methods: pd.DataFrame) -> Figure:
 def wise_ft(curve: pd.DataFrame) -> Figure:
     """Test accuracy against the mean over shifts along lines from the start to models and soups."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
+    others = [name for name in curve["method"].unique() if name not in style.COLOURS]
     for name, line in curve.groupby("method", sort=False):
+        look = style.marker(name, other=others.index(name) if name in others else 0)
         x, y = 100 * line["test"], 100 * line["shifts_mean"]
-        ax.plot(x, y, "-o", color=style.colour(name), linewidth=1, markersize=2.5)
+        ax.plot(x, y, "-o", color=look["color"], linewidth=1, markersize=2.5)
         end = line[line["alpha"] == 1]
-        ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **style.marker(name))
+        ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **look)
     for name, start in curve[curve["alpha"] == 0].groupby("start"):
         start = start.iloc[:1]
         ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(name))
@@ -161,7 +153,8 @@ def number_of_models(curve: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set_xlabel("Number of models")
         ax.set_ylabel(label)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        counts = curve["n"].unique()
+        ax.set_xticks(counts[:: -(-len(counts) // 12)])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 

@@ -127,5 +127,5 @@ def _interval(row: pd.Series, name: str) -> str:
     low, high = _percent(row[f"{name}_lo"]), _percent(row[f"{name}_hi"])
     sd = row[f"{name}_sd"]
     spread = f"[{low}, {high}]" if pd.isna(sd) else f"(sd {100 * sd:.2f})".center(len(low) * 2 + 4)
-    mark = f" {TOP}" if row[f"{name}_top"] else "  "
+    mark = f" {TOP}" if row[f"{name}_top"] else "\N{NO-BREAK SPACE}" * 2  # as wide, in HTML too
     return f"{_percent(row[name])} {spread}{mark}"

@@ -46,6 +46,7 @@ def validate(config: dict, schema: str | Path) -> None:
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
+    _check_keys(config, "")
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
     validator = _Validator(rules)
     for error in list(validator.iter_errors(config)):
@@ -75,6 +76,15 @@ def validate(config: dict, schema: str | Path) -> None:
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
             "expected the share of the training images to pre-train on"
         )
+
+
+def _check_keys(value, path: str) -> None:
+    """Names that YAML reads as a number, true or null would only confuse what follows."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise UserError(f"config has the key {path}{key!r}, expected text; quote it")
+            _check_keys(inner, f"{path}{key}.")
 
 
 def shifts(config: dict) -> list[str]:

@@ -25,7 +25,7 @@ COLOURS = {
     "ensemble": "#CC79A7",
     "greedy_ensemble": "#8A3A67",
 }
-OTHER = "#5B5B8C"
+OTHERS = [("#5B5B8C", "h"), ("#7A5C00", "d"), ("#2A7B7B", ">"), ("#A05A5A", "H")]
 # What a kind of method is drawn in where there are too many for a colour each.
 KINDS = {
     "model": COLOURS["best_individual"],
@@ -81,17 +81,13 @@ def save(figure: Figure, paths) -> None:
     plt.close(figure)
 
 
-def colour(method: str) -> str:
-    """A method's own colour, or that of other soups."""
-    return COLOURS.get(method, OTHER)
-
-
-def marker(method: str, size: float = 36) -> dict:
-    """Scatter keywords of a method."""
+def marker(method: str, size: float = 36, other: int = 0) -> dict:
+    """Scatter keywords of a method; ``other`` counts those without a look of their own."""
+    colour, shape = OTHERS[other % len(OTHERS)]
     big = {"greedy": 2.6, "ingredient": 0.55}.get(method, 1.0)
     return {
-        "color": colour(method),
-        "marker": MARKERS.get(method, "h"),
+        "color": COLOURS.get(method, colour),
+        "marker": MARKERS.get(method, shape),
         "s": size * big,
         "label": LABELS.get(method, title(method)),
         "edgecolors": "white" if method != "ingredient" else "none",

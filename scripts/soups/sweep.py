@@ -104,7 +104,7 @@ def pool(
     Args:
         rows, origin: from `vary`.
         variants: names; ``base`` is the sweep itself.
-        query: an expression on hyperparameters (and ``model``, ``row``: the ingredient's id
+        query: an condition on hyperparameters (and ``model``, ``row``: the ingredient's id
             and the number of its row, from 0), as of `pandas.DataFrame.query`.
         key: the config key it comes from, for messages.
 
@@ -129,14 +129,17 @@ def _where(rows, origin, names: list[str], query: str, key: str) -> list[str]:
     table = pd.DataFrame(
         {"model": name, "row": order[origin[name][0]], **rows[name]} for name in names
     )
+    expected = f"expected a condition on {', '.join(table)}"
     try:
-        return table.query(query, engine="python")["model"].tolist()
+        holds = table.eval(query, engine="python")
     except Exception as error:  # the query is the user's, and fails in many ways
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{key}.query is {query!r}, which cannot be read ({reason}); "
-            f"expected an expression on {', '.join(table)}"
+            f"{key}.query is {query!r}, which cannot be read ({reason}); {expected}"
         ) from None
+    if not pd.api.types.is_bool_dtype(getattr(holds, "dtype", object)):
+        raise UserError(f"{key}.query is {query!r}, which is not true or false; {expected}")
+    return table["model"][holds].tolist()
 
 
 def _random(settings: dict, defaults: dict) -> dict[str, dict]:
@@ -305,6 +308,9 @@ def _checked(name: str, row: dict) -> dict:
             if value not in START:
                 raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
             continue
+        if isinstance(value, str):  # YAML reads 1e-4 as text, and so does --config
+            with contextlib.suppress(ValueError):
+                value = _number(value)
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise UserError(f"sweep: {name} has {key} = {value!r}, expected a number")

@@ -110,13 +110,13 @@ def methods_table(
     right: Mapping[str, Mapping[str, np.ndarray]],
     shifts: Sequence[str],
     derived: Mapping[str, str],
-    ensemble: str | None = None,
+    references: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The methods and the paired tests between them.
 
     Args:
         listed: see `method_list`.
-        ensemble: the one all methods are compared with, besides the best individual model.
+        references: methods that all others are compared with.
         right: model id to scores per set and image.
         shifts, derived: see `accuracy_row`.
 
@@ -156,12 +156,9 @@ def methods_table(
         )
     table = pd.DataFrame(rows)
     fair = table[table["kind"] != "oracle"].set_index("method")
-    references = {"best_individual": MEASURES}
-    if ensemble is not None:
-        references[ensemble] = MEASURES
     tests = []
-    for reference, measures in references.items():
-        tests += _against(reference, reference, measures, scores, shifts, derived)
+    for reference in references:
+        tests += _against(reference, reference, MEASURES, scores, shifts, derived)
     for measure in MEASURES:
         best = fair[measure].idxmax()
         against = _against(best, "best in column", [measure], scores, shifts, derived)

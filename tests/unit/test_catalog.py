@@ -102,7 +102,7 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
         ),
         (
             {"x": {"method": "best_of", "of": "y", "query": "row < 1"}, "y": {"method": "uniform"}},
-            "soups.x.query: its ingredients are those of y",
+            "soups.x.query is 'row < 1', expected none: its ingredients are those of y",
         ),
     ],
 )
@@ -158,8 +158,8 @@ def test_the_start_is_that_of_the_ingredients():
     starts = {"m0": "zeroshot", "m1": "zeroshot", "m0_ema": "newhead"}
     made = catalog.soups(
         {
-            "base": {"method": "model_stock"},
-            "other": {"method": "ties", "variants": ["ema"]},
+            "base": {"method": "uniform"},
+            "other": {"method": "learned", "variants": ["ema"]},
             "mixed": {"method": "best_of", "of": ["base", "other"]},
         },
         pool,
@@ -168,7 +168,14 @@ def test_the_start_is_that_of_the_ingredients():
     assert {name: entry["start"] for name, entry in made.items()} == {
         "mixed": None, "base": "zeroshot", "other": "newhead",
     }  # fmt: skip
-    with pytest.raises(UserError, match=r"soups.x is a model_stock soup, whose ingredients are"):
+    mixed = {
+        "line": {"method": "wise_ft", "of": "best_individual"},
+        "other": {"method": "uniform", "variants": ["ema"]},
+        "mixed": {"method": "best_of", "of": ["line", "other"]},
+    }
+    with pytest.raises(UserError, match=r"soups.mixed is made by wise_ft and holds models fine"):
+        catalog.soups(mixed, pool, starts)
+    with pytest.raises(UserError, match=r"soups.x is made by model_stock and holds models fine"):
         catalog.soups({"x": {"method": "model_stock"}}, pool, starts | {"m1": "newhead"})
     apart = catalog.soups({"x": {"method": "median"}}, pool, starts | {"m1": "newhead"})
     assert apart["x"]["start"] is None
@@ -184,6 +191,13 @@ def test_rows_are_in_the_papers_order_whatever_overlays_do():
         }
     )
     assert list(made) == ["uniform", "part", "greedy", "fitted"]
+
+
+def test_references_are_rows():
+    sections, rows = [{"a": {}, "off": None}, {"e": {}}], ["best_individual", "a", "e"]
+    assert catalog.references(["a", "off", "e"], sections, rows) == ["a", "e"]
+    with pytest.raises(UserError, match="compare_with has 'b', expected among best_individual, a"):
+        catalog.references(["b"], sections, rows)
 
 
 def test_something_is_cooked():

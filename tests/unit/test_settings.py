@@ -57,6 +57,7 @@ def test_the_default_is_good(validate):
         ({"finetune.seed": -1}, "config key finetune.seed is -1, expected at least 0"),
         ({"finetune.warmup": 1.5}, "config key finetune.warmup is 1.5, expected at most 1"),
         ({"soups": {"x": {"method": "gredy"}}}, "soups.x.method is 'gredy', expected one of unif"),
+        ({"soups": {1: {"method": "greedy"}}}, "config has the key soups.1, expected text; quote"),
         ({"soups": {}}, "config key soups is {}, expected at least 1 entries"),
         ({"soups": ["greedy"]}, "config key soups is ['greedy'], expected object"),
         ({"soups": {"x": {"method": "ties", "desnity": 1}}}, "soups.x.desnity is unknown; did you"),

@@ -117,6 +117,11 @@ def test_a_grid_is_the_product(values):
     assert len(rows) == math.prod(map(len, values.values()))
 
 
+def test_numbers_may_be_written_as_text():
+    (row,) = grid({"lr": ["1e-4"]}).values()  # YAML reads it so
+    assert row["lr"] == 1e-4
+
+
 def test_a_grid_passes_over_null():
     assert grid({"lr": [1, 2], "mixup": None}) == grid({"lr": [1, 2]})
 
@@ -197,7 +202,7 @@ def test_a_missing_table_is_named():
         ("augment", -1, "0 or more"),
         ("seed", -1, "0 or more"),
         ("batch_size", 2.5, "a whole number"),
-        ("lr", "1e-3", "a number"),  # YAML reads 1e-3 as text
+        ("lr", "fast", "a number"),
     ],
 )
 def test_unusable_values(key, value, expected):
@@ -282,7 +287,9 @@ def test_a_query_is_on_hyperparameters(varied):
     [
         (["base"], "learning_rate < 1", r"key.query is 'learning_rate < 1', which cannot be read"),
         (["base"], "lr <", "which cannot be read"),
-        (["base"], "lr", "key.query is 'lr'"),
+        (["base"], "lr", "key.query is 'lr', which is not true or false; expected a condition on"),
+        (["base"], "row % 2", "which is not true or false"),
+        (["base"], "True", "which is not true or false"),
         (["base"], "lr > 1", "key.query is 'lr > 1': no ingredient is so"),
         (["emaa"], None, r"key.variants has 'emaa', expected among base, ema, sam"),
     ],

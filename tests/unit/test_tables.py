@@ -89,7 +89,7 @@ def right() -> dict[str, dict[str, np.ndarray]]:
 @pytest.fixture
 def tested(right) -> tuple[pd.DataFrame, pd.DataFrame]:
     listed = method_list(RANKING, MADE, {"both": ["m0", "m1"]}, STARTS)
-    return methods_table(listed, right, SHIFTS, {}, "both")
+    return methods_table(listed, right, SHIFTS, {}, ["best_individual", "both"])
 
 
 def test_methods_table_has_a_row_per_method(tested, right):

@@ -160,7 +160,7 @@ def test_every_method_is_compared_and_calibrated(finished):
     assert set(against["method"]) == set(METHODS) - {"best_individual", "oracle"}
     assert tests["p"].between(0, 1).all()
     calibration = table(finished, "calibration")
-    assert set(calibration["method"]) == set(METHODS) - {"greedy_random", "oracle"}
+    assert set(calibration["method"]) == set(METHODS) - {"oracle"}
     assert set(calibration["set"]) == {"test", *SHIFTS}
     assert calibration["ece"].between(0, 1).all()
 
