@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 
 from soups import ensembles, files, optim, recipes, tables
-from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
 from soups.metrics import correct, sample
-from soups.mixing import Mixture, mix
+from soups.mixing import growing, mix
 from soups.model import load_classifier
-from soups.select import RunningSum
 
 
 def main(job) -> None:
@@ -28,16 +26,12 @@ def main(job) -> None:
     logits = {(Path(path).parent.name, Path(path).stem): path for path in job.input.logits}
     model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
 
-    def stir(soup: Mixture, name: str) -> Mixture:
-        soup.add(Checkpoint(weights[name]), 1)
-        return soup
-
-    growing = RunningSum(Mixture, stir)
+    first = growing(weights)
 
     def of_recipe(recipe: dict) -> dict[str, np.ndarray]:
         names = recipes.used(recipe)
         if recipe["method"] == "uniform":  # of the first n: one more ingredient each time
-            growing.of(tuple(names)).write(model, 1 / len(names))
+            first.of(tuple(names)).write(model, 1 / len(names))
         else:
             model.load_state_dict(mix(recipe, weights))
         return {data.name: forward(model, data.images, rows[data.name]).numpy() for data in sets}

@@ -50,11 +50,11 @@ def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
     return table.assign(world=world, sweep_seed=seed).drop(columns="members")
 
 
-def gains(table: pd.DataFrame, reference: str = "best_individual") -> pd.DataFrame:
-    """Each method minus a reference, in points, a row per replicate and method."""
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Each method minus the best individual, in points, a row per replicate and method."""
     keys = ["world", "sweep_seed"]
-    theirs = table[table["method"] == reference].set_index(keys)[list(MEASURES)]
-    rows = table[table["method"] != reference].set_index(keys)
+    theirs = table[table["method"] == "best_individual"].set_index(keys)[list(MEASURES)]
+    rows = table[table["method"] != "best_individual"].set_index(keys)
     difference = 100 * (rows[list(MEASURES)] - theirs.loc[rows.index])
     difference.insert(0, "method", rows["method"])
     return difference.reset_index()

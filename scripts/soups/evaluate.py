@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from soups import optim
 from soups.checkpoints import Checkpoint
-from soups.mixing import Mixture
-from soups.select import RunningSum
+from soups.mixing import growing
 
 # On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
 BATCH, GPU_BATCH = 125, 500
@@ -63,14 +62,10 @@ class HeldoutScorer:
     ) -> None:
         self._model = model.to(optim.device()).eval()
         self._paths, self._heldout = paths, (images, rows, labels)
-        self._soup = RunningSum(Mixture, self._stir)
+        self._soup = growing(paths)
 
     def __call__(self, names: tuple[str, ...]) -> float:
         """Accuracy, a fraction, of the average of ``names``; the last one is the candidate."""
         soup = self._soup.of(tuple(names[:-1]))
         soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
         return accuracy(self._model, *self._heldout)
-
-    def _stir(self, soup: Mixture, name: str) -> Mixture:
-        soup.add(Checkpoint(self._paths[name]), 1)
-        return soup

@@ -95,8 +95,7 @@ def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
 
 def methods(methods: pd.DataFrame) -> Figure:
     """Every method's accuracy with its interval, on the test set and on the mean of shifts."""
-    rows = methods
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(rows)), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(methods)), sharey=True)
     best = methods.set_index("method").loc["best_individual"]
     panels = (
         ("test", f"Test accuracy (%), n = {best['n_test']:,}"),
@@ -104,7 +103,7 @@ def methods(methods: pd.DataFrame) -> Figure:
     )
     for ax, (column, label) in zip(axes, panels, strict=True):
         ax.axvline(100 * best[column], color=style.KINDS["model"], linewidth=0.8, zorder=1)
-        for y, row in rows.iterrows():
+        for y, row in methods.iterrows():
             value, low, high = (100 * row[f"{column}{end}"] for end in ("", "_lo", "_hi"))
             colour = style.KINDS[row["kind"]]
             ax.errorbar(
@@ -114,7 +113,7 @@ def methods(methods: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set_xlabel(label)
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(rows)), [present.title(name) for name in rows["method"]])
+    axes[0].set_yticks(range(len(methods)), [present.title(name) for name in methods["method"]])
     axes[0].invert_yaxis()
     return figure
 

@@ -63,15 +63,12 @@ class Kitchen:
         entry = job.params.entry
         ingredients, start = entry["ingredients"], entry["start"]
         data, rows = PreparedSet(job.input.images), files.read_array(job.input.heldout)
-        paths = dict(zip(ingredients, job.input.weights, strict=True))
-        if start is not None:
-            paths[start] = job.input.start[0]
         logits = dict(zip(ingredients, job.input.logits, strict=True))
         return cls(
             ingredients=ingredients,
             pool=entry["pool"],
             start=start,
-            paths=paths,
+            paths=weight_files(job),
             logits=lambda name: np.load(logits[name]),
             labels=data.labels[rows],
             images=data.images,
@@ -134,6 +131,15 @@ class Kitchen:
             best = by_score({name: self.scores[name] for name in self.pool})[0]
             return recipes.recipe({best: 1.0}, BEST)
         return self.made[name]
+
+
+def weight_files(job) -> dict[str, str]:
+    """Model id to safetensors file: a soup's ingredients and, if they have one, their start."""
+    entry = job.params.entry
+    paths = dict(zip(entry["ingredients"], job.input.weights, strict=True))
+    if entry["start"] is not None:
+        paths[entry["start"]] = job.input.start[0]
+    return paths
 
 
 def _between(start: Tensor, end: Tensor, amount: float) -> Tensor:

@@ -10,6 +10,7 @@ from soups import recipes
 from soups.checkpoints import DTYPES, Checkpoint
 from soups.errors import UserError
 from soups.merging import merge
+from soups.select import RunningSum
 
 
 class Mixture:
@@ -71,6 +72,20 @@ class Mixture:
             tensor = self.total.pop(name)
             state[name] = tensor.to(DTYPES[shapes[name][1]])
         return state
+
+
+def growing(paths: Mapping[str, str | Path]) -> RunningSum:
+    """Plain sums of models as `Mixture`, cheap to extend by one more.
+
+    Args:
+        paths: model id to safetensors file.
+    """
+
+    def add(soup: Mixture, name: str) -> Mixture:
+        soup.add(Checkpoint(paths[name]), 1)
+        return soup
+
+    return RunningSum(Mixture, add)
 
 
 def mix(
