@@ -1,6 +1,7 @@
 # Model soups (arXiv 2203.05482): from splits to soups to figures. README.md says how to run it.
 
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
@@ -8,6 +9,7 @@ min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from soups import catalog, files, folders, settings, sweep
+from soups.errors import UserError
 from soups.images import set_paths
 
 
@@ -43,7 +45,9 @@ include: "rules/evaluate.smk"
 include: "rules/soups.smk"
 include: "rules/ensembles.smk"
 include: "rules/curves.smk"
+include: "rules/geometry.smk"
 include: "rules/tables.smk"
+include: "rules/claims.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"

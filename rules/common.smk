@@ -14,8 +14,18 @@ def pool(*choice):
     return sweep.pool(SWEEP, ORIGIN, *choice)
 
 
+def of_variants(names, key):
+    """Ingredients of some variants; those that are switched off have none."""
+    known = {sweep.BASE, *config["sweep"]["variants"]}
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {', '.join(known)}")
+    return [m for m in INGREDIENTS if ORIGIN[m][1] in names]
+
+
 # θ₀ of each ingredient: where its fine-tuning starts.
 ORIGINS = {name: sweep.START[row["start"]] for name, row in SWEEP.items()}
+STARTED = sorted(set(ORIGINS.values()))
+BASE_ENTRY = {"ingredients": list(BASE), "pool": list(BASE), "start": None}
 SOUPS = catalog.soups(config["soups"], pool, ORIGINS)  # soup id: how its recipe is made
 ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
 catalog.check_names([*INGREDIENTS, *sweep.RESERVED], soups=SOUPS, ensembles=ENSEMBLES)
@@ -40,8 +50,9 @@ STAGE = {
     "evaluate": 2,
     "soups": 2,
     "ensembles": 1,
-    "curves": 1,
-    "tables": 2,
+    "curves": 2,
+    "tables": 3,
+    "claims": 1,
     "figures": 2,
     "report": 2,
 }

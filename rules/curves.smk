@@ -4,18 +4,22 @@
 CURVES = config["curves"]
 BASE_ORIGINS = {ORIGINS[m] for m in BASE}
 ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS, BASE_ORIGINS)
-CURVE_SOUPS = [name for name in ENDS if name in SOUPS]
-ON_CURVES = [*sorted(set(ENDS.values())), *BASE, *CURVE_SOUPS]
-PLANS = [
-    *(["wise_ft"] if ENDS else []),
-    *(["number_of_models"] if CURVES["number_of_models"] else []),
-]
+LARGE = [m for m in INGREDIENTS if m not in BASE and SWEEP[m]["lr"] >= CURVES["large_lr"]]
+LARGE = [m for m in LARGE if ORIGIN[m][1] in CURVES["paths"]["variants"]]
+ON_CURVE = {  # curve: the models its points are made of
+    **({"wise_ft": [*sorted(set(ENDS.values())), *BASE, *ENDS]} if ENDS else {}),
+    **({"number_of_models": list(BASE)} if CURVES["number_of_models"] else {}),
+    **({"large_lr": [*BASE, *LARGE]} if LARGE else {}),
+}
+MEMBERS = {"number_of_models": list(BASE)}  # curves with ensembles on them
+for names in ON_CURVE.values():
+    names[:] = [m for m in names if m != catalog.BEST]
 
 
 rule plan_wise_ft:
     input:
-        labels=f"{S}/prepared/train.labels.npy",
-        heldout=f"{S}/splits/heldout.npy",
+        **HELDOUT,
+        weights=[weights(m) for m in BASE],
         logits=[heldout_logits(m) for m in BASE],
     output:
         f"{R}/curves/wise_ft.json",
@@ -27,7 +31,8 @@ rule plan_wise_ft:
         "../envs/environment.yaml"
     threads: 1
     params:
-        ingredients=list(BASE),
+        entry=BASE_ENTRY,
+        soups=list(SOUPS),
         ends=ENDS,
         alphas=CURVES["wise_ft"]["alphas"],
         stage=STAGE["curves"],
@@ -50,34 +55,63 @@ rule plan_number_of_models:
         "../envs/environment.yaml"
     threads: 1
     params:
-        entry={"ingredients": list(BASE), "pool": list(BASE), "start": None},
+        entry=BASE_ENTRY,
+        orders=CURVES["number_of_models"],
         stage=[STAGE["soups"], STAGE["curves"]],
     script:
         "../scripts/plan_number_of_models.py"
+
+
+rule plan_large_lr:
+    input:
+        **HELDOUT,
+        starts=[weights(m) for m in STARTED],
+        weights=[weights(m) for m in [*BASE, *LARGE]],
+        logits=[heldout_logits(m) for m in [*BASE, *LARGE]],
+    output:
+        plan=f"{R}/curves/large_lr.json",
+        table=f"{R}/tables/rejection.csv",
+    log:
+        f"{R}/logs/plan_large_lr.log",
+    benchmark:
+        f"{R}/benchmarks/plan_large_lr.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        entry=BASE_ENTRY | {"ingredients": [*BASE, *LARGE]},
+        large=LARGE,
+        lr={m: SWEEP[m]["lr"] for m in [*BASE, *LARGE]},
+        starts=STARTED,
+        origins=ORIGINS,
+        stage=[STAGE["soups"], STAGE["curves"]],
+    script:
+        "../scripts/plan_large_lr.py"
 
 
 rule evaluate_curve:
     input:
         plan=f"{R}/curves/{{curve}}.json",
         pretrained=f"{S}/pretrained/model.safetensors",
-        weights=[weights(m) for m in ON_CURVES],
-        logits=[f for m in BASE for f in test_logits(m)],
+        weights=lambda w: [weights(m) for m in ON_CURVE[w.curve]],
+        logits=lambda w: [f for m in MEMBERS.get(w.curve, []) for f in test_logits(m)],
         sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
         labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
         meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     output:
-        f"{R}/tables/{{curve}}.csv",
+        table=f"{R}/tables/{{curve}}.csv",
+        points=f"{R}/curves/{{curve}}.safetensors",
     log:
         f"{R}/logs/evaluate_curve/{{curve}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate_curve/{{curve}}.tsv"
     wildcard_constraints:
-        curve="|".join(PLANS) or NOTHING,
+        curve="|".join(ON_CURVE) or NOTHING,
     conda:
         "../envs/environment.yaml"
     threads: 1
     params:
-        models=ON_CURVES,
+        models=lambda w: ON_CURVE[w.curve],
         images=CURVES["images"],
         stage=[STAGE["evaluate"], STAGE["soups"], STAGE["ensembles"], STAGE["curves"]],
     script:

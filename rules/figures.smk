@@ -1,14 +1,30 @@
 # Figures, each from tables alone: `snakemake figures` after a change of style takes seconds.
 
+# Figure: its tables, under the names its function has for them.
+LARGE_LR = {"large_lr": CURVES["large_lr"]}
 FIGURE_TABLES = {
     "scatter": {"models": "models", "methods": "methods"},
     "methods": {"methods": "methods"},
     "shifts": {"models": "models", "methods": "methods"},
+    "reliability": {"bins": "reliability", "calibration": "calibration"},
+    "sweep": {"models": "models", "methods": "methods"},
 }
+FIGURE_OPTIONS = {}
 if "greedy_trace" in TABLES:
     FIGURE_TABLES["greedy_trace"] = {"trace": "greedy_trace", "methods": "methods"}
-for plan in PLANS:
-    FIGURE_TABLES[plan] = {"curve": plan}
+for curve in ON_CURVE:
+    FIGURE_TABLES[curve] = {"curve": curve}
+if LARGE:
+    FIGURE_TABLES["large_lr"] |= {"rejection": "rejection"}
+if PANELS:
+    FIGURE_TABLES["landscape"] = {"points": "landscape"}
+if "paths" in PAIRS:
+    FIGURE_TABLES |= {"paths": {"paths": "paths"}, "loss_gap": {"paths": "paths"}}
+    FIGURE_OPTIONS |= {"paths": LARGE_LR, "loss_gap": LARGE_LR}
+if PAIRS:
+    FIGURE_TABLES["soup_vs_ensemble"] = {name: name for name in PAIRS}
+    FIGURE_TABLES["angles"] = {name: name for name in PAIRS} | {"effects": "effects"}
+    FIGURE_OPTIONS |= {"angles": LARGE_LR, "soup_vs_ensemble": LARGE_LR}
 FIGURES = [*FIGURE_TABLES, "contact_sheet"]
 
 for figure, tables in FIGURE_TABLES.items():
@@ -23,7 +39,7 @@ for figure, tables in FIGURE_TABLES.items():
                 f"{R}/figures/{figure}.png",
                 caption=f"captions/figures/{figure}.rst",
                 category="Figures",
-                labels={"figure": figure},
+                labels={"figure": figure.replace("_", " ")},
             ),
             pdf=f"{R}/figures/{figure}.pdf",
         log:
@@ -35,6 +51,7 @@ for figure, tables in FIGURE_TABLES.items():
         threads: 1
         params:
             figure=figure,
+            options=FIGURE_OPTIONS.get(figure, {}),
             stage=STAGE["figures"],
         script:
             "../scripts/plot.py"

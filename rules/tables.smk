@@ -56,7 +56,8 @@ rule calibration:
         **LOGITS,
         methods=f"{R}/tables/methods.csv",
     output:
-        table("calibration"),
+        calibration=table("calibration"),
+        reliability=f"{R}/tables/reliability.csv",
     log:
         f"{R}/logs/calibration.log",
     benchmark:

@@ -33,7 +33,7 @@ rule soups:
 
 rule tables:
     input:
-        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *PLANS]),
+        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *CURVE_TABLES]),
 
 
 rule figures:

@@ -1,8 +1,11 @@
-"""calibration.csv: ECE, likelihood and Brier score of every method, before and after scaling."""
+"""calibration.csv: ECE, likelihood and Brier score of every method, before and after scaling;
+reliability.csv: accuracy of each bin of confidence on the test set."""
 
+import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
-from soups import calibration, files
+from soups import calibration, files, resample
 from soups.job import run
 from soups.metrics import restrict
 from soups.outputs import Outputs
@@ -12,7 +15,8 @@ from soups.tables import DECIMALS
 def main(job) -> None:
     outputs = Outputs(job)
     methods = pd.read_csv(job.input.methods)
-    rows = []
+    drawn, reference = None, None
+    rows, bins = [], []
     for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
         if kind == "oracle":
             continue  # another model on each set
@@ -23,8 +27,30 @@ def main(job) -> None:
         for data, versions in zip(outputs.sets, zip(*each, strict=True), strict=True):
             mean = pd.DataFrame(versions).mean().to_dict()
             rows.append({"method": method, "set": data.name, "n": len(data.labels)} | mean)
+        sure = [_sure(outputs, model) for model in models]
+        if drawn is None:
+            drawn = resample.counts(len(sure[0][0]), [0])
+        errors = np.mean([calibration.resampled_ece(*values, drawn) for values in sure], axis=0)
+        reference = errors if reference is None else reference  # the first row: the best model
+        gain = dict(zip(GAIN, resample.interval(reference - errors), strict=True))
+        next(row for row in rows if row["method"] == method and row["set"] == "test").update(gain)
+        if len(models) == 1:
+            columns = zip(*calibration.reliability(*sure[0]), strict=True)
+            bins += [dict(zip(BIN, (method, *values), strict=True)) for values in columns]
     table = pd.DataFrame(rows).round(DECIMALS)
-    files.write_text(job.output[0], table.to_csv(index=False))
+    files.write_text(job.output.calibration, table.to_csv(index=False))
+    files.write_text(job.output.reliability, pd.DataFrame(bins).round(DECIMALS).to_csv(index=False))
+
+
+GAIN = ("ece_gain", "ece_gain_lo", "ece_gain_hi")
+BIN = ("method", "confidence", "accuracy", "n")
+
+
+def _sure(outputs: Outputs, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the predicted class on the test set, and whether it is right."""
+    data, logits = next((d, logits) for d, logits in outputs.tests(model) if d.name == "test")
+    probabilities = softmax(restrict(logits, data.members).astype(np.float64), axis=1)
+    return probabilities.max(1), probabilities.argmax(1) == data.labels
 
 
 def _rows(outputs: Outputs, model: str) -> list[dict]:

@@ -9,7 +9,7 @@ from soups.job import run
 def main(job) -> None:
     style.use()
     tables = {name: pd.read_csv(path) for name, path in job.input.items()}
-    figure = getattr(figures, job.params.figure)(**tables)
+    figure = getattr(figures, job.params.figure)(**tables, **job.params.options)
     style.save(figure, job.output)
 
 

@@ -42,10 +42,29 @@ def ece(confidence: np.ndarray, right: np.ndarray) -> float:
     return float((count * np.abs(confidence - accuracy)).sum() / count.sum())
 
 
+def resampled_ece(confidence: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`ece` of resampled images.
+
+    Args:
+        confidence, right: shape (n,).
+        counts: how often each image is drawn, shape (n, replicates).
+
+    Returns:
+        shape (replicates,).
+    """
+    sums = np.zeros((BINS, len(confidence)))
+    sums[_bins(confidence), np.arange(len(confidence))] = confidence - right
+    return np.abs(sums @ counts).sum(0) / counts.sum(0)
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    # Open below and closed above, as in Guo et al.
+    return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+
+
 def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean confidence, accuracy and number of images of the bins that are not empty."""
-    # Bins are open below and closed above, as in Guo et al.
-    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    index = _bins(confidence)
     count = np.bincount(index, minlength=BINS)
     filled = count > 0
     sums = (np.bincount(index, values, BINS)[filled] for values in (confidence, right))

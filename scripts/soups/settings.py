@@ -136,6 +136,8 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
     # What other sets and the columns of the tables are called.
     taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
     taken |= {"inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start"}
+    taken |= {"model_1", "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ"}
+    taken |= {"order", "large", "slice", "tasks", "models", "beta", "variance", "gap", "curvature"}
     taken |= set(hyperparameters)
     for name, spec in shifts.items():
         if spec is not None and ("folder" in spec) == ("corruption" in spec):
@@ -143,7 +145,9 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
                 f"data.folders.shifts.{name} is {spec}, expected either folder (and mapping) "
                 "or corruption and severity"
             )
-        if name in taken or name.endswith(("_lo", "_hi", "_sd", "_top")) or name.startswith("n_"):
+        if name in taken or name.endswith(("_lo", "_hi", "_sd", "_top")):
+            raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
+        if name.startswith(("n_", "ensemble_")):
             raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
     if not any(shifts.values()):
         raise UserError("data.folders.shifts has no shift that is not null, expected at least one")

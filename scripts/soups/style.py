@@ -45,7 +45,18 @@ MARKERS = {
     "ensemble": "v",
     "greedy_ensemble": "<",
 }
+# For lines that have no name of their own: dark enough to be told apart, and by shape.
+CYCLE = [
+    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#8A3A67", "D"), ("#7A5C00", "v"),
+    ("#5B5B8C", "P"), ("#000000", "X"),
+]  # fmt: skip
+SEQUENTIAL = "cividis"  # ordered for any colour vision
 LABELS = {"ingredient": "fine-tuned model"} | TITLES
+
+
+def hyperparameter(name: str) -> str:
+    """A hyperparameter in words."""
+    return {"lr": "learning rate", "augment": "augmentation"}.get(name, name.replace("_", " "))
 
 
 def use() -> None:

@@ -92,6 +92,36 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
     return out, origin
 
 
+def pairs(
+    rows: dict[str, dict], starts: dict[str, str], most: int | None = None, single: bool = False
+) -> list[dict]:
+    """Pairs of models that were fine-tuned from the same start.
+
+    Args:
+        rows: model id to hyperparameters.
+        starts: model id to where it starts from.
+        most: how many; a random part (the same one each time) where there are more.
+        single: only pairs that differ in one hyperparameter.
+
+    Returns:
+        per pair ``model_1`` and ``model_2``, what they ``differ`` in (a hyperparameter, or
+        ``several``), and their learning rates ``lr_1`` <= ``lr_2``.
+    """
+    out = []
+    for one, two in itertools.combinations(rows, 2):
+        differ = [name for name in rows[one] if rows[one][name] != rows[two][name]]
+        if starts[one] != starts[two] or (single and len(differ) != 1):
+            continue
+        one, two = sorted((one, two), key=lambda name: rows[name]["lr"])
+        differ = differ[0] if len(differ) == 1 else "several"
+        lr = {"lr_1": rows[one]["lr"], "lr_2": rows[two]["lr"]}
+        out.append({"model_1": one, "model_2": two, "differ": differ} | lr)
+    if most is None or len(out) <= most:
+        return out
+    chosen = np.random.default_rng(0).permutation(len(out))[:most]
+    return [out[i] for i in sorted(chosen)]
+
+
 def pool(
     rows: dict[str, dict],
     origin: dict[str, tuple],

@@ -1,7 +1,6 @@
-"""The figures, each drawn from a table alone."""
+"""Figures of the methods: accuracies, shifts, and how the greedy soup was made."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -115,74 +114,4 @@ def methods(methods: pd.DataFrame) -> Figure:
         ax.grid(axis="y", visible=False)
     axes[0].set_yticks(range(len(methods)), [present.title(name) for name in methods["method"]])
     axes[0].invert_yaxis()
-    return figure
-
-
-def wise_ft(curve: pd.DataFrame) -> Figure:
-    """Test accuracy against the mean over shifts along lines from the start to models and soups."""
-    figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
-    others = [name for name in curve["method"].unique() if name not in style.COLOURS]
-    for name, line in curve.groupby("method", sort=False):
-        look = style.marker(name, other=others.index(name) if name in others else 0)
-        x, y = 100 * line["test"], 100 * line["shifts_mean"]
-        ax.plot(x, y, "-o", color=look["color"], linewidth=1, markersize=2.5)
-        end = line[line["alpha"] == 1]
-        ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **look)
-    for name, start in curve[curve["alpha"] == 0].groupby("start"):
-        start = start.iloc[:1]
-        ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(name))
-    ax.set_xlabel(f"Test accuracy (%), n = {curve['n_test'][0]:,}")
-    ax.set_ylabel(f"Mean accuracy over shifts (%), n = {curve['n_shifts'][0]:,}")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
-
-
-def number_of_models(curve: pd.DataFrame) -> Figure:
-    """Accuracy of soups and ensembles of the first n models."""
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.6))
-    panels = (
-        ("test", f"Test accuracy (%)\nn = {curve['n_test'][0]:,}"),
-        ("shifts_mean", f"Mean accuracy over shifts (%)\nn = {curve['n_shifts'][0]:,}"),
-    )
-    for ax, (column, label) in zip(axes, panels, strict=True):
-        for name, line in curve.groupby("method", sort=False):
-            ax.plot(
-                line["n"], 100 * line[column], color=style.COLOURS[name], linewidth=1.2,
-                marker=style.MARKERS[name], markersize=4, label=style.LABELS[name],
-            )  # fmt: skip
-        ax.set_xlabel("Number of models")
-        ax.set_ylabel(label)
-        counts = curve["n"].unique()
-        ax.set_xticks(counts[:: -(-len(counts) // 12)])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    return figure
-
-
-def contact_sheet(columns: dict[str, np.ndarray], classes: list[str]) -> Figure:
-    """Example images, classes down and sets or styles across.
-
-    Args:
-        columns: title to images, uint8, shape (len(classes), h, w, 3); a missing
-            example is all 255.
-        classes: row titles.
-    """
-    first = next(iter(columns.values()))
-    side, gap = first.shape[1], max(1, first.shape[1] // 16)
-    cell = side + gap
-    sheet = np.full((cell * len(classes) + gap, cell * len(columns) + gap, 3), 255, np.uint8)
-    for x, images in enumerate(columns.values()):
-        for y, image in enumerate(images):
-            top, left = gap + y * cell, gap + x * cell
-            sheet[top : top + side, left : left + side] = image
-    width = min(style.WIDE, 1.0 + 0.45 * len(columns))
-    inch = (width - 0.9) / len(columns)
-    figure, ax = plt.subplots(figsize=(width, inch * len(classes) + 0.8))
-    ax.imshow(sheet, interpolation="nearest")
-    centres = gap + side / 2 - 0.5
-    ax.set_xticks(centres + cell * np.arange(len(columns)), columns, rotation=45, ha="left")
-    ax.xaxis.tick_top()
-    ax.set_yticks(centres + cell * np.arange(len(classes)), classes)
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     return figure

@@ -1,0 +1,34 @@
+"""effects.csv and claims.csv: what this run, its replicates and the paper's results say."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from soups import claims, files, published
+from soups.evidence import Evidence
+from soups.job import run
+
+
+def main(job) -> None:
+    large_lr = job.params.large_lr
+    weaker = None
+    if job.input.weaker:
+        weaker = Evidence({Path(path).stem: path for path in job.input.weaker}, {}, large_lr)
+    evidence = Evidence(
+        {Path(path).stem: path for path in job.input.tables},
+        {Path(path).stem: path for path in job.input.points},
+        large_lr,
+        weaker,
+    )
+    parts = claims.effects(evidence)
+    columns = published.columns(parts, published.load(job.input.published))
+    parts = pd.concat([parts, columns], axis=1)
+    if job.input.replicates:
+        others = [pd.read_csv(path) for path in job.input.replicates]
+        parts = parts.merge(claims.over_sweeps([parts, *others]), on=["claim", "part"])
+    files.write_text(job.output.effects, parts.to_csv(index=False))
+    files.write_text(job.output.claims, claims.claims_table(parts).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

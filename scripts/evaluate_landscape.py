@@ -1,0 +1,43 @@
+"""Held-out loss and test accuracy of the recipes of planes, mixed one after the other."""
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from soups import files, optim
+from soups.evaluate import forward
+from soups.images import PreparedSet
+from soups.job import log, run
+from soups.metrics import sample
+from soups.mixing import mix
+from soups.model import load_classifier
+
+
+def main(job) -> None:
+    p = job.params
+    weights = dict(zip(p.models, job.input.weights, strict=True))
+    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
+    train, test = PreparedSet(job.input.images), PreparedSet(job.input.test[0])
+    heldout = files.read_array(job.input.heldout)
+    heldout = heldout[sample(len(heldout), p.images)]
+    tested = sample(len(test.labels), p.images)
+    wanted = torch.from_numpy(train.labels[heldout])
+    counts = {"n_heldout": len(heldout), "n_test": len(tested)}
+
+    table = []
+    for point in files.read_json(job.input.plan):
+        model.load_state_dict(mix(point["recipe"], weights))
+        logits = forward(model, train.images, heldout)
+        right = forward(model, test.images, tested).argmax(1).numpy() == test.labels[tested]
+        values = {
+            "heldout_loss": F.cross_entropy(logits.double(), wanted).item(),
+            "test": float(right.mean()),
+        }
+        values = {name: round(value, 6) for name, value in values.items()}
+        table.append(point["labels"] | values | counts)
+    log.info("%d points", len(table))
+    files.write_text(job.output[0], pd.DataFrame(table).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

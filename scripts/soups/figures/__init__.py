@@ -1,0 +1,15 @@
+"""The figures, each drawn from tables alone; `plot.py` calls them by name."""
+
+from soups.figures.calibration import reliability
+from soups.figures.curves import large_lr, number_of_models, slices, tasks, wise_ft
+from soups.figures.landscape import landscape
+from soups.figures.methods import greedy_trace, methods, scatter, shifts
+from soups.figures.pairs import angles, loss_gap, paths, soup_vs_ensemble
+from soups.figures.sheet import contact_sheet
+from soups.figures.sweeps import averaging, pretraining, sweep
+
+__all__ = [
+    "angles", "averaging", "contact_sheet", "greedy_trace", "landscape", "large_lr", "loss_gap",
+    "methods", "number_of_models", "paths", "pretraining", "reliability", "scatter", "shifts",
+    "slices", "soup_vs_ensemble", "sweep", "tasks", "wise_ft",
+]  # fmt: skip

@@ -1,0 +1,50 @@
+"""What the paper's approximation says of the loss of a soup and of an ensemble of two models.
+
+Losses are cross-entropies of β times the logits, in nats. For two models and
+θ_α = (1 − α) θ₁ + α θ₂ (paper, section 4):
+
+    L_soup(α) − L_ens(α) ≈ α(1 − α)/2 · (−d²L_soup/dα² + β² E_x Var_{Y~softmax(βf)}[Δf_Y(x)])
+"""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+
+def loss(logits: np.ndarray, labels: np.ndarray, beta: float) -> np.ndarray:
+    """Cross-entropy of every image, float64, shape (n,).
+
+    Args:
+        logits: shape (n, classes).
+        labels: shape (n,).
+        beta: inverse temperature.
+    """
+    logits = beta * np.asarray(logits, np.float64)
+    return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+
+
+def variance(logits: np.ndarray, difference: np.ndarray, beta: float) -> np.ndarray:
+    """Var_{Y~softmax(βf)}[Δf_Y] of every image, float64, shape (n,).
+
+    Args:
+        logits: f, the soup's, shape (n, classes).
+        difference: Δf, of the two models' logits, the same shape.
+        beta: inverse temperature.
+    """
+    probabilities = softmax(beta * np.asarray(logits, np.float64), axis=1)
+    difference = np.asarray(difference, np.float64)
+    mean = (probabilities * difference).sum(1, keepdims=True)
+    return (probabilities * (difference - mean) ** 2).sum(1)
+
+
+def second_difference(
+    before: np.ndarray, here: np.ndarray, after: np.ndarray, step: float
+) -> np.ndarray:
+    """Central estimate of the second derivative from values ``step`` apart."""
+    return (before - 2 * here + after) / step**2
+
+
+def approximation(
+    alpha: float, curvature: np.ndarray, beta: float, variance: np.ndarray
+) -> np.ndarray:
+    """The right-hand side of the approximation; linear in images, so it may be taken of each."""
+    return alpha * (1 - alpha) / 2 * (-curvature + beta**2 * variance)
