@@ -13,17 +13,17 @@ def of_experiment(key, name, *tables):
     return paths
 
 
+WEAKER = []
+if CLAIMS["weaker"]:
+    WEAKER = of_experiment("claims.weaker", CLAIMS["weaker"], "methods", "significance")
+
+
 rule claims:
     input:
         tables=expand(f"{R}/tables/{{table}}.csv", table=list(dict.fromkeys(EVIDENCE))),
         points=expand(f"{R}/curves/{{curve}}.safetensors", curve=CURVE_TABLES),
         published=f"{workflow.basedir}/experiments/published/clip-vitb32-72.csv",
-        weaker=[
-            path
-            for name in [CLAIMS["weaker"]]
-            if name
-            for path in of_experiment("claims.weaker", name, "methods", "significance")
-        ],
+        weaker=WEAKER,
         replicates=[
             path
             for name in CLAIMS["replicates"]

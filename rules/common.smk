@@ -14,6 +14,13 @@ def pool(*choice):
     return sweep.pool(SWEEP, ORIGIN, *choice)
 
 
+TASKS = {name: classes for name, classes in config["tasks"].items() if classes}
+for name, row in SWEEP.items():
+    if row["task"] not in (sweep.ALL, *TASKS):
+        known = ", ".join([sweep.ALL, *TASKS])
+        raise UserError(f"sweep: {name} has task = {row['task']!r}, expected one of {known}")
+
+
 def of_variants(names, key):
     """Ingredients of some variants; those that are switched off have none."""
     known = {sweep.BASE, *config["sweep"]["variants"]}

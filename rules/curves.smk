@@ -6,11 +6,24 @@ BASE_ORIGINS = {ORIGINS[m] for m in BASE}
 ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS, BASE_ORIGINS)
 LARGE = [m for m in INGREDIENTS if m not in BASE and SWEEP[m]["lr"] >= CURVES["large_lr"]]
 LARGE = [m for m in LARGE if ORIGIN[m][1] in CURVES["paths"]["variants"]]
+SLICES = {  # slice: its models
+    name: pool(spec["variants"], spec.get("query"), f"curves.slices.{name}")
+    for name, spec in CURVES["slices"].items()
+    if spec
+}
+OF_TASKS = of_variants(CURVES["tasks"]["variants"], "curves.tasks")
+UNSEEN = CURVES["tasks"]["unseen"]
+if OF_TASKS and UNSEEN not in TASKS:
+    raise UserError(f"curves.tasks.unseen is {UNSEEN!r}, expected one of {', '.join(TASKS)}")
 ON_CURVE = {  # curve: the models its points are made of
     **({"wise_ft": [*sorted(set(ENDS.values())), *BASE, *ENDS]} if ENDS else {}),
     **({"number_of_models": list(BASE)} if CURVES["number_of_models"] else {}),
     **({"large_lr": [*BASE, *LARGE]} if LARGE else {}),
+    **({"slices": list(dict.fromkeys(sum(SLICES.values(), [])))} if SLICES else {}),
+    **({"tasks": [*{ORIGINS[m]: m for m in OF_TASKS}, *OF_TASKS]} if OF_TASKS else {}),
 }
+# On these, differences are small: they are evaluated on all images.
+PRECISE = {"slices", "tasks"}
 MEMBERS = {"number_of_models": list(BASE)}  # curves with ensembles on them
 for names in ON_CURVE.values():
     names[:] = [m for m in names if m != catalog.BEST]
@@ -89,8 +102,49 @@ rule plan_large_lr:
         "../scripts/plan_large_lr.py"
 
 
+rule plan_slices:
+    input:
+        **HELDOUT,
+        weights=lambda w: [weights(m) for m in ON_CURVE["slices"]],
+        logits=lambda w: [heldout_logits(m) for m in ON_CURVE["slices"]],
+    output:
+        f"{R}/curves/slices.json",
+    log:
+        f"{R}/logs/plan_slices.log",
+    benchmark:
+        f"{R}/benchmarks/plan_slices.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        entry=BASE_ENTRY | {"ingredients": ON_CURVE.get("slices")},
+        slices=SLICES,
+        stage=[STAGE["soups"], STAGE["curves"]],
+    script:
+        "../scripts/plan_slices.py"
+
+
+rule plan_tasks:
+    output:
+        f"{R}/curves/tasks.json",
+    log:
+        f"{R}/logs/plan_tasks.log",
+    benchmark:
+        f"{R}/benchmarks/plan_tasks.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        tasks={m: SWEEP[m]["task"] for m in OF_TASKS},
+        start=[ORIGINS[m] for m in OF_TASKS[:1]],
+        stage=STAGE["curves"],
+    script:
+        "../scripts/plan_tasks.py"
+
+
 rule evaluate_curve:
     input:
+        train=f"{S}/prepared/train.json",
         plan=f"{R}/curves/{{curve}}.json",
         pretrained=f"{S}/pretrained/model.safetensors",
         weights=lambda w: [weights(m) for m in ON_CURVE[w.curve]],
@@ -112,7 +166,8 @@ rule evaluate_curve:
     threads: 1
     params:
         models=lambda w: ON_CURVE[w.curve],
-        images=CURVES["images"],
+        images=lambda w: CURVES["images"] if w.curve not in PRECISE else None,
+        classes=lambda w: TASKS[UNSEEN] if w.curve == "tasks" else None,
         stage=[STAGE["evaluate"], STAGE["soups"], STAGE["ensembles"], STAGE["curves"]],
     script:
         "../scripts/evaluate_curve.py"

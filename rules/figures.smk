@@ -21,11 +21,21 @@ if PANELS:
 if "paths" in PAIRS:
     FIGURE_TABLES |= {"paths": {"paths": "paths"}, "loss_gap": {"paths": "paths"}}
     FIGURE_OPTIONS |= {"paths": LARGE_LR, "loss_gap": LARGE_LR}
+if "first_six" in REFERENCES:  # the same models as they are, in experiments/ablations.yaml
+    FIGURE_TABLES["averaging"] = {"significance": "significance"}
+    FIGURE_OPTIONS["averaging"] = {"reference": "first_six"}
+if CLAIMS["weaker"]:
+    FIGURE_TABLES["pretraining"] = {"methods": "methods"}
 if PAIRS:
     FIGURE_TABLES["soup_vs_ensemble"] = {name: name for name in PAIRS}
     FIGURE_TABLES["angles"] = {name: name for name in PAIRS} | {"effects": "effects"}
     FIGURE_OPTIONS |= {"angles": LARGE_LR, "soup_vs_ensemble": LARGE_LR}
-FIGURES = [*FIGURE_TABLES, "contact_sheet"]
+ORDER = [  # in the report
+    *("scatter", "methods", "shifts", "sweep", "greedy_trace", "landscape", "paths", "angles"),
+    *("soup_vs_ensemble", "loss_gap", "number_of_models", "slices", "large_lr", "reliability"),
+    *("wise_ft", "averaging", "tasks", "pretraining", "contact_sheet"),
+]
+FIGURES = sorted([*FIGURE_TABLES, "contact_sheet"], key=ORDER.index)
 
 for figure, tables in FIGURE_TABLES.items():
 
@@ -34,6 +44,7 @@ for figure, tables in FIGURE_TABLES.items():
             f"plot_{figure}"
         input:
             **{key: f"{R}/tables/{table}.csv" for key, table in tables.items()},
+            **({"weaker": WEAKER[0]} if figure == "pretraining" else {}),
         output:
             png=report(
                 f"{R}/figures/{figure}.png",

@@ -50,6 +50,7 @@ rule finetune:
     threads: 1
     params:
         hyperparameters=lambda w: SWEEP[w.ingredient],
+        classes=lambda w: TASKS.get(SWEEP[w.ingredient]["task"]),
         state=f"{R}/.state",
         stage=STAGE["finetune"],
     script:

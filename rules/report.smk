@@ -5,6 +5,8 @@ rule report:
     input:
         methods=f"{R}/tables/methods.csv",
         calibration=f"{R}/tables/calibration.csv",
+        claims=f"{R}/tables/claims.csv",
+        effects=f"{R}/tables/effects.csv",
         figures=expand(f"{R}/figures/{{figure}}.png", figure=FIGURES),
         captions=expand(f"{workflow.basedir}/rules/captions/figures/{{figure}}.rst", figure=FIGURES),
         template=f"{workflow.basedir}/rules/captions/page.html",

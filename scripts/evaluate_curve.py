@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from soups import ensembles, files, optim, recipes
+from soups.images import PreparedSet
 from soups.job import log, run
 from soups.mixing import growing, mix
 from soups.model import load_classifier
@@ -14,7 +15,9 @@ from soups.samples import Outputs, Samples, save_points, stacked
 
 def main(job) -> None:
     p = job.params
-    samples = Samples(job.input.sets, p.images)
+    known_classes = PreparedSet(job.input.train).classes
+    classes = [known_classes.index(name) for name in p.classes] if p.classes else None
+    samples = Samples(job.input.sets, p.images or {"test": None, "shift": None}, classes)
     weights = dict(zip(p.models, job.input.weights, strict=True))
     logits: dict[str, dict[str, str]] = {}
     for path in map(Path, job.input.logits):
@@ -44,11 +47,11 @@ def main(job) -> None:
         amounts = members or {name: recipe["coefficients"][name] for name in recipes.used(recipe)}
         keys.append(json.dumps(amounts, sort_keys=True))
     # Method by method, so that what grows is not begun anew.
-    for point, key in sorted(zip(plan, keys, strict=True), key=lambda e: e[0]["labels"]["method"]):
+    for i in sorted(range(len(plan)), key=lambda i: plan[i]["labels"]["method"]):
+        point, key = plan[i], keys[i]
         if key not in known:
-            made = (
-                of_recipe(point["recipe"]) if "recipe" in point else of_ensemble(point["ensemble"])
-            )
+            recipe = point.get("recipe")
+            made = of_recipe(recipe) if recipe else of_ensemble(point["ensemble"])
             right = samples.right(made)
             known[key] = samples.row(right), right
     log.info("%d points, %d different", len(plan), len(known))

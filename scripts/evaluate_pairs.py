@@ -36,10 +36,8 @@ def main(job) -> None:
         for alpha in p.alphas:
             soup = ends[int(alpha)]
             if 0 < alpha < 1:
-                recipe = recipes.recipe(
-                    {pair["model_1"]: 1 - alpha, pair["model_2"]: alpha}, "pair"
-                )
-                model.load_state_dict(mix(recipe, weights))
+                amounts = {pair["model_1"]: 1 - alpha, pair["model_2"]: alpha}
+                model.load_state_dict(mix(recipes.recipe(amounts, "pair"), weights))
                 soup = samples.logits(model)
             soups.append(soup)
             # β calibrates the soup, on the held-out set.

@@ -1,5 +1,7 @@
 """Fine-tune one ingredient; its held-out logits come along, so no selection needs another job."""
 
+import numpy as np
+
 from soups import checkpoints, files
 from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
@@ -17,10 +19,20 @@ def main(job) -> None:
     inputs = {name: files.sha256(job.input[name]) for name in ("initialization", "train")}
     teacher = files.read_array(job.input.teacher[0]) if job.input.teacher else None
     inputs |= {"teacher": files.sha256(job.input.teacher[0])} if job.input.teacher else {}
-    state = Resumable(job.params.state, h | inputs | {"stage": job.params.stage})
+    state = Resumable(
+        job.params.state, h | inputs | {"stage": job.params.stage, "classes": job.params.classes}
+    )
 
     model = load_classifier(job.input.pretrained, job.input.initialization)
-    finetune(model, data.images, data.labels, rows, h, state, teacher)
+    if job.params.classes:
+        classes = [data.classes.index(name) for name in job.params.classes]
+        position = np.full(len(data.classes), -1)
+        position[classes] = np.arange(len(classes))
+        labels = position[data.labels]
+        with model.only(classes):
+            finetune(model, data.images, labels, rows[labels[rows] >= 0], h, state)
+    else:
+        finetune(model, data.images, data.labels, rows, h, state, teacher)
 
     logits = forward(model, data.images, heldout).numpy()
     note = {"pretrained": Checkpoint(job.input.initialization).note["pretrained"]}

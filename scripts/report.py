@@ -8,6 +8,7 @@ from jinja2 import Template
 from PIL import Image
 
 from soups import files, present
+from soups.claims import MARGIN
 from soups.job import run
 
 # Figures are 300 dots to the inch; shown so, their letters are about as large as the text.
@@ -19,6 +20,8 @@ def main(job) -> None:
     tables = {
         "methods": present.methods(methods, shifts=True),
         "calibration": present.calibration(pd.read_csv(job.input.calibration)),
+        "claims": present.claims(pd.read_csv(job.input.claims)),
+        "effects": present.effects(pd.read_csv(job.input.effects)),
     }
     figures = [
         {
@@ -34,7 +37,12 @@ def main(job) -> None:
     template = Template(Path(job.input.template).read_text(encoding="utf-8"), autoescape=True)
     sizes = {key: f"{methods[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
     page = template.render(
-        name=job.params.name, tables=tables, figures=figures, n=sizes, top=present.TOP
+        name=job.params.name,
+        tables=tables,
+        figures=figures,
+        n=sizes,
+        top=present.TOP,
+        margin=100 * MARGIN,
     )
     files.write_text(job.output[0], page)
 

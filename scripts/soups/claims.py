@@ -156,7 +156,7 @@ CLAIMS = [
 
 def _negative(effect: Effect) -> Effect:
     both = {"images": effect.images, "models": effect.models, "pairs": effect.pairs}
-    return Effect(-effect.value, -effect.hi, -effect.lo, **both)
+    return Effect(0.0 - effect.value, 0.0 - effect.hi, 0.0 - effect.lo, **both)
 
 
 def effects(evidence: Evidence, claims: Sequence[Claim] = tuple(CLAIMS)) -> pd.DataFrame:

@@ -8,6 +8,7 @@ over images and models where many pairs of models are (`resample.pair_weights`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -274,10 +275,8 @@ def last_half(method: str) -> Callable[[Evidence], Effect]:
 
 
 def _by_number(evidence: Evidence, method: str) -> tuple[pd.DataFrame, dict[int, np.ndarray]]:
-    table, test = (
-        evidence.table("number_of_models"),
-        evidence.points("number_of_models")[""]["test"],
-    )
+    table = evidence.table("number_of_models")
+    test = evidence.points("number_of_models")[""]["test"]
     rows = table[table["method"] == method]
     return table, {int(n): test[part.index].mean(0) for n, part in rows.groupby("n")}
 
@@ -306,9 +305,8 @@ def calibration_gain(method: str) -> Callable[[Evidence], Effect]:
         if not len(rows):
             raise MissingEvidence(f"calibration of {method}")
         row, models = rows.iloc[0], int(evidence.method(method)["ingredients"])
-        return Effect(
-            row["ece_gain"], row["ece_gain_lo"], row["ece_gain_hi"], int(row["n"]), models
-        )
+        bounds = (row[f"ece_gain{end}"] for end in ("", "_lo", "_hi"))
+        return Effect(*bounds, int(row["n"]), models)
 
     return effect
 
@@ -336,11 +334,11 @@ def beyond_curve(method: str) -> Callable[[Evidence], Effect]:
 
         curve = planes[along(BEST).sort_values("alpha").index]
         share = np.linspace(0, 1, 11)[:, None, None]
-        curve = np.concatenate(
-            [a + share * (b - a) for a, b in zip(curve, curve[1:], strict=False)]
-        )
+        curve = np.concatenate([a + share * (b - a) for a, b in pairwise(curve)])
         ours = along(method)
         ours = ours[ours["alpha"].between(0, 1, "neither") if line else ours["alpha"] == 1]
+        if not len(ours):
+            raise MissingEvidence(f"points on the line to {method}")
         margins = [(planes[i] - curve).max(-1).min(0) for i in ours.index]
         images = int(table["n_test"].iloc[0] + table["n_shifts"].iloc[0])
         models = int(evidence.method(method)["ingredients"])

@@ -4,6 +4,8 @@ An ingredient is a `Classifier`: an image tower, L2-normalised features, one lin
 head (paper, appendix J.1 for LP-FT from CLIP). All soups average its state dict.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -159,6 +161,20 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
+
+    @contextmanager
+    def only(self, classes: Sequence[int]) -> Iterator[None]:
+        """Inside, the head knows some classes only, in their order, and is frozen."""
+        whole = self.head
+        self.head = nn.Linear(whole.in_features, len(classes))
+        with torch.no_grad():
+            self.head.weight.copy_(whole.weight[list(classes)])
+            self.head.bias.copy_(whole.bias[list(classes)])
+        self.head.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self.head = whole.to(self.mean.device)
 
 
 def load_classifier(pretrained: str | Path, weights: str | Path) -> Classifier:

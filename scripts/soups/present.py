@@ -94,6 +94,62 @@ def calibration(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `claims.csv`: each claim with its verdicts and the effect that decides."""
+    further = {"sweeps_verdict": "over sweeps", "published_verdict": "published"}
+    further = {name: title for name, title in further.items() if name in table}
+    header = ["claim", "verdict", *further.values(), "decided by", "effect", "n", "figure"]
+    rows = [
+        [
+            f"{row['claim']}. {row['text']}",
+            row["verdict"],
+            *(row[name] for name in further),
+            "" if pd.isna(row["part"]) else row["part"],
+            effect(row),
+            sizes(row),
+            "" if pd.isna(row["figure"]) else row["figure"].replace("_", " "),
+        ]
+        for _, row in table.iterrows()
+    ]
+    return header, rows
+
+
+def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `effects.csv`: every test of every claim."""
+    header = ["test", "claim", "rule", "effect", "n", "verdict"]
+    sweeps, printed = "sweeps_effect" in table, "published_effect" in table
+    header += ["over sweeps"] if sweeps else []
+    header += ["published"] if printed else []
+    rows = []
+    for _, row in table.iterrows():
+        cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
+        cells += [effect(row), sizes(row), row["verdict"]]
+        cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
+        cells += [effect(row, "published_")] if printed else []
+        rows.append(cells)
+    return header, rows
+
+
+def effect(row: pd.Series, prefix: str = "") -> str:
+    """An effect with its interval; accuracies and ECE in points."""
+    value, low, high = (row[f"{prefix}{name}"] for name in ("effect", "lo", "hi"))
+    if pd.isna(value):
+        return ""
+    scale, digits = (1, 2) if row["unit"] == "rank correlation" else (100, 1)
+    text = f"{scale * value + 0.0:+.{digits}f}"
+    return text if low == high else f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+
+
+def sizes(row: pd.Series) -> str:
+    """How many images, models and pairs an effect comes from."""
+    counts = {name: row[name] for name in ("images", "models", "pairs")}
+    return ", ".join(f"{int(n):,} {name}" for name, n in counts.items() if pd.notna(n) and n)
+
+
+def _several(row: pd.Series) -> str:
+    return f", {int(row['sweeps'])} sweeps" if row["sweeps"] else ""
+
+
 def shift_label(name: str) -> str:
     """What a shift is called in figures and printed tables."""
     return SHIFT_LABELS.get(name, name.replace("_", " "))

@@ -21,6 +21,7 @@ from soups.files import fingerprint
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 INTEGERS = ("batch_size", "seed")
+TEXT = ("start", "task")  # hyperparameters that are words
 # finetune.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
 # Ids no ingredient, soup or ensemble may have: of starts, of rows of the tables, and what
@@ -28,6 +29,7 @@ START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
 RESERVED = (*START.values(), "best_individual", "second_best", "oracle")
 RESERVED += ("NA", "NULL", "null", "None", "nan", "NaN")
 BASE = "base"
+ALL = "all"  # the task of all classes
 
 
 def draw(settings: dict, defaults: dict) -> dict[str, dict]:
@@ -192,7 +194,7 @@ def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
     Raises:
         UserError: if it is none of the forms, or its bounds are no range.
     """
-    if name == "start":
+    if name in TEXT:
         inside = re.fullmatch(r"choice\((.*)\)", spec.strip())
         return (
             "choice",
@@ -297,7 +299,7 @@ def _table(path: str, defaults: dict) -> dict[str, dict]:
 
 
 def _cell(path: str, number: int, key: str, text: str) -> float | str:
-    if key == "start":
+    if key in TEXT:
         return text
     try:
         return _number(text)
@@ -334,9 +336,9 @@ def _checked(name: str, row: dict) -> dict:
     """
     row = dict(row)
     for key, value in row.items():
-        if key == "start":
-            if value not in START:
-                raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
+        if key == "start" and value not in START:
+            raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
+        if key in TEXT:
             continue
         if isinstance(value, str):  # YAML reads 1e-4 as text, and so does --config
             with contextlib.suppress(ValueError):
@@ -359,6 +361,13 @@ def _checked(name: str, row: dict) -> dict:
                 f"sweep: {name} has {one} = {row[one]} and {other} = {row[other]}, "
                 "expected one of them to be 0"
             )
+    if row.get("task", ALL) != ALL:
+        for key, wanted in (("start", "zeroshot"), ("distill", 0)):
+            if row.get(key, wanted) != wanted:
+                raise UserError(
+                    f"sweep: {name} has task = {row['task']!r} and {key} = {row[key]!r}, expected "
+                    f"{wanted!r}: a task is learned under the frozen zero-shot head"
+                )
     if row.get("swa_lr") and not row.get("swa"):
         raise UserError(f"sweep: {name} has swa_lr = {row['swa_lr']}, but swa is 0")
     return row

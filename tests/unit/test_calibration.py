@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from soups.calibration import BINS, ece, reliability, scores, temperature
+from soups.calibration import BINS, ece, reliability, resampled_ece, scores, temperature
 
 
 def drawn(n: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +49,14 @@ def test_likelihood_and_brier_score_by_hand():
     assert result["nll"] == pytest.approx(-(np.log(0.7) + np.log(0.25)) / 2)
     assert result["brier"] == pytest.approx(((0.09 + 0.04 + 0.01) + (0.25 + 0.5625 + 0.0625)) / 2)
     assert result["nll"] == pytest.approx(-log_softmax(logits, 1)[[0, 1], [0, 1]].mean())
+
+
+def test_ece_of_resampled_images_is_that_of_the_repeated_ones():
+    rng = np.random.default_rng(0)
+    confidence = rng.random(60)
+    right = rng.random(60) < 0.6
+    counts = rng.multinomial(60, np.full(60, 1 / 60), 3).T
+    ours = resampled_ece(confidence, right, counts)
+    for column, value in zip(counts.T, ours, strict=True):
+        rows = np.repeat(np.arange(60), column)
+        assert value == pytest.approx(ece(confidence[rows], right[rows]))

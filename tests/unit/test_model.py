@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -119,3 +121,16 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
         Checkpoint(tmp_path / "text.safetensors")
     with pytest.raises(UserError, match=r"none\.safetensors: no such checkpoint"):
         Checkpoint(tmp_path / "none.safetensors")
+
+
+def test_a_head_of_some_classes_is_frozen_and_goes_again(pretrained, images):
+    model = pretrained.classifier(4).eval()
+    with torch.no_grad():
+        model.head.weight.normal_()
+    x = torch.from_numpy(images[:3])
+    whole, state = model(x), copy.deepcopy(model.state_dict())
+    with model.only([2, 0]):
+        torch.testing.assert_close(model(x), whole[:, [2, 0]])
+        assert not any(p.requires_grad for p in model.head.parameters())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert all(p.requires_grad for p in model.head.parameters())

@@ -48,6 +48,11 @@ def folders(write_images, tmp_path) -> dict:
     return {"data": {"source": "folders", "folders": data, "heldout": {"fraction": 0.25}}}
 
 
+@pytest.mark.parametrize("name", ["tasks", "weak"])
+def test_every_overlay_of_the_world_is_good(name, root, validate):
+    validate(yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize("name", ["images", "cifar10"])
 def test_every_shipped_experiment_is_good(name, root, validate, write_images, tmp_path):
     overlay = yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -167,7 +172,7 @@ def test_the_ablations_extend_the_default(root, validate):
     more_rows, more_soups = parsed(overlay)
     assert {name: more_rows[name] for name in rows} == rows
     assert {name: more_soups[name] for name in soups} == soups
-    assert len(more_rows) == 12 + 6 * 6 + 1
+    assert len(more_rows) == len(rows) + 6 * 6 + 4 + 9 + 1
     assert more_soups["soup_with_and_without_SAM"]["ingredients"] == [
         *(f"m{i:02d}" for i in range(6)), *(f"m{i:02d}_sam" for i in range(6)),
     ]  # fmt: skip

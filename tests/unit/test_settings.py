@@ -64,7 +64,7 @@ def test_the_default_is_good(validate):
         ({"soups": {"x": {}}}, "config key soups.x: 'method' is a required"),
         ({"ensembles": {"x": {"method": "all"}}}, "ensembles.x.method is 'all', expected one of"),
         ({"sweep.variants": {"x": {"set": {"emma": 1}}}}, "variants.x.set.emma is unknown"),
-        ({"curves.images": 0}, "config key curves.images is 0, expected at least 1"),
+        ({"curves.images.test": 0}, "config key curves.images.test is 0, expected at least 1"),
         ({"data.source": "disk"}, "config key data.source is 'disk', expected one of world, folde"),
         ({"data.world.shifts": ["v3"]}, "config key data.world.shifts.0 is 'v3', expected one of"),
         ({"name": "a b"}, "config key name is 'a b', expected text matching"),

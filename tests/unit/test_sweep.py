@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.sweep import draw, pool, vary
+from soups.sweep import draw, pairs, pool, vary
 
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
     "label_smoothing": 0, "mixup": 0, "augment": 0, "start": "probe", "layer_decay": 1, "ema": 0,
-    "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 0,
+    "task": "all", "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1,
+    "seed": 0,
 }  # fmt: skip
 PARAMETERS = {
     "lr": "log_uniform(1e-5, 1e-3)",
@@ -216,6 +217,7 @@ def test_unusable_values(key, value, expected):
         ({"ema": [0.9], "swa": [0.5]}, "ema = 0.9 and swa = 0.5, expected one of them to be 0"),
         ({"distill": [1], "mixup": [0.1]}, "distill = 1 and mixup = 0.1, expected one of them"),
         ({"swa_lr": [0.5]}, "swa_lr = 0.5, but swa is 0"),
+        ({"task": ["birds"]}, "task = 'birds' and start = 'probe', expected 'zeroshot'"),
     ],
 )
 def test_values_that_exclude_each_other(values, message):
@@ -317,3 +319,31 @@ def test_bad_distributions(spec, expected):
     with pytest.raises(UserError) as error:
         random(1, {"lr": spec})
     assert str(error.value) == f"sweep.random.parameters.lr is {spec!r}, expected {expected}"
+
+
+def test_pairs_that_differ_in_one_hyperparameter():
+    rows = {
+        "a": {"lr": 0.1, "augment": 0, "seed": 0},
+        "b": {"lr": 0.1, "augment": 0, "seed": 1},
+        "c": {"lr": 0.01, "augment": 0, "seed": 0},
+        "d": {"lr": 0.01, "augment": 1, "seed": 1},
+        "e": {"lr": 0.1, "augment": 0, "seed": 2},
+    }
+    starts = dict.fromkeys("abcd", "initialization") | {"e": "zeroshot"}
+    single = pairs(rows, starts, single=True)
+    assert [(p["model_1"], p["model_2"], p["differ"]) for p in single] == [
+        ("a", "b", "seed"), ("c", "a", "lr"),
+    ]  # fmt: skip
+    assert single[1] | {"lr_1": 0.01, "lr_2": 0.1} == single[1]
+    every = pairs(rows, starts)
+    assert len(every) == 6  # not those with another start
+    assert {p["differ"] for p in every} == {"seed", "lr", "several"}
+    some = pairs(rows, starts, most=4)
+    assert some == pairs(rows, starts, most=4)
+    assert len(some) == 4
+    assert all(pair in every for pair in some)
+
+
+def test_identical_models_are_no_pair():
+    rows = {"a": {"lr": 0.1}, "b": {"lr": 0.1}}
+    assert pairs(rows, dict.fromkeys(rows, "initialization"), single=True) == []

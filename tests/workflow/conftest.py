@@ -34,13 +34,24 @@ TINY = {
         "variants": {
             "ema": {"first": 1, "set": {"ema": 0.9}},
             "distilled": {"first": 1, "set": {"distill": 0.5, "mixup": 0}},
+            "one": {"first": 1, "set": {"task": "one", "start": "zeroshot", "mixup": 0}},
+            "two": {"first": 1, "set": {"task": "two", "start": "zeroshot"}},
         },
     },
     "soups": {
         "with_ema": {"method": "uniform", "variants": ["base", "ema"]},
         "first_two": {"method": "median", "query": "row < 2"},
     },
-    "curves": {"images": 100, "wise_ft": {"alphas": [0, 1, 1.2]}},
+    "tasks": {"one": ["star", "burst", "key"], "two": ["leaf", "car"], "unseen": ["axe", "bird"]},
+    "curves": {
+        "images": {"test": 100, "shift": 60},
+        "wise_ft": {"alphas": [0, 0.5, 1]},
+        "number_of_models": {"orders": 2},
+        "paths": {"steps": 4},
+        "landscape": {"variants": ["medium", "large"], "points": 3, "images": 20},
+        "slices": {"seed": {"variants": ["medium"]}},
+        "tasks": {"variants": ["one", "two"], "unseen": "unseen"},
+    },
 }
 
 # Everything but the uniform and the greedy soup, switched off.
@@ -54,7 +65,11 @@ FEW = {
     "ensembles": dict.fromkeys(
         ["ensemble", "probability_ensemble", "greedy_ensemble", "greedy_soup_ensemble"]
     ),
-    "curves": {"wise_ft": {"of": []}, "number_of_models": False},
+    "sweep": {"variants": dict.fromkeys(["small", "medium", "large", "augmented"])},
+    "curves": {
+        "wise_ft": {"of": []}, "number_of_models": None, "pairs": 0, "paths": {"variants": []},
+        "landscape": {"variants": []},
+    },
 }  # fmt: skip
 
 

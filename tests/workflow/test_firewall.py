@@ -7,7 +7,8 @@ import pytest
 
 CHOOSING = {
     "split", "pretrain", "initialize", "finetune", "teacher", "recipe", "cook", "choose_ensemble",
-    "plan_wise_ft", "plan_number_of_models",
+    "plan_wise_ft", "plan_number_of_models", "plan_large_lr", "plan_pairs", "plan_landscape",
+    "plan_slices", "plan_tasks",
 }  # fmt: skip
 SHIFTS = {"v2", "r", "sketch", "objectnet", "a"}
 

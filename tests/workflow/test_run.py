@@ -13,7 +13,10 @@ from soups.metrics import sample
 from soups.mixing import mix
 
 INGREDIENTS = ["m00", "m01", "m02"]
-VARIANTS = ["m00_ema", "m00_distilled"]
+VARIANTS = ["m00_ema", "m00_distilled", "m00_one", "m00_two"]
+# For the figures of the default: see config.yaml.
+VARIANTS += ["m00_small", "m01_small", "m00_medium", "m01_medium", "m00_large", "m01_large"]
+VARIANTS += ["m00_augmented"]
 METHODS = [
     "best_individual", "second_best", "uniform", "with_ema", "greedy", "greedy_random",
     "greedy_pruned", "learned", "learned_by_layer", "greedy_wise_ft", "model_stock",
@@ -45,7 +48,8 @@ def test_methods_table_has_the_promised_rows_and_columns(finished):
 
 def test_models_table_has_a_row_per_model(finished):
     models = table(finished, "models").set_index("model")
-    assert list(models.index) == ["zeroshot", "initialization", *INGREDIENTS, *VARIANTS]
+    assert set(models.index[2:]) == {*INGREDIENTS, *VARIANTS}
+    assert list(models.index[:5]) == ["zeroshot", "initialization", *INGREDIENTS]
     assert models.loc[INGREDIENTS, "lr"].between(1e-4, 1e-3).all()
     assert models.loc[["zeroshot", "initialization"], "lr"].isna().all()
 
@@ -122,11 +126,11 @@ def test_variants_extend_the_same_results(finished):
 def test_variants_are_trained_otherwise_from_the_same_start(finished):
     notes = {
         name: Checkpoint(finished.results / "models" / f"{name}.safetensors").note
-        for name in ["m00", *VARIANTS]
+        for name in ["m00", *VARIANTS[:2]]
     }
     assert len({note["inputs"]["initialization"] for note in notes.values()}) == 1
     changed = {"ema": 0.9}, {"distill": 0.5, "mixup": 0}
-    for name, change in zip(VARIANTS, changed, strict=True):
+    for name, change in zip(VARIANTS[:2], changed, strict=True):
         assert notes[name]["hyperparameters"] == notes["m00"]["hyperparameters"] | change
     teacher = np.load(finished.results / "teacher.npy")
     assert teacher.shape == (1470, 24)
@@ -178,17 +182,107 @@ def test_curves_end_at_the_models_they_lead_to(finished):
     for method in ("uniform", "greedy", "learned_by_layer"):
         assert line[method, 0] == accuracy("initialization")
         assert line[method, 1] == accuracy(method)
-    growing = table(finished, "number_of_models").set_index(["method", "n"])["test"]
+    growing = table(finished, "number_of_models").set_index(["order", "method", "n"])["test"][0]
     for method in ("uniform", "greedy", "ensemble", "greedy_ensemble"):
         assert growing[method, 3] == pytest.approx(accuracy(method), abs=1e-6)
         assert growing[method, 1] == growing["best_individual", 1] == accuracy("m00")
+
+
+def test_pairs_end_at_their_models(finished):
+    """α = 0 and 1 are the two models, in soups and in ensembles; the middle is their average."""
+    rows = sample(600, 100)
+    labels = np.load(finished.results / "prepared" / "test.labels.npy")[rows]
+    pairs = table(finished, "pairs")
+    assert len(pairs) == 3 * 3
+    assert set(zip(pairs["model_1"], pairs["model_2"], strict=True)) <= {
+        (one, two) for one in INGREDIENTS for two in INGREDIENTS if one != two
+    }
+    read = {m: np.load(finished.results / "logits" / m / "test.npy")[rows] for m in INGREDIENTS}
+    for _, row in pairs.iterrows():
+        ends = read[row["model_1"]], read[row["model_2"]]
+        mixed = (1 - row["alpha"]) * ends[0] + row["alpha"] * ends[1]
+        assert row["ensemble_test"] == pytest.approx((mixed.argmax(1) == labels).mean(), abs=1e-6)
+        if row["alpha"] in (0, 1):
+            assert row["test"] == row["ensemble_test"]
+    assert pairs["angle"].between(1, 179).all()
+
+
+def test_the_angle_is_that_of_the_weights(finished):
+    folder = finished.results / "models"
+    start = Checkpoint(folder / "initialization.safetensors").state()
+    row = table(finished, "paths").iloc[0]
+
+    def change(name: str) -> torch.Tensor:
+        state = Checkpoint(folder / f"{name}.safetensors").state()
+        return torch.cat([(state[key].double() - start[key]).flatten() for key in start])
+
+    one, two = change(row["model_1"]), change(row["model_2"])
+    cosine = torch.nn.functional.cosine_similarity(one, two, dim=0)
+    assert row["angle"] == pytest.approx(torch.rad2deg(torch.acos(cosine)).item(), abs=1e-3)
+    assert row["distance_1"] == pytest.approx(one.norm().item(), rel=1e-5)
+
+
+def test_paths_differ_in_one_hyperparameter_and_have_a_loss_gap(finished):
+    paths = table(finished, "paths")
+    assert set(paths["differ"]) == {"seed", "lr", "augment"}
+    inner = paths["alpha"].between(0, 1, "neither")
+    assert paths.loc[inner, ["gap", "gap_approximation", "beta", "curvature"]].notna().all(None)
+    assert paths.loc[~inner, "gap"].isna().all()
+    # Twice the step fits only in the middle of four steps.
+    assert (paths["curvature_wide"].notna() == (paths["alpha"] == 0.5)).all()
+    middle = paths[inner].iloc[0]
+    terms = -middle["curvature"] + middle["beta"] ** 2 * middle["variance"]
+    wanted = middle["alpha"] * (1 - middle["alpha"]) / 2 * terms
+    assert middle["gap_approximation"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_landscape_holds_its_corners(finished):
+    points = table(finished, "landscape")
+    assert (points.groupby("panel").size() == 3 * 3 + 4).all()
+    labels = np.load(finished.results / "prepared" / "test.labels.npy")[sample(600, 20)]
+    starts = points[points["kind"] == "start"]
+    assert starts["heldout_loss"].nunique() == 1
+    logits = np.load(finished.results / "logits" / "initialization" / "test.npy")
+    accuracy = (logits[sample(600, 20)].argmax(1) == labels).mean()
+    assert (starts["test"] == accuracy).all()
+
+
+def test_an_ingredient_of_a_task_keeps_the_zeroshot_head(finished):
+    folder = finished.results / "models"
+    start = Checkpoint(folder / "zeroshot.safetensors").state()
+    one = Checkpoint(folder / "m00_one.safetensors").state()
+    assert all(torch.equal(one[key], start[key]) for key in start if key.startswith("head."))
+    assert any((one[key] != start[key]).any() for key in start if key.startswith("visual."))
+    tasks = table(finished, "tasks")
+    assert list(tasks["tasks"]) == [0, 1, 1, 2]
+    assert (tasks["n_test"] == 2 * 600 / 24).all()  # the images of two classes
+
+
+def test_every_claim_has_a_verdict(finished):
+    claims = table(finished, "claims").set_index("claim")
+    assert list(claims.index) == list(range(1, 20))
+    untested = set(claims.index[claims["verdict"] == "not tested"])
+    assert untested == {13, 14, 18, 19}  # what experiments/ablations.yaml and text would show
+    effects = table(finished, "effects")
+    tested = effects[effects["verdict"] != "not tested"]
+    assert (tested["lo"].isna() | (tested["lo"] <= tested["hi"])).all()
+    greedy = tested[tested["claim"] == 3].iloc[0]
+    methods = table(finished, "methods").set_index("method")["heldout"]
+    assert greedy["effect"] == pytest.approx(methods["greedy"] - methods["best_individual"])
+
+
+def test_figures_are_drawn_from_tables_alone(finished):
+    """No model, no logits and no image is needed to draw them again."""
+    plan = finished.planned("figures", "--forcerun", "plot_paths", "plot_landscape")
+    assert set(plan) == {"plot_paths", "plot_landscape", "figures"}
 
 
 @pytest.mark.parametrize(
     "figure",
     [
         "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models",
-        "contact_sheet",
+        "landscape", "paths", "angles", "soup_vs_ensemble", "loss_gap", "large_lr", "slices",
+        "reliability", "tasks", "sweep", "contact_sheet",
     ],
 )  # fmt: skip
 def test_figures_are_there_as_png_and_pdf(finished, figure):
@@ -213,7 +307,9 @@ def test_rulegraph_shows_every_stage(finished):
         "cook",
         "evaluate",
         "choose_ensemble",
+        "evaluate_pairs",
         "make_tables",
+        "claims",
         "report",
     ):
         assert f'"{rule}"' in graph

@@ -63,9 +63,9 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
     for i, (name, line) in enumerate(curve.groupby("method", sort=False)):
         error = 100 * np.abs(line[["test_lo", "test_hi"]].to_numpy().T - line["test"].to_numpy())
         axes[0].errorbar(
-            line["large"] + 0.04 * (i - 1), 100 * line["test"], yerr=error, color=style.COLOURS[name],
-            marker=style.MARKERS[name], markersize=5, linewidth=1.2, elinewidth=0.8,
-            label=style.LABELS[name],
+            line["large"] + 0.04 * (i - 1), 100 * line["test"], yerr=error,
+            color=style.COLOURS[name], marker=style.MARKERS[name], markersize=5,
+            linewidth=1.2, elinewidth=0.8, label=style.LABELS[name],
         )  # fmt: skip
     most = curve["large"].max()
     axes[0].set_xticks(range(most + 1))
@@ -73,11 +73,14 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
     axes[0].set_ylabel(f"Test accuracy (%)\nn = {curve['n_test'][0]:,}")
     axes[0].legend(loc="best")
     taken = rejection["accepted"].astype(bool)
-    for rows, look in (
-        (rejection[taken], {"color": style.COLOURS["greedy"], "marker": "o", "label": "taken by greedy"}),
-        (rejection[~taken], {"color": style.COLOURS["ingredient"], "marker": "x", "label": "rejected"}),
-    ):  # fmt: skip
-        axes[1].scatter(rows["distance"], 100 * rows["heldout"], s=24, **look)
+    for rows, colour, marker, label in (
+        (rejection[taken], "greedy", "o", "taken by greedy"),
+        (rejection[~taken], "ingredient", "x", "rejected"),
+    ):
+        axes[1].scatter(
+            rows["distance"], 100 * rows["heldout"], s=24, color=style.COLOURS[colour],
+            marker=marker, label=label,
+        )  # fmt: skip
     axes[1].set_xscale("log")
     axes[1].set_xlabel("Distance from the start, ‖θ − θ₀‖ (log scale)")
     axes[1].set_ylabel("Held-out accuracy (%)")

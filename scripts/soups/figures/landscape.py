@@ -48,7 +48,7 @@ def _plane(figure, ax, mine: pd.DataFrame, values: pd.Series) -> None:
     levels = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS + 1)).round(4))
     filled = ax.tricontourf(x, y, values, levels=levels, cmap=f"{style.SEQUENTIAL}_r")
     ax.tricontour(x, y, values, levels=levels, colors="white", linewidths=0.4, alpha=0.7)
-    bar = figure.colorbar(filled, ax=ax, shrink=0.8, pad=0.03, spacing="uniform")
+    bar = figure.colorbar(filled, ax=ax, shrink=0.68, pad=0.03, spacing="uniform")
     shown = levels[:: -(-len(levels) // 5)]
     bar.set_ticks(shown, labels=[f"{level:.3g}" for level in shown])
     bar.ax.tick_params(labelsize=6)

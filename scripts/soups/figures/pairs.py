@@ -52,12 +52,8 @@ def _points(ax, table: pd.DataFrame, x: pd.Series, y: pd.Series, norm: LogNorm):
 def _legend(figure: Figure, ax) -> None:
     labels = ax.get_legend_handles_labels()[1]
     shapes = {_label(kind): shape for kind, shape in KINDS.items()}
-    handles = [
-        Line2D(
-            [], [], color="#777777", marker=shapes.get(label, "D"), linestyle="none", markersize=5
-        )
-        for label in labels
-    ]
+    look = {"color": "#777777", "linestyle": "none", "markersize": 5}
+    handles = [Line2D([], [], marker=shapes.get(label, "D"), **look) for label in labels]
     words = [
         label.removeprefix("differ in ").replace("several", "several hyperparameters")
         for label in labels

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from soups import present, style
-from soups.sweep import BASE
+from soups.sweep import BASE, TEXT
 
 LOGARITHMIC = ("lr", "weight_decay")
 
@@ -16,7 +16,7 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     """Accuracy of the sweep's ingredients against every hyperparameter that varies."""
     rows = models[models["variant"] == BASE]
     columns = list(models.columns[2 : models.columns.get_loc("heldout")])
-    varying = [n for n in columns if n not in ("seed", "start") and rows[n].nunique() > 1]
+    varying = [n for n in columns if n not in ("seed", *TEXT) and rows[n].nunique() > 1]
     taken = set(_members(methods))
     kept = rows["model"].isin(taken)
     figure, axes = plt.subplots(
@@ -38,6 +38,8 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
             if name in LOGARITHMIC and rows[name].min() > 0:
                 ax.set_xscale("log")
                 ax.xaxis.set_minor_formatter(NullFormatter())
+                ends = [float(f"{rows[name].agg(end):.1g}") for end in ("min", "max")]
+                ax.set_xticks(ends, [f"{end:g}" for end in ends])
             if x == 0:
                 ax.set_ylabel(label)
         axes[1, x].set_xlabel(style.hyperparameter(name))

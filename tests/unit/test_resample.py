@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from soups import resample
+from soups.metrics import bootstrap_mean
+
+
+def test_the_first_column_is_what_was_observed():
+    right = np.random.default_rng(0).random((3, 200)) < 0.7
+    means = resample.means({"test": right, "r": ~right}, {})
+    np.testing.assert_allclose(means["test"][:, 0], right.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(means["shifts_mean"][:, 0], 1 - right.mean(1), rtol=1e-5)
+
+
+def test_the_interval_is_the_bootstraps():
+    right = np.arange(1000) < 700
+    value, low, high = resample.interval(resample.means({"test": right[None]}, {})["test"][0])
+    assert value == pytest.approx(0.7)
+    np.testing.assert_allclose((low, high), bootstrap_mean([right]), atol=0.003)
+
+
+def test_points_on_the_same_images_are_paired():
+    """A difference that is the same on every draw has no width, however few the images."""
+    right = np.arange(50) < 25
+    means = resample.means({"test": np.stack([right, right])}, {})["test"]
+    assert resample.interval(means[0] - means[1]) == (0, 0, 0)
+
+
+def test_versions_of_the_same_images_are_drawn_together():
+    right = np.arange(100)[None] < 50
+    apart = resample.means({"a": right, "b": ~right}, {})["shifts_mean"][0]
+    together = resample.means({"a": right, "b": ~right}, {"a": "test", "b": "test"})
+    assert np.ptp(apart) > 0.1
+    assert np.ptp(together["shifts_mean"][0]) < 1e-6  # one is wrong where the other is right
+
+
+def test_pairs_are_weighted_by_their_models():
+    weights = resample.pair_weights(["a", "a", "b"], ["b", "c", "c"])
+    assert (weights[:, 0] == 1).all()
+    # Three models are drawn; a pair's weight is the product of two of their counts.
+    drawn = {tuple(column) for column in weights.T[1:].astype(int)}
+    assert drawn == {(1, 1, 1), (2, 0, 0), (0, 2, 0), (0, 0, 2), (0, 0, 0)}
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 20, 3))
+    ours = resample.rank_correlation(x, y)
+    np.testing.assert_allclose(ours, [spearmanr(x[:, i], y[:, i])[0] for i in range(3)])
+
+
+def test_weights_of_rank_correlations_are_repetitions():
+    x = np.array([1.0, 2, 3, 4])[:, None]
+    y = np.array([2.0, 1, 4, 3])[:, None]
+    weighted = resample.rank_correlation(x, y, np.array([2.0, 0, 1, 1])[:, None])
+    ranks = np.array([[1, 2], [1, 2], [3, 4], [4, 3]], float)
+    assert weighted[0] == pytest.approx(np.corrcoef(ranks.T)[0, 1])
+
+
+def test_too_few_draws_have_no_interval():
+    columns = np.full(1 + resample.REPLICATES, np.nan)
+    columns[0] = 0.5
+    value, low, high = resample.interval(columns)
+    assert value == 0.5
+    assert np.isnan([low, high]).all()
