@@ -11,6 +11,8 @@ from soups.job import log, run
 from soups.mixing import growing, mix
 from soups.model import load_classifier
 from soups.samples import Outputs, Samples, save_points, stacked
+from soups.significance import compare
+from soups.tables import DECIMALS
 
 
 def main(job) -> None:
@@ -55,7 +57,24 @@ def main(job) -> None:
             right = samples.right(made)
             known[key] = samples.row(right), right
     log.info("%d points, %d different", len(plan), len(known))
-    table = [point["labels"] | known[key][0] for point, key in zip(plan, keys, strict=True)]
+
+    def gain(point: dict, key: str) -> dict:
+        """How much better than another point on the same images, if the plan names one."""
+        if "against" not in point:
+            return {}
+        theirs = known[keys[point["against"]]][1]
+        rows = compare(known[key][1], theirs, samples.shifts, samples.derived)
+        names = {"difference": "gain", "lo": "gain_lo", "hi": "gain_hi"}
+        return {
+            f"{row['measure']}_{title}": round(row[name], DECIMALS)
+            for row in rows
+            for name, title in names.items()
+        }
+
+    table = [
+        point["labels"] | known[key][0] | gain(point, key)
+        for point, key in zip(plan, keys, strict=True)
+    ]
     files.write_text(job.output.table, pd.DataFrame(table).to_csv(index=False))
     save_points(job.output.points, stacked([known[key][1] for key in keys]), samples.derived)
 

@@ -19,7 +19,8 @@ def main(job) -> None:
             models = [model for task in tasks for model in of_task[task]]
             labels = {"method": "soup", "tasks": count, "of": " ".join(tasks)}
             recipe = recipes.uniform(models, "tasks")
-            plan.append({"labels": labels | {"models": len(models)}, "recipe": recipe})
+            labels["models"] = len(models)
+            plan.append({"labels": labels, "recipe": recipe, "against": 0})
     files.write_json(job.output[0], plan)
 
 

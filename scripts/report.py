@@ -42,6 +42,7 @@ def main(job) -> None:
         figures=figures,
         n=sizes,
         top=present.TOP,
+        links={name.replace("_", " "): name for name in job.params.figures},
         margin=100 * MARGIN,
     )
     files.write_text(job.output[0], page)

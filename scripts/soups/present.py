@@ -103,7 +103,7 @@ def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         [
             f"{row['claim']}. {row['text']}",
             row["verdict"],
-            *(row[name] for name in further),
+            *(row[name].replace("not tested", "–") for name in further),
             "" if pd.isna(row["part"]) else row["part"],
             effect(row),
             sizes(row),

@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups import style
-from soups.catalog import BEST
 
 MEASURES = {"test": "Test accuracy (%)", "shifts_mean": "Mean accuracy over shifts (%)"}
 
@@ -94,12 +93,19 @@ def slices(curve: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(curve["slice"]))
     for ax, (column, label) in zip(axes, MEASURES.items(), strict=True):
         for offset, method in ((-0.12, "uniform"), (0.12, "greedy")):
-            rows = curve[curve["method"] == method].set_index("slice").loc[names]
-            best = curve[curve["method"] == BEST].set_index("slice").loc[names]
-            ax.scatter(
-                100 * (rows[column] - best[column]), np.arange(len(names)) + offset,
-                **style.marker(method),
+            rows = (
+                100
+                * curve[curve["method"] == method]
+                .set_index("slice")
+                .loc[names, [f"{column}_gain", f"{column}_gain_lo", f"{column}_gain_hi"]]
+            )
+            value, low, high = (rows[name] for name in rows)
+            at = np.arange(len(names)) + offset
+            ax.errorbar(
+                value, at, xerr=[value - low, high - value], fmt="none", elinewidth=0.9,
+                color=style.COLOURS[method],
             )  # fmt: skip
+            ax.scatter(value, at, **style.marker(method))
         ax.axvline(0, color=style.KINDS["model"], linewidth=0.8, zorder=1)
         ax.set_xlabel(
             f"{label.removesuffix(' (%)')}: soup minus\nbest individual (points), "
@@ -124,7 +130,17 @@ def tasks(curve: pd.DataFrame) -> Figure:
         textcoords="offset points", ha="right", fontsize=7,
     )  # fmt: skip
     rows = curve[curve["tasks"] > 0]
-    ax.scatter(rows["tasks"], 100 * rows["test"], **style.marker("ingredient"))
+    # Beside each other, and each with the interval of its difference from zero-shot.
+    at = rows["tasks"] + 0.08 * (rows.groupby("tasks").cumcount() + 1)
+    value = 100 * rows["test"]
+    error = [
+        100 * (rows["test_gain"] - rows["test_gain_lo"]),
+        100 * (rows["test_gain_hi"] - rows["test_gain"]),
+    ]
+    ax.errorbar(
+        at, value, yerr=error, fmt="none", elinewidth=0.8, color=style.COLOURS["ingredient"]
+    )
+    ax.scatter(at, value, **style.marker("ingredient"))
     mean = rows.groupby("tasks")["test"].mean()
     ax.plot(
         mean.index, 100 * mean, color=style.COLOURS["uniform"], marker=style.MARKERS["uniform"],
