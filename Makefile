@@ -2,6 +2,7 @@
 # make test     install, run the whole test suite
 # make lint     ruff, snakefmt, snakemake --lint
 # make seeds    repeat the sweep over seeds and worlds, and summarise
+# make ablations  training variants, slices, tasks, weaker pre-training, after the miniature
 # make bench    memory and speed of mixing, speed of training, evaluation and rendering
 # make lock     resolve envs/requirements.in again
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run unlocked install test lint format seeds bench lock
+.PHONY: run unlocked install test lint format seeds ablations bench lock
 
 # A killed run leaves Snakemake's lock behind. flock knows whether another `make` is alive;
 # if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
@@ -47,6 +48,11 @@ format: install
 
 seeds: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/replicate.py
+
+ablations: install
+	$(SNAKEMAKE) tables --quiet rules --configfile experiments/weak.yaml
+	$(SNAKEMAKE) --quiet rules --config 'claims={weaker: weak}' \
+	  --configfile experiments/ablations.yaml experiments/tasks.yaml
 
 bench: install
 	$(BIN)/python scripts/bench.py

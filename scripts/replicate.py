@@ -4,8 +4,8 @@ python scripts/replicate.py [extra arguments of snakemake]
 
 Each replicate is an experiment results/seeds/w<world>s<sweep>; replicates of one world
 share its data and initialisation. Another world has other shapes and images in training
-and in the tests; the pre-trained model is the same. What exists is not run again. Curves
-are left out.
+and in the tests; the pre-trained model is the same. What exists is not run again. At the
+end the claims of the miniature are judged once more, with the others' effects beside its own.
 """
 
 import subprocess
@@ -17,37 +17,48 @@ import yaml
 
 from soups import files, present
 
-REPLICATES = [(0, 0), (1, 0), (0, 1), (0, 2), (0, 3), (0, 4)]  # (world, sweep)
+REPLICATES = [(0, 0), (0, 1), (0, 2), (1, 0), (0, 3), (0, 4)]  # (world, sweep)
 MEASURES = {"test": "test", "shifts_mean": "mean of shifts"}
 RECORD = Path("results/recorded/seeds.csv")
 
 
 def main(arguments: list[str]) -> None:
-    parts = []
-    for world, seed in REPLICATES:
+    parts: list[pd.DataFrame] = []
+    for count, (world, seed) in enumerate(REPLICATES, start=1):
         parts.append(replicate(world, seed, arguments))
         # Kept as it grows: an interrupted series is a shorter one.
         files.write_text(RECORD, pd.concat(parts).to_csv(index=False))
+        judge(REPLICATES[1:count], arguments)
     print(summary(pd.read_csv(RECORD)))
 
 
 def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
     """Run one replicate; its methods table, with the world and the seed of its sweep."""
-    first = "miniature" if world == 0 else f"seeds/w{world}s0"
-    name = first if seed == 0 else f"seeds/w{world}s{seed}"
+    first, name = experiment(world, 0), experiment(world, seed)
     overlay = {
         "name": name,
         "shared": None if seed == 0 else first,
         "data": {"world": {"seed": world}},
         "sweep": {"random": {"seed": seed}},
-        "curves": {"wise_ft": {"of": []}, "number_of_models": False},
     }
     path = Path(f"results/seeds/w{world}s{seed}.yaml")
     files.write_text(path, yaml.safe_dump(overlay, sort_keys=False))
-    command = ["snakemake", f"results/{name}/tables/methods.csv", *arguments]
+    command = ["snakemake", f"results/{name}/tables/effects.csv", *arguments]
     subprocess.run([*command, "--quiet", "rules", "--configfile", str(path)], check=True)
     table = pd.read_csv(f"results/{name}/tables/methods.csv")
     return table.assign(world=world, sweep_seed=seed).drop(columns="members")
+
+
+def experiment(world: int, seed: int) -> str:
+    """What a replicate is called; the first is the miniature itself."""
+    return f"seeds/w{world}s{seed}" if world or seed else "miniature"
+
+
+def judge(others: list[tuple[int, int]], arguments: list[str]) -> None:
+    """The claims and the report of the miniature, with the effects of other replicates."""
+    names = ", ".join(experiment(world, seed) for world, seed in others)
+    command = ["snakemake", "report", *arguments, "--quiet", "rules"]
+    subprocess.run([*command, "--config", f"claims={{replicates: [{names}]}}"], check=True)
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:

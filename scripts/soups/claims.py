@@ -11,16 +11,17 @@ Whatever the interval does not decide is inconclusive. A claim is supported if a
 are, and not supported if one is not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from soups import evidence as seen
+from soups import effects as seen
 from soups.catalog import BEST
-from soups.evidence import Effect, Evidence, MissingEvidence, method_difference
+from soups.effects import Find, method_difference
+from soups.evidence import Effect, Evidence, MissingEvidence
 
 MARGIN = 0.005  # half a percentage point of accuracy, or of ECE
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
@@ -39,7 +40,7 @@ class Part:
     """
 
     name: str
-    effect: Callable[[Evidence], Effect]
+    effect: Find
     rule: str = "greater"
     unit: str = "accuracy"
 

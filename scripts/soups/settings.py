@@ -5,7 +5,7 @@ import difflib
 import importlib.util
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,14 @@ def validate(config: dict, schema: str | Path) -> None:
             )
         _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
         folders.check(config["data"]["folders"], config["data"]["heldout"]["fraction"])
+        data = config["data"]["folders"]
+        train = folders.classes(Path(data["root"]) / data["train"])
+        names = folders.display_names(train, data.get("names"))
     else:
         world = np.arange(config["data"]["world"]["train"]) % len(CLASSES)
         names = [shape.name for shape in CLASSES]
         heldout_split(world, config["data"]["heldout"]["fraction"], 0, names)
+    _check_tasks(config["tasks"], names)
     if uses_corpus(config) and not _has_corpus(config):
         raise UserError(
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
@@ -174,6 +178,17 @@ def _check_pretrain(pretrain: dict) -> None:
             f"pretrain.warmup is {pretrain['warmup']} of {horizon} epochs, expected it to be over "
             f"before the cooldown begins after {epochs - cooldown}"
         )
+
+
+def _check_tasks(tasks: dict, classes: Sequence[str]) -> None:
+    for task, members in tasks.items():
+        for name in members or []:
+            if name not in classes:
+                raise UserError(
+                    f"tasks.{task} has {name!r}, expected names of classes{_near(name, classes)}"
+                )
+    if "all" in tasks:
+        raise UserError("tasks.all: the task of all classes is called so, expected another name")
 
 
 def _check_model(config: dict) -> None:

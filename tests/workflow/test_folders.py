@@ -100,6 +100,27 @@ def test_own_images_run_to_the_end(project):
         ({"sweep": {"kind": "gird"}}, "config key sweep.kind is 'gird', expected one of"),
         ({"data": {"source": "folders"}}, "data.source is 'folders' but data.folders is empty"),
         ({"model": {"pretrained": "no.safetensors"}}, "'no.safetensors': no such file"),
+        (
+            {"curves": {"paths": {"variants": ["smal"]}}},
+            "curves.paths.variants has 'smal', expected among base, small, medium, large, augmented",
+        ),
+        ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables/method"),
+        (
+            {"finetune": {"task": "one"}},
+            "has task = 'one' and start = 'probe', expected 'zeroshot'",
+        ),
+        (
+            {"finetune": {"task": "one", "start": "zeroshot"}},
+            "m00 has task = 'one', expected one of all",
+        ),
+        (
+            {"tasks": {"x": ["axe", "car"]}, "curves": {"tasks": {"variants": ["small"]}}},
+            "curves.tasks.unseen is None, expected one of x",
+        ),
+        (
+            {"tasks": {"x": ["axe", "cra"]}},
+            "tasks.x has 'cra', expected names of classes",
+        ),
     ],
 )
 def test_bad_configuration_is_one_sentence_and_an_exit_code(project, change, sentence):
