@@ -18,7 +18,6 @@ from soups import files, present
 from soups.checkpoints import Checkpoint
 
 RECORDED = Path("results/recorded")
-KEPT = ("tables/*.csv", "figures/*.png")
 
 
 def main() -> None:
@@ -26,6 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("command", help="what was run")
     parser.add_argument("--name", help="where to keep it, if not by the experiment's name")
+    parser.add_argument("--figures", nargs="*", help="only these (all by default)")
     parser.add_argument("--pretrained", metavar="NAME", help="keep the pre-trained model as NAME")
     arguments = parser.parse_args()
     if not (arguments.folder / "tables" / "methods.csv").is_file():
@@ -37,18 +37,26 @@ def main() -> None:
     if arguments.pretrained:
         keep_pretrained(arguments.folder, arguments.pretrained, record)
     else:
-        keep_results(arguments.folder, arguments.name or arguments.folder.name, record)
+        name = arguments.name or arguments.folder.name
+        keep_results(arguments.folder, name, record, arguments.figures)
 
 
-def keep_results(folder: Path, name: str, record: dict) -> None:
+def keep_results(folder: Path, name: str, record: dict, figures: list[str] | None) -> None:
     target = RECORDED / name
     target.mkdir(parents=True, exist_ok=True)
-    for pattern in KEPT:
-        for path in folder.glob(pattern):
+    for stale in [*target.glob("*.csv"), *target.glob("*.png")]:
+        stale.unlink()
+    for path in folder.glob("tables/*.csv"):
+        files.copy(path, target / path.name)
+    for path in folder.glob("figures/*.png"):
+        if figures is None or path.stem in figures:
             files.copy(path, target / path.name)
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = present.text(*present.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")
+    for name, present_as in (("claims", present.claims), ("effects", present.effects)):
+        parts = pd.read_csv(folder / "tables" / f"{name}.csv")
+        files.write_text(target / f"{name}.md", present.markdown(*present_as(parts)))
     record["job_minutes"] = minutes(folder / "benchmarks")
     files.write_json(target / "record.json", record)
 

@@ -185,3 +185,9 @@ def _interval(row: pd.Series, name: str) -> str:
     spread = f"[{low}, {high}]" if pd.isna(sd) else f"(sd {100 * sd:.2f})".center(len(low) * 2 + 4)
     mark = f" {TOP}" if row[f"{name}_top"] else "\N{NO-BREAK SPACE}" * 2  # as wide, in HTML too
     return f"{_percent(row[name])} {spread}{mark}"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """The table for a README."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -104,7 +104,7 @@ def test_own_images_run_to_the_end(project):
             {"curves": {"paths": {"variants": ["smal"]}}},
             "curves.paths.variants has 'smal', expected among base, small, medium, large, augmented",
         ),
-        ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables/method"),
+        ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables"),
         (
             {"finetune": {"task": "one"}},
             "has task = 'one' and start = 'probe', expected 'zeroshot'",
