@@ -102,7 +102,7 @@ def test_own_images_run_to_the_end(project):
         ({"model": {"pretrained": "no.safetensors"}}, "'no.safetensors': no such file"),
         (
             {"curves": {"paths": {"variants": ["smal"]}}},
-            "curves.paths.variants has 'smal', expected among base, small, medium, large, augmented",
+            "curves.paths.variants has 'smal', expected among base, small, medium, large",
         ),
         ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables"),
         (
