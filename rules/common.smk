@@ -35,6 +35,10 @@ STARTED = sorted(set(ORIGINS.values()))
 BASE_ENTRY = {"ingredients": list(BASE), "pool": list(BASE), "start": None}
 SOUPS = catalog.soups(config["soups"], pool, ORIGINS)  # soup id: how its recipe is made
 ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
+# Models that only figures use, on a part of every set: not evaluated on all images.
+FOR_CURVES = sweep.for_curves(config["curves"])
+USED = {m for entry in [*SOUPS.values(), *ENSEMBLES.values()] for m in entry["ingredients"]}
+EVALUATED = [m for m in INGREDIENTS if m in USED or ORIGIN[m][1] not in FOR_CURVES]
 catalog.check_names([*INGREDIENTS, *sweep.RESERVED], soups=SOUPS, ensembles=ENSEMBLES)
 SHIFTS = settings.shifts(config)
 TESTS = ["test", *SHIFTS]

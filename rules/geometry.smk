@@ -54,7 +54,7 @@ rule evaluate_pairs:
         **HELDOUT,
         plan=f"{R}/curves/{{pairs}}.json",
         weights=lambda w: [weights(m) for m in PAIRED[w.pairs]],
-        logits=lambda w: [f for m in PAIRED[w.pairs] for f in test_logits(m)],
+        logits=lambda w: [f for m in PAIRED[w.pairs] if m in EVALUATED for f in test_logits(m)],
         sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
         set_labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
         meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),

@@ -1,6 +1,6 @@
 # Tables from cached logits; no model runs from here on.
 
-MODELS = [*STARTS, *INGREDIENTS, *SOUPS, *ENSEMBLES]
+MODELS = [*STARTS, *EVALUATED, *SOUPS, *ENSEMBLES]
 LOGITS = {  # what is known of every model
     "sets": expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     "labels": expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
@@ -41,7 +41,7 @@ rule make_tables:
         models=MODELS,
         tests=TESTS,
         starts=STARTS,
-        sweep=SWEEP,
+        sweep={m: SWEEP[m] for m in EVALUATED},
         origin=ORIGIN,
         soups=SOUPS,
         ensembles=ENSEMBLES,

@@ -10,12 +10,13 @@ import pandas as pd
 
 from soups import files, loss_gap, optim, recipes
 from soups.calibration import temperature
+from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
 from soups.mixing import mix
 from soups.model import load_classifier
-from soups.samples import Samples, save_points, stacked
+from soups.samples import Outputs, Samples, save_points, stacked
 
 
 def main(job) -> None:
@@ -29,9 +30,19 @@ def main(job) -> None:
     data, rows = PreparedSet(job.input.images), files.read_array(job.input.heldout)
     heldout_labels = data.labels[rows]
 
+    known: dict[str, Outputs] = {}
+
+    def outputs(name: str) -> Outputs:
+        if name in logits:
+            return samples.cached(logits[name])
+        if name not in known:
+            model.load_state_dict(Checkpoint(weights[name]).state())
+            known[name] = samples.logits(model)
+        return known[name]
+
     table, points = [], []
     for pair in files.read_json(job.input.plan):
-        ends = [samples.cached(logits[pair[end]]) for end in ("model_1", "model_2")]
+        ends = [outputs(pair[end]) for end in ("model_1", "model_2")]
         soups, betas = [], []
         for alpha in p.alphas:
             soup = ends[int(alpha)]

@@ -124,6 +124,13 @@ def pairs(
     return [out[i] for i in sorted(chosen)]
 
 
+def for_curves(curves: dict) -> set[str]:
+    """Names of the variants that the ``curves`` section asks for, without the sweep itself."""
+    parts = [curves[name] for name in ("paths", "landscape", "tasks")]
+    parts += [spec for spec in curves["slices"].values() if spec]
+    return {name for part in parts for name in part["variants"]} - {BASE}
+
+
 def pool(
     rows: dict[str, dict],
     origin: dict[str, tuple],
