@@ -2,16 +2,8 @@
 
 CLAIMS = config["claims"]
 CURVE_TABLES = [*ON_CURVE, *PAIRS]
-EVIDENCE = [*TABLES, "models", *CURVE_TABLES, *(["rejection"] if LARGE else [])]
-
-
-def of_experiment(key, name, *tables):
-    """Tables of another experiment, which has to have been run before."""
-    paths = [f"results/{name}/tables/{table}.csv" for table in tables]
-    if missing := [path for path in paths if not Path(path).is_file()]:
-        raise UserError(f"{key} has {name!r}: no {missing[0]}, expected a finished experiment")
-    return paths
-
+EVIDENCE = ["methods", "significance", "calibration", *CURVE_TABLES]
+EVIDENCE += ["rejection"] if LARGE else []
 
 WEAKER = []
 if CLAIMS["weaker"]:
@@ -20,7 +12,7 @@ if CLAIMS["weaker"]:
 
 rule claims:
     input:
-        tables=expand(f"{R}/tables/{{table}}.csv", table=list(dict.fromkeys(EVIDENCE))),
+        tables=expand(f"{R}/tables/{{table}}.csv", table=EVIDENCE),
         points=expand(f"{R}/curves/{{curve}}.safetensors", curve=CURVE_TABLES),
         published=f"{workflow.basedir}/experiments/published/clip-vitb32-72.csv",
         weaker=WEAKER,

@@ -31,7 +31,18 @@ def of_variants(names, key):
 
 # θ₀ of each ingredient: where its fine-tuning starts.
 ORIGINS = {name: sweep.START[row["start"]] for name, row in SWEEP.items()}
-STARTED = sorted(set(ORIGINS.values()))
+
+
+def origins(models):
+    """θ₀ of some models, by model. A rule asks for its own, so that others do not rerun it."""
+    return {m: ORIGINS[m] for m in models}
+
+
+def started(models):
+    """The models that some models were fine-tuned from."""
+    return sorted(set(origins(models).values()))
+
+
 BASE_ENTRY = {"ingredients": list(BASE), "pool": list(BASE), "start": None}
 SOUPS = catalog.soups(config["soups"], pool, ORIGINS)  # soup id: how its recipe is made
 ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
@@ -117,3 +128,11 @@ def table(name):
     labels = {"table": name.replace("_", " ")}
     caption = f"captions/tables/{name}.rst"
     return report(f"{R}/tables/{name}.csv", caption=caption, category="Tables", labels=labels)
+
+
+def of_experiment(key, name, *tables):
+    """Tables of another experiment, which has to have been run before."""
+    paths = [f"results/{name}/tables/{table}.csv" for table in tables]
+    if missing := [path for path in paths if not Path(path).is_file()]:
+        raise UserError(f"{key} has {name!r}: no {missing[0]}, expected a finished experiment")
+    return paths

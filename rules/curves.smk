@@ -15,6 +15,12 @@ OF_TASKS = of_variants(CURVES["tasks"]["variants"], "curves.tasks")
 UNSEEN = CURVES["tasks"]["unseen"]
 if OF_TASKS and UNSEEN not in TASKS:
     raise UserError(f"curves.tasks.unseen is {UNSEEN!r}, expected one of {', '.join(TASKS)}")
+for m in OF_TASKS:
+    if seen := set(TASKS[UNSEEN]).intersection(TASKS.get(SWEEP[m]["task"], TASKS[UNSEEN])):
+        raise UserError(
+            f"curves.tasks: {m} is fine-tuned on task {SWEEP[m]['task']!r} and has seen "
+            f"{sorted(seen)[0]!r} of {UNSEEN!r}, expected models of tasks without its classes"
+        )
 ON_CURVE = {  # curve: the models its points are made of
     **({"wise_ft": [*sorted(set(ENDS.values())), *BASE, *ENDS]} if ENDS else {}),
     **({"number_of_models": list(BASE)} if CURVES["number_of_models"] else {}),
@@ -45,7 +51,7 @@ rule plan_wise_ft:
     threads: 1
     params:
         entry=BASE_ENTRY,
-        soups=list(SOUPS),
+        soups=[m for m in ENDS if m in SOUPS],
         ends=ENDS,
         alphas=CURVES["wise_ft"]["alphas"],
         stage=STAGE["curves"],
@@ -78,7 +84,7 @@ rule plan_number_of_models:
 rule plan_large_lr:
     input:
         **HELDOUT,
-        starts=[weights(m) for m in STARTED],
+        starts=[weights(m) for m in started([*BASE, *LARGE])],
         weights=[weights(m) for m in [*BASE, *LARGE]],
         logits=[heldout_logits(m) for m in [*BASE, *LARGE]],
     output:
@@ -95,8 +101,8 @@ rule plan_large_lr:
         entry=BASE_ENTRY | {"ingredients": [*BASE, *LARGE]},
         large=LARGE,
         lr={m: SWEEP[m]["lr"] for m in [*BASE, *LARGE]},
-        starts=STARTED,
-        origins=ORIGINS,
+        starts=started([*BASE, *LARGE]),
+        origins=origins([*BASE, *LARGE]),
         stage=[STAGE["soups"], STAGE["curves"]],
     script:
         "../scripts/plan_large_lr.py"

@@ -26,7 +26,7 @@ IN_PLANES = list(dict.fromkeys(m for panel in PANELS.values() for m in panel))
 
 rule plan_pairs:
     input:
-        starts=lambda w: [weights(m) for m in STARTED],
+        starts=lambda w: [weights(m) for m in started(PAIRED[w.pairs])],
         weights=lambda w: [weights(m) for m in PAIRED[w.pairs]],
     output:
         f"{R}/curves/{{pairs}}.json",
@@ -42,8 +42,8 @@ rule plan_pairs:
     params:
         models=lambda w: PAIRED[w.pairs],
         pairs=lambda w: PAIRS[w.pairs],
-        starts=STARTED,
-        origins=ORIGINS,
+        starts=lambda w: started(PAIRED[w.pairs]),
+        origins=lambda w: origins(PAIRED[w.pairs]),
         stage=STAGE["curves"],
     script:
         "../scripts/plan_pairs.py"

@@ -33,7 +33,7 @@ rule soups:
 
 rule tables:
     input:
-        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *CURVE_TABLES]),
+        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *CURVE_TABLES, "claims"]),
 
 
 rule figures:

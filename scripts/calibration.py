@@ -15,7 +15,7 @@ from soups.tables import DECIMALS
 def main(job) -> None:
     outputs = Outputs(job)
     methods = pd.read_csv(job.input.methods)
-    drawn, reference = None, None
+    reference = None
     rows, bins = [], []
     for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
         if kind == "oracle":
@@ -28,11 +28,9 @@ def main(job) -> None:
             mean = pd.DataFrame(versions).mean().to_dict()
             rows.append({"method": method, "set": data.name, "n": len(data.labels)} | mean)
         sure = [_sure(outputs, model) for model in models]
-        if drawn is None:
-            drawn = resample.counts(len(sure[0][0]), [0])
-        errors = np.mean([calibration.resampled_ece(*values, drawn) for values in sure], axis=0)
+        errors = np.mean([calibration.debiased_ece(*values) for values in sure], axis=0)
         reference = errors if reference is None else reference  # the first row: the best model
-        gain = dict(zip(GAIN, resample.interval(reference - errors), strict=True))
+        gain = dict(zip(GAIN, resample.interval(reference - errors, biased=True), strict=True))
         next(row for row in rows if row["method"] == method and row["set"] == "test").update(gain)
         if len(models) == 1:
             columns = zip(*calibration.reliability(*sure[0]), strict=True)

@@ -4,8 +4,9 @@ python scripts/replicate.py [extra arguments of snakemake]
 
 Each replicate is an experiment results/seeds/w<world>s<sweep>; replicates of one world
 share its data and initialisation. Another world has other shapes and images in training
-and in the tests; the pre-trained model is the same. What exists is not run again. At the
-end the claims of the miniature are judged once more, with the others' effects beside its own.
+and in the tests; the pre-trained model is the same. What exists is not run again. After
+each, the claims of the miniature are judged once more, with the effects of the replicates of
+its world beside its own.
 """
 
 import subprocess
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> None:
         parts.append(replicate(world, seed, arguments))
         # Kept as it grows: an interrupted series is a shorter one.
         files.write_text(RECORD, pd.concat(parts).to_csv(index=False))
-        judge(REPLICATES[1:count], arguments)
+        judge([(w, s) for w, s in REPLICATES[1:count] if w == 0], arguments)
     print(summary(pd.read_csv(RECORD)))
 
 

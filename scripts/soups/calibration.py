@@ -2,7 +2,9 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import erf, log_softmax
+
+from soups.resample import totals
 
 BINS = 15
 
@@ -42,19 +44,32 @@ def ece(confidence: np.ndarray, right: np.ndarray) -> float:
     return float((count * np.abs(confidence - accuracy)).sum() / count.sum())
 
 
-def resampled_ece(confidence: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """`ece` of resampled images.
+def debiased_ece(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> np.ndarray:
+    """ECE less what noise alone adds to it, observed and of resampled images.
+
+    The mean distance of a bin is |gap + noise|, which is larger than |gap|: a perfectly
+    calibrated model has an ECE above 0, and resampling, which adds noise once more, a larger
+    one. What a normal noise of the bin's own standard error adds is taken off each bin.
 
     Args:
         confidence, right: shape (n,).
-        counts: how often each image is drawn, shape (n, replicates).
+        seed: the same one draws the same images for every model.
 
     Returns:
-        shape (replicates,).
+        shape (1 + `resample.REPLICATES`,), the observed value first.
     """
-    sums = np.zeros((BINS, len(confidence)))
-    sums[_bins(confidence), np.arange(len(confidence))] = confidence - right
-    return np.abs(sums @ counts).sum(0) / counts.sum(0)
+    n, apart = len(confidence), confidence - right
+    sums = np.zeros((2, BINS, n))
+    sums[:, _bins(confidence), np.arange(n)] = apart, apart**2
+    gaps, squares = np.split(totals(sums.reshape(2 * BINS, n), [seed]) / n, 2)
+    noise = squares / n
+    noise[:, 1:] *= 2  # a sample's and its resample's
+    error = np.sqrt(noise) + 1e-12
+    true = np.sqrt(np.maximum(gaps**2 - noise, 0))
+    # Mean of |true + noise|, the folded normal distribution's.
+    ratio = true / error / np.sqrt(2)
+    mean = error * np.sqrt(2 / np.pi) * np.exp(-(ratio**2)) + true * erf(ratio)
+    return (np.abs(gaps) - (mean - true)).sum(0)
 
 
 def _bins(confidence: np.ndarray) -> np.ndarray:

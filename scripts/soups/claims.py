@@ -1,6 +1,6 @@
 """The paper's claims, how each is tested, and the rule that gives a verdict.
 
-Fixed before any result is looked at. A claim has parts; each part has an effect that is
+Fixed here, the same for every run. A claim has parts; each part has an effect that is
 positive where it speaks for the claim, and a rule:
 
 - ``greater``: supported if the interval lies above 0, not supported if below.

@@ -101,6 +101,8 @@ def last_half(method: str) -> Find:
     def effect(evidence: Evidence) -> Effect:
         table, mean = _by_number(evidence, method)
         most = max(mean)
+        if most < 2:
+            raise MissingEvidence("more than one ingredient")
         columns = mean[most] - mean[max(1, most // 2)]
         return Effect(*resample.interval(columns), int(table["n_test"].iloc[0]), int(most))
 
@@ -145,7 +147,7 @@ def calibration_gain(method: str) -> Find:
 
 
 def beyond_curve(method: str) -> Find:
-    """How far a soup, or the middle of its line to θ₀, lies beyond the best model's line.
+    """How far a soup, or its line to θ₀ on average, lies beyond the best model's line.
 
     Wherever on that line one stands, the soup is better on the test set or under shift by at
     least this much; it is negative where some point of the line is better in both.
@@ -166,6 +168,8 @@ def beyond_curve(method: str) -> Find:
             return rows
 
         curve = planes[along(BEST).sort_values("alpha").index]
+        if len(curve) < 2:
+            raise MissingEvidence("a line to the best individual model of at least two points")
         share = np.linspace(0, 1, 11)[:, None, None]
         curve = np.concatenate([a + share * (b - a) for a, b in pairwise(curve)])
         ours = along(method)
@@ -224,7 +228,8 @@ def weaker_start(measure: str) -> Find:
 def stronger_gain(measure: str) -> Find:
     """That difference from the usual pre-trained model, minus that from the weaker one.
 
-    The two have other models, so their intervals are joined as of independent normals.
+    The two have other models; their intervals are joined as of independent normals, which is
+    too wide where they share images.
     """
 
     def effect(evidence: Evidence) -> Effect:
@@ -233,6 +238,6 @@ def stronger_gain(measure: str) -> Find:
         value = ours.value - theirs.value
         half = np.hypot(ours.hi - ours.lo, theirs.hi - theirs.lo) / 2
         models = ours.models + theirs.models
-        return Effect(value, value - half, value + half, ours.images + theirs.images, models)
+        return Effect(value, value - half, value + half, ours.images, models)
 
     return effect

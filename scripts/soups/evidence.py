@@ -99,7 +99,8 @@ class Evidence:
         """One method minus another on the same images, from the table of paired tests."""
         rows = self.table("significance").drop_duplicates(["method", "reference", "measure"])
         rows = rows.set_index(["method", "reference", "measure"])
-        models = int(self.method(better)["ingredients"] + self.method(worse)["ingredients"])
+        both = " ".join(str(self.method(name)["members"]) for name in (better, worse))
+        models = len(set(both.split()) - {"|", "nan"})
         for (one, two), sign in (((better, worse), 1), ((worse, better), -1)):
             if (one, two, measure) in rows.index:
                 row = rows.loc[(one, two, measure)]

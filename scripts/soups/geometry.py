@@ -32,8 +32,7 @@ def mean_cosine(products: Tensor) -> float:
     Args:
         products: shape (k, k), see `gram`.
     """
-    lengths = products.diagonal().clamp(min=0).sqrt()
-    scale = lengths[:, None] * lengths
+    scale = lengths(products)[:, None] * lengths(products)
     cosine = torch.where(scale > 0, products / scale.clamp(min=1e-300), 1.0)
     count = len(products)
     return ((cosine.sum() - cosine.diagonal().sum()) / (count * (count - 1))).item()

@@ -119,13 +119,14 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     header = ["test", "claim", "rule", "effect", "n", "verdict"]
     sweeps, printed = "sweeps_effect" in table, "published_effect" in table
     header += ["over sweeps"] if sweeps else []
-    header += ["published"] if printed else []
+    header += ["published"]
     rows = []
     for _, row in table.iterrows():
         cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
         cells += [effect(row), sizes(row), row["verdict"]]
         cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
-        cells += [effect(row, "published_")] if printed else []
+        told = printed and not pd.isna(row["published_effect"])
+        cells += [f"{row['published_part']}: {effect(row, 'published_')}" if told else ""]
         rows.append(cells)
     return header, rows
 
@@ -137,7 +138,9 @@ def effect(row: pd.Series, prefix: str = "") -> str:
         return ""
     scale, digits = (1, 2) if row["unit"] == "rank correlation" else (100, 1)
     text = f"{scale * value + 0.0:+.{digits}f}"
-    return text if low == high else f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+    if pd.isna(low) or low == high:
+        return text
+    return f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
 
 
 def sizes(row: pd.Series) -> str:

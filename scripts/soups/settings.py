@@ -141,7 +141,8 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
     taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
     taken |= {"inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start"}
     taken |= {"model_1", "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ"}
-    taken |= {"order", "large", "slice", "tasks", "models", "beta", "variance", "gap", "curvature"}
+    taken |= {"order", "large", "slice", "tasks", "of", "models", "beta", "variance", "soup_loss"}
+    taken |= {"curvature", "curvature_wide"}
     taken |= set(hyperparameters)
     for name, spec in shifts.items():
         if spec is not None and ("folder" in spec) == ("corruption" in spec):
@@ -151,7 +152,7 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
             )
         if name in taken or name.endswith(("_lo", "_hi", "_sd", "_top")):
             raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
-        if name.startswith(("n_", "ensemble_")):
+        if name.startswith(("n_", "ensemble_", "test_", "shifts_mean_", "gap")):
             raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
     if not any(shifts.values()):
         raise UserError("data.folders.shifts has no shift that is not null, expected at least one")
@@ -297,6 +298,7 @@ def _expected(error: ValidationError) -> str:
         "maximum": lambda: f"at most {value}",
         "exclusiveMinimum": lambda: f"more than {value}",
         "exclusiveMaximum": lambda: f"less than {value}",
+        "multipleOf": lambda: f"a multiple of {value}",
         "minItems": lambda: f"at least {value} entries",
         "minProperties": lambda: f"at least {value} entries",
         "uniqueItems": lambda: "no entry twice",

@@ -75,6 +75,8 @@ def compare(
     """
     rows = []
     for measure, names in (("test", ["test"]), ("shifts_mean", shifts)):
+        if not names:
+            continue
         # Python's bools do not subtract; means over orders are no bools.
         apart = {name: ours[name].astype(float) - theirs[name].astype(float) for name in names}
         groups, weights = by_images(apart, derived)

@@ -64,7 +64,8 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
     Args:
         rows: from `draw`.
         variants: the ``sweep.variants`` section: name to ``set``, the hyperparameters that
-            differ, and ``first``, how many rows (all by default); null is left out.
+            differ, and ``first``, how many rows (all by default); null is left out. Rows that
+            come out alike are trained once.
 
     Returns:
         all rows, those of ``rows`` first; and for each id the row it comes from and the
@@ -85,12 +86,16 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
             continue
         if variant == BASE:
             raise UserError(f"sweep.variants.{BASE}: the sweep itself is called so")
+        made: list[dict] = []
         for name in list(rows)[: spec.get("first")]:
             key = f"{name}_{variant}"
             if key in out:
                 raise UserError(f"sweep.variants.{variant}: {key} is there already")
-            out[key] = _checked(key, rows[name] | spec["set"])
-            origin[key] = (name, variant)
+            row = _checked(key, rows[name] | spec["set"])
+            if row in made:
+                continue  # what `set` leaves alone does not differ: the same model again
+            made.append(row)
+            out[key], origin[key] = row, (name, variant)
     return out, origin
 
 

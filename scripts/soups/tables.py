@@ -21,13 +21,16 @@ def accuracy_row(
     Args:
         right: for ``test``, every shift and perhaps ``heldout``, a score per image: right or
             wrong, or the mean of that over several models.
-        shifts: the shifts' names, in order.
+        shifts: the shifts' names, in order; without any there is no mean of them.
         derived: shift to the set its images were derived from, for corruptions.
     """
     accuracy = {
         name: float(right[name].mean()) for name in ("heldout", "test", *shifts) if name in right
     }
     test_lo, test_hi = bootstrap_mean([right["test"]])
+    if not shifts:
+        row = accuracy | {"test_lo": test_lo, "test_hi": test_hi}
+        return {name: round(value, DECIMALS) for name, value in row.items()}
     groups = by_images({name: right[name] for name in shifts}, derived or {})
     shifts_lo, shifts_hi = bootstrap_mean(*groups)
     row = accuracy | {

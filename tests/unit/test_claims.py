@@ -73,7 +73,7 @@ class Story:
         heldout = {"greedy": 0.7 + s * 0.01}
         self.table("methods", [
             {"method": name, "heldout": heldout.get(name, 0.7), "ingredients": 3,
-             "n_heldout": 1000} for name in names
+             "n_heldout": 1000, "members": "m0 m1 | m0 m2"} for name in names
         ])  # fmt: skip
         gains = {BEST: 0.0, "ensemble": s * 0.02, "greedy": 0.0 if s > 0 else 0.02}
         self.table("calibration", [

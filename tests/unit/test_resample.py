@@ -58,6 +58,22 @@ def test_weights_of_rank_correlations_are_repetitions():
     assert weighted[0] == pytest.approx(np.corrcoef(ranks.T)[0, 1])
 
 
+def test_a_bias_is_taken_off_the_value_once_and_off_the_bounds_twice():
+    columns = np.concatenate([[1.0], np.linspace(1.4, 1.6, resample.REPLICATES)])
+    assert resample.interval(columns)[0] == 1
+    value, low, high = resample.interval(columns, biased=True)
+    assert value == pytest.approx(0.5)
+    assert (low, high) == (pytest.approx(0.405), pytest.approx(0.595))
+
+
+def test_chunks_make_no_difference(monkeypatch):
+    right = np.random.default_rng(0).random((2, 30)) < 0.5
+    whole = resample.totals(right, [1])
+    monkeypatch.setattr(resample, "CHUNK", 30 * 7)
+    resample._kept.cache_clear()
+    np.testing.assert_array_equal(resample.totals(right, [1]), whole)
+
+
 def test_too_few_draws_have_no_interval():
     columns = np.full(1 + resample.REPLICATES, np.nan)
     columns[0] = 0.5

@@ -63,6 +63,9 @@ def test_some_classes_are_told_apart_from_each_other_only(paths, tmp_path):
 def test_a_shift_without_any_of_the_classes_is_left_out(paths):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[0])
     assert samples.names == ["test"]  # "ab" is more than a
+    right = {"test": np.ones(10, bool)}
+    assert samples.row(right)["test"] == 1
+    assert "shifts_mean" not in samples.row(right)
 
 
 def test_points_come_back_as_written(tmp_path):

@@ -321,6 +321,13 @@ def test_bad_distributions(spec, expected):
     assert str(error.value) == f"sweep.random.parameters.lr is {spec!r}, expected {expected}"
 
 
+def test_rows_that_a_variant_makes_alike_are_trained_once():
+    rows = grid({"lr": [0.1, 0.2], "seed": [0, 1]})
+    out, origin = vary(rows, {"same": {"set": {"lr": 0.3}}})
+    same = [row for name, row in out.items() if origin[name][1] == "same"]
+    assert [row["seed"] for row in same] == [0, 1]
+
+
 def test_pairs_that_differ_in_one_hyperparameter():
     rows = {
         "a": {"lr": 0.1, "augment": 0, "seed": 0},

@@ -118,6 +118,13 @@ def test_own_images_run_to_the_end(project):
             "curves.tasks.unseen is None, expected one of x",
         ),
         (
+            {
+                "tasks": {"x": ["axe", "car"]},
+                "curves": {"tasks": {"variants": ["small"], "unseen": "x"}},
+            },
+            "m00_small is fine-tuned on task 'all' and has seen 'axe' of 'x', expected models",
+        ),
+        (
             {"tasks": {"x": ["axe", "cra"]}},
             "tasks.x has 'cra', expected names of classes",
         ),

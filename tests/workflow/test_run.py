@@ -117,10 +117,12 @@ def test_growing_the_sweep_trains_only_what_is_new(finished):
 
 def test_variants_extend_the_same_results(finished):
     """What exists is not made again: only the new row, its soup, and the tables."""
-    variant = "sweep={variants: {sam: {first: 1, set: {sam: 0.05}}}}"
+    variant = "sweep={variants: {sam: {first: 1, set: {sam: 0.05, start: zeroshot}}}}"
     plan = finished.planned("--config", variant)
     assert plan["finetune"] == plan["evaluate"] == 1
-    assert not {"recipe", "cook", "choose_ensemble", "average_logits"} & plan.keys()
+    again = {"recipe", "cook", "choose_ensemble", "average_logits", "evaluate_curve"}
+    again |= {"evaluate_pairs", "evaluate_landscape", *(n for n in plan if n.startswith("plan_"))}
+    assert not again & plan.keys()
 
 
 def test_variants_are_trained_otherwise_from_the_same_start(finished):

@@ -46,6 +46,8 @@ def _plane(figure, ax, mine: pd.DataFrame, values: pd.Series) -> None:
     x, y = mine["x"] / unit, mine["y"] / unit
     # Equal shares of the points between levels: a steep rim does not use up all contours.
     levels = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS + 1)).round(4))
+    if len(levels) < 2:  # the same everywhere
+        levels = levels[0] + np.array([0, 1e-3])
     filled = ax.tricontourf(x, y, values, levels=levels, cmap=f"{style.SEQUENTIAL}_r")
     ax.tricontour(x, y, values, levels=levels, colors="white", linewidths=0.4, alpha=0.7)
     bar = figure.colorbar(filled, ax=ax, shrink=0.68, pad=0.03, spacing="uniform")

@@ -7,8 +7,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from soups import style
+from soups import present, style
 
+AGREE = 0.5  # of the curvature: how far that from twice the step may be from it
 KINDS = {"seed": "o", "lr": "s", "augment": "^", "several": "."}
 
 
@@ -112,17 +113,15 @@ def angles(
 ) -> Figure:
     """Gain of the midpoint over the mean of its ends against the angle between the models."""
     middle = _middle(pairs, paths)
-    middle = middle[middle["lr_2"] < large_lr].reset_index(drop=True)
+    usual = middle["lr_2"] < large_lr
+    middle = (middle[usual] if usual.any() else middle).reset_index(drop=True)
     gain = 100 * (middle["test"] - (middle["one"] + middle["two"]) / 2)
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.35, style.WIDTH))
     drawn = _points(ax, middle, middle["angle"], gain, _norm(middle))
     ax.axhline(0, color="#888888", linewidth=0.8, zorder=1)
     figure.colorbar(drawn, ax=ax, label="Learning rate (geometric mean)", pad=0.02)
     row = effects[effects["claim"] == 8].iloc[0]
-    ax.set_title(
-        f"rank correlation {row['effect']:.2f} [{row['lo']:.2f}, {row['hi']:.2f}], "
-        f"{len(middle)} pairs"
-    )
+    ax.set_title(f"rank correlation {present.effect(row) or 'not tested'}, {len(middle)} pairs")
     ax.set_xlabel("Angle between θ₁ − θ₀ and θ₂ − θ₀ (degrees)")
     ax.set_ylabel(f"Midpoint minus mean of ends (points)\ntest, n = {middle['n_test'][0]:,}")
     _legend(figure, ax)
@@ -175,10 +174,14 @@ def loss_gap(paths: pd.DataFrame, large_lr: float) -> Figure:
         for i, (rates, line) in enumerate(part.groupby(["lr_1", "lr_2"])):
             colour, marker = style.CYCLE[i % len(style.CYCLE)]
             label = " – ".join(dict.fromkeys(f"{rate:g}" for rate in rates))
+            # Hollow: the second derivative from twice the step says otherwise, or cannot say.
+            apart = (line["curvature_wide"] - line["curvature"]).abs()
+            checked = apart <= AGREE * line["curvature"].abs()
             ax.scatter(
-                line["gap"], line["gap_approximation"], color=colour, marker=marker, s=18,
-                linewidths=0, label=f"lr {label}",
+                line["gap"], line["gap_approximation"], marker=marker, s=18, edgecolors=colour,
+                color=[colour if ok else "white" for ok in checked], linewidths=0.8,
             )  # fmt: skip
+            ax.scatter([], [], color=colour, marker=marker, s=18, label=f"lr {label}")
         both = part[["gap", "gap_approximation"]]
         ends = [both.min().min(), both.max().max()]
         ax.plot(ends, ends, color="#888888", linewidth=0.8, zorder=1)

@@ -69,7 +69,7 @@ def averaging(significance: pd.DataFrame, reference: str) -> Figure:
             color=style.COLOURS["greedy"], markersize=4, elinewidth=1,
         )  # fmt: skip
         ax.axvline(0, color=style.KINDS["model"], linewidth=0.8)
-        ax.set_xlabel(f"{label}: minus the soup of the same models\nas they are (points), "
+        ax.set_xlabel(f"{label}: minus the soup of\nsix models as they are (points), "
                       f"n = {part['n'].iloc[0]:,}")  # fmt: skip
         ax.grid(axis="y", visible=False)
     axes[0].set_yticks(range(len(names)), [present.title(name) for name in names])
