@@ -1,7 +1,6 @@
 """Evaluate a series of recipes and ensembles on a part of every test set; no soup is written."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 
@@ -10,7 +9,7 @@ from soups.images import PreparedSet
 from soups.job import log, run
 from soups.mixing import growing, mix
 from soups.model import load_classifier
-from soups.samples import Outputs, Samples, save_points, stacked
+from soups.samples import Outputs, Samples, by_model, save_points, stacked
 from soups.significance import compare
 from soups.tables import DECIMALS
 
@@ -21,9 +20,7 @@ def main(job) -> None:
     classes = [known_classes.index(name) for name in p.classes] if p.classes else None
     samples = Samples(job.input.sets, p.images or {"test": None, "shift": None}, classes)
     weights = dict(zip(p.models, job.input.weights, strict=True))
-    logits: dict[str, dict[str, str]] = {}
-    for path in map(Path, job.input.logits):
-        logits.setdefault(path.parent.name, {})[path.stem] = str(path)
+    logits = by_model(job.input.logits)
     model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
 
     first = growing(weights)

@@ -6,6 +6,8 @@ Losses are cross-entropies of β times the logits, in nats. For two models and
     L_soup(α) − L_ens(α) ≈ α(1 − α)/2 · (−d²L_soup/dα² + β² E_x Var_{Y~softmax(βf)}[Δf_Y(x)])
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import log_softmax, softmax
 
@@ -48,3 +50,54 @@ def approximation(
 ) -> np.ndarray:
     """The right-hand side of the approximation; linear in images, so it may be taken of each."""
     return alpha * (1 - alpha) / 2 * (-curvature + beta**2 * variance)
+
+
+def at(
+    i: int,
+    alphas: Sequence[float],
+    soups: Sequence[np.ndarray],
+    ensemble: np.ndarray,
+    labels: np.ndarray,
+    beta: float,
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """The true and the approximate gap at point i of a path; NaN at its ends.
+
+    The second derivative is taken from the points one step before and after; from those two
+    steps away as a check, ``curvature_wide``.
+
+    Args:
+        alphas: of all points, evenly spaced.
+        soups: logits of all points, shape (n, classes) each; the first and last are the models'.
+        ensemble: logits of the ensemble at point i.
+        labels: shape (n,).
+        beta: inverse temperature that calibrates the soup at point i.
+
+    Returns:
+        both gaps of every image, float32, shape (n,), and columns for a table.
+    """
+    empty = np.full(len(labels), np.nan)
+
+    def curvature(away: int) -> np.ndarray:
+        if not away <= i < len(alphas) - away:
+            return empty
+        near = (loss(soups[j], labels, beta) for j in (i - away, i, i + away))
+        return second_difference(*near, away * (alphas[1] - alphas[0]))
+
+    here, wide = curvature(1), curvature(2)
+    mine = theirs = spread = empty
+    if 0 < i < len(alphas) - 1:
+        mine, theirs = loss(soups[i], labels, beta), loss(ensemble, labels, beta)
+        spread = variance(soups[i], soups[-1] - soups[0], beta)
+    guess = approximation(alphas[i], here, beta, spread)
+    columns = {
+        "beta": beta,
+        "soup_loss": mine.mean(),
+        "ensemble_loss": theirs.mean(),
+        "curvature": here.mean(),
+        "curvature_wide": wide.mean(),
+        "variance": spread.mean(),
+        "gap": (mine - theirs).mean(),
+        "gap_approximation": guess.mean(),
+    }
+    columns = {name: round(float(value), 6) for name, value in columns.items()}
+    return (mine - theirs).astype(np.float32), guess.astype(np.float32), columns

@@ -76,6 +76,14 @@ class Samples:
         }
 
 
+def by_model(paths: Iterable[str | Path]) -> dict[str, dict[str, str]]:
+    """Files ``<model>/<set>.npy`` by model and set, for `Samples.cached`."""
+    out: dict[str, dict[str, str]] = {}
+    for path in map(Path, paths):
+        out.setdefault(path.parent.name, {})[path.stem] = str(path)
+    return out
+
+
 def save_points(
     path: str | Path, arrays: Mapping[str, np.ndarray], derived: Mapping[str, str]
 ) -> None:

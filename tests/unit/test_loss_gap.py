@@ -74,3 +74,21 @@ def test_a_bent_network_has_the_gap_that_is_approximated():
     true = (loss_gap.loss(at(alpha), LABELS, 1) - loss_gap.loss(ensemble, LABELS, 1)).mean()
     ours = loss_gap.approximation(alpha, curvature, 1.0, spread)
     assert ours == pytest.approx(true, rel=0.1)
+
+
+def test_a_path_has_gaps_at_its_inner_points():
+    alphas = [0, 0.25, 0.5, 0.75, 1]
+    path = [logits(0) + a * 0.1 * logits(2) + a**2 * 0.1 * logits(3) for a in alphas]
+    for i, alpha in enumerate(alphas):
+        ensemble = (1 - alpha) * path[0] + alpha * path[-1]
+        true, guess, columns = loss_gap.at(i, alphas, path, ensemble, LABELS, beta=0.8)
+        if alpha in (0, 1):
+            assert np.isnan(true).all()
+            assert np.isnan(columns["gap_approximation"])
+            continue
+        wanted = loss_gap.loss(path[i], LABELS, 0.8) - loss_gap.loss(ensemble, LABELS, 0.8)
+        np.testing.assert_allclose(true, wanted, atol=1e-6)
+        assert columns["gap"] == pytest.approx(wanted.mean(), abs=1e-6)
+        assert columns["gap_approximation"] == pytest.approx(guess.mean(), abs=1e-6)
+        # Twice the step leaves the path but in the middle.
+        assert np.isfinite(columns["curvature_wide"]) == (alpha == 0.5)
