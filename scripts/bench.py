@@ -148,6 +148,44 @@ def speed() -> None:
     print(f"| rendering the photo style | {rendering:,.0f} |")
 
 
+def points() -> None:
+    """A point of a plane: mixed in place or by way of a file, and what evaluating it takes."""
+    import numpy as np
+    import torch
+    import yaml
+
+    from soups import checkpoints
+    from soups.checkpoints import Checkpoint
+    from soups.evaluate import forward
+    from soups.mixing import mix
+    from soups.model import Pretrained
+    from soups.recipes import recipe
+
+    torch.set_num_threads(1)
+    architecture = yaml.safe_load(Path("config.yaml").read_text())["model"]["architecture"]
+    model = Pretrained(architecture, ["a"]).classifier(24).eval()
+    images = np.random.default_rng(0).integers(0, 256, (600, 32, 32, 3), np.uint8)
+    made = recipe({"0": 0.2, "1": 0.5, "2": 0.3}, "plane")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder) / f"{name}.safetensors" for name in "012"}
+        for path in paths.values():
+            checkpoints.save(path, model.state_dict(), {"pretrained": "same"})
+
+        def in_place():
+            model.load_state_dict(mix(made, paths))
+
+        def by_file():
+            checkpoints.save(Path(folder) / "point.safetensors", mix(made, paths), {})
+            model.load_state_dict(Checkpoint(Path(folder) / "point.safetensors").state())
+
+        print("\n| one point of a plane, the miniature's model | ms |\n|---|---|")
+        print(f"| mixed in place | {1000 / _rate(in_place, 1):.1f} |")
+        print(f"| written and read again | {1000 / _rate(by_file, 1):.1f} |")
+        print(
+            f"| evaluated on 600 images | {1000 / _rate(lambda: forward(model, images), 1):.0f} |"
+        )
+
+
 def _rate(call, images: int, seconds: float = 3.0) -> float:
     call()
     start, calls = time.perf_counter(), 0
@@ -165,3 +203,4 @@ if __name__ == "__main__":
     else:
         memory()
         speed()
+        points()
