@@ -23,7 +23,7 @@ for name, row in SWEEP.items():
 
 def of_variants(names, key):
     """Ingredients of some variants; those that are switched off have none."""
-    known = {sweep.BASE, *config["sweep"]["variants"]}
+    known = [sweep.BASE, *config["sweep"]["variants"]]
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {', '.join(known)}")
     return [m for m in INGREDIENTS if ORIGIN[m][1] in names]

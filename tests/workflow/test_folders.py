@@ -60,7 +60,7 @@ OVERLAY = FEW | {
     },
     "probe": {"epochs": 2, "batch_size": 32},
     "finetune": {"batch_size": 16, "epochs": 2},
-    "sweep": {"kind": "grid", "grid": {"lr": [0.0003, 0.001]}},
+    "sweep": FEW["sweep"] | {"kind": "grid", "grid": {"lr": [0.0003, 0.001]}},
 }
 
 
