@@ -54,6 +54,13 @@ TINY = {
     },
 }
 
+# What the tiny run draws.
+FIGURES = [
+    "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models", "landscape",
+    "paths", "angles", "soup_vs_ensemble", "loss_gap", "large_lr", "slices", "reliability",
+    "tasks", "sweep", "contact_sheet",
+]  # fmt: skip
+
 # Everything but the uniform and the greedy soup, switched off.
 FEW = {
     "soups": dict.fromkeys(

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FIGURES = [
-    "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models", "contact_sheet",
-]  # fmt: skip
+from tests.workflow.conftest import FIGURES
+
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -31,11 +30,16 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     dom = browse(page, tmp_path / "profile", "--dump-dom")
     methods = re.search(r'<table id="methods">.*?</table>', dom, re.DOTALL).group()
     assert methods.count("<tr>") == 1 + 22
+    claims = re.search(r'<table id="claims">.*?</table>', dom, re.DOTALL).group()
+    assert claims.count("<tr>") == 1 + 19
     for figure in FIGURES:
         assert f'<figure id="{figure}">' in dom
+    # A claim leads to the figure that shows it.
+    assert set(re.findall(r'href="#(\w+)"', claims)) <= set(FIGURES)
+    assert len(re.findall(r'href="#', claims)) >= 12
 
     shot = tmp_path / "page.png"
-    browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1200,4000")
+    browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1200,9000")
     pixels = np.asarray(Image.open(shot).convert("RGB")).reshape(-1, 3)
     # A page whose images did not decode is black text on white, and the soups' orange is missing.
     orange = (np.abs(pixels.astype(int) - (0xD5, 0x5E, 0x00)).sum(1) < 12).sum()

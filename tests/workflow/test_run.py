@@ -11,6 +11,7 @@ from soups.checkpoints import Checkpoint
 from soups.files import sha256
 from soups.metrics import sample
 from soups.mixing import mix
+from tests.workflow.conftest import FIGURES
 
 INGREDIENTS = ["m00", "m01", "m02"]
 VARIANTS = ["m00_ema", "m00_distilled", "m00_one", "m00_two"]
@@ -228,7 +229,9 @@ def test_paths_differ_in_one_hyperparameter_and_have_a_loss_gap(finished):
     paths = table(finished, "paths")
     assert set(paths["differ"]) == {"seed", "lr", "augment"}
     inner = paths["alpha"].between(0, 1, "neither")
-    assert paths.loc[inner, ["gap", "gap_approximation", "beta", "curvature"]].notna().all(None)
+    assert (
+        paths.loc[inner, ["gap", "gap_approximation", "beta", "curvature"]].notna().all(axis=None)
+    )
     assert paths.loc[~inner, "gap"].isna().all()
     # Twice the step fits only in the middle of four steps.
     assert (paths["curvature_wide"].notna() == (paths["alpha"] == 0.5)).all()
@@ -279,14 +282,7 @@ def test_figures_are_drawn_from_tables_alone(finished):
     assert set(plan) == {"plot_paths", "plot_landscape", "figures"}
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models",
-        "landscape", "paths", "angles", "soup_vs_ensemble", "loss_gap", "large_lr", "slices",
-        "reliability", "tasks", "sweep", "contact_sheet",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("figure", FIGURES)
 def test_figures_are_there_as_png_and_pdf(finished, figure):
     folder = finished.results / "figures"
     assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
