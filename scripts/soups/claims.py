@@ -23,6 +23,7 @@ from soups.catalog import BEST
 from soups.effects import Find, method_difference
 from soups.evidence import Effect, Evidence, MissingEvidence
 
+FEWEST = 3  # sweeps, for an interval over them
 MARGIN = 0.005  # half a percentage point of accuracy, or of ECE
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
@@ -186,13 +187,16 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         claim, part, ``sweeps`` that tested it, ``sweeps_effect``, ``_lo``, ``_hi``, ``_verdict``.
+        There is no interval from fewer than `FEWEST`, nor where all sweeps had the same models.
     """
     rows = []
     for (claim, part), group in pd.concat(tables).groupby(["claim", "part"], sort=False):
         values = group["effect"].dropna().to_numpy()
+        if len(set(values)) == 1:  # of the same models in every sweep: said once
+            values = values[:1]
         mean = values.mean() if len(values) else np.nan
         half = np.nan
-        if len(values) > 1:
+        if len(values) >= FEWEST:
             half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
         lowest = values.min() if len(values) else np.nan
         rule = group["rule"].iloc[0]
@@ -205,7 +209,7 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 "sweeps_effect": mean,
                 "sweeps_lo": mean - half,
                 "sweeps_hi": mean + half,
-                "sweeps_verdict": decided if len(values) > 1 else NOT_TESTED,
+                "sweeps_verdict": decided if len(values) >= FEWEST else NOT_TESTED,
             }
         )
     return pd.DataFrame(rows).round({f"sweeps_{name}": 6 for name in ("effect", "lo", "hi")})

@@ -266,6 +266,16 @@ def test_over_sweeps_is_students_interval():
     assert table.iloc[1]["sweeps_verdict"] == NOT_TESTED
 
 
+def test_the_same_effect_in_every_sweep_is_no_replication():
+    """As of models that all sweeps share; two sweeps alone are too few for an interval."""
+    effects = claims.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
+    for values in ([0.02] * 4, [0.02, 0.03]):
+        tables = [effects.assign(effect=[value, np.nan]) for value in values]
+        row = claims.over_sweeps(tables).iloc[0]
+        assert np.isnan(row["sweeps_lo"])
+        assert row["sweeps_verdict"] == NOT_TESTED
+
+
 def test_a_missing_method_is_said():
     def effect(_) -> Effect:
         raise MissingEvidence("method of dreams")
