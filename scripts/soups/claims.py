@@ -192,7 +192,9 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for (claim, part), group in pd.concat(tables).groupby(["claim", "part"], sort=False):
         values = group["effect"].dropna().to_numpy()
-        if len(set(values)) == 1:  # of the same models in every sweep: said once
+        if len(set(values)) == 1 and values[0]:
+            # The same number each time is of the same models, and said once; but a soup that
+            # never takes a bad ingredient has lost exactly nothing each time.
             values = values[:1]
         mean = values.mean() if len(values) else np.nan
         half = np.nan

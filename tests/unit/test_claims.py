@@ -274,6 +274,8 @@ def test_the_same_effect_in_every_sweep_is_no_replication():
         row = claims.over_sweeps(tables).iloc[0]
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
+    nothing = [claims.effects(Evidence({}, {}, LARGE_LR), CLAIMS[1:2]).assign(effect=0.0)] * 3
+    assert list(claims.over_sweeps(nothing)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
 
 
 def test_a_missing_method_is_said():
