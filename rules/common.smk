@@ -132,6 +132,8 @@ def table(name):
 
 def of_experiment(key, name, *tables):
     """Tables of another experiment, which has to have been run before."""
+    if name == config["name"]:
+        raise UserError(f"{key} has {name!r}, this experiment itself, expected another one")
     paths = [f"results/{name}/tables/{table}.csv" for table in tables]
     if missing := [path for path in paths if not Path(path).is_file()]:
         raise UserError(f"{key} has {name!r}: no {missing[0]}, expected a finished experiment")

@@ -14,7 +14,8 @@ SLICES = {  # slice: its models
 OF_TASKS = of_variants(CURVES["tasks"]["variants"], "curves.tasks")
 UNSEEN = CURVES["tasks"]["unseen"]
 if OF_TASKS and UNSEEN not in TASKS:
-    raise UserError(f"curves.tasks.unseen is {UNSEEN!r}, expected one of {', '.join(TASKS)}")
+    known = ", ".join(TASKS) or "those that the tasks section defines, which has none"
+    raise UserError(f"curves.tasks.unseen is {UNSEEN!r}, expected one of {known}")
 for m in OF_TASKS:
     if seen := set(TASKS[UNSEEN]).intersection(TASKS.get(SWEEP[m]["task"], TASKS[UNSEEN])):
         raise UserError(

@@ -217,6 +217,12 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).round({f"sweeps_{name}": 6 for name in ("effect", "lo", "hi")})
 
 
+def _support(parts: pd.DataFrame) -> pd.Series:
+    """How far the lower bound lies above the rule's bar, in widths of the interval."""
+    bar = parts["rule"].map({"greater": 0.0, "no_worse": -MARGIN, "exact": 0.0})
+    return ((parts["lo"] - bar) / (parts["hi"] - parts["lo"]).clip(lower=1e-9)).fillna(-np.inf)
+
+
 def claims_table(parts: pd.DataFrame, claims: Sequence[Claim] = tuple(CLAIMS)) -> pd.DataFrame:
     """A row per claim, with the part that decides: the one furthest from being supported.
 
@@ -231,7 +237,8 @@ def claims_table(parts: pd.DataFrame, claims: Sequence[Claim] = tuple(CLAIMS)) -
         row = {"claim": claim.number, "text": claim.text, "verdict": joint(list(mine["verdict"]))}
         row |= {name: joint(list(mine[name].fillna(NOT_TESTED))) for name in further}
         if len(mine):
-            decides = mine.loc[mine["verdict"].map(order.index).idxmin()]
+            worst = min(mine["verdict"], key=order.index)
+            decides = mine.loc[_support(mine[mine["verdict"] == worst]).idxmin()]
             names = ("part", "unit", "rule", "effect", "lo", "hi", "images", "models", "pairs")
             row |= {name: decides[name] for name in names}
         row |= {"parts": len(mine), "figure": claim.figure}

@@ -104,7 +104,7 @@ def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             f"{row['claim']}. {row['text']}",
             row["verdict"],
             *(row[name].replace("not tested", "–") for name in further),
-            "" if pd.isna(row["part"]) else row["part"],
+            "outside this workflow" if pd.isna(row["part"]) else row["part"],
             effect(row),
             sizes(row),
             "" if pd.isna(row["figure"]) else row["figure"].replace("_", " "),
@@ -123,7 +123,8 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     rows = []
     for _, row in table.iterrows():
         cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
-        cells += [effect(row), sizes(row), row["verdict"]]
+        why = f", no {row['missing']}" if isinstance(row["missing"], str) else ""
+        cells += [effect(row), sizes(row), row["verdict"] + why]
         cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
         told = printed and not pd.isna(row["published_effect"])
         cells += [f"{row['published_part']}: {effect(row, 'published_')}" if told else ""]

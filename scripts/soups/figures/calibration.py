@@ -34,7 +34,7 @@ def reliability(bins: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
         fmt="o", color=style.COLOURS["ensemble"], markersize=3, elinewidth=0.9,
     )  # fmt: skip
     axes[1].axvline(0, color=style.KINDS["model"], linewidth=0.8)
-    axes[1].set_title("method, its ECE (%)", loc="left", x=-0.75, fontsize=7)
+    axes[1].set_title("method, its plain ECE (%)", loc="left", x=-0.75, fontsize=7)
     axes[1].set_yticks(
         test.index,
         [
@@ -44,7 +44,8 @@ def reliability(bins: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
         fontsize=6,
     )
     axes[1].set_xlabel(
-        f"ECE of the best individual minus\nthat of the method (points), n = {test['n'][0]:,}"
+        "ECE of the best individual minus that of the\n"
+        f"method, both less noise (points), n = {test['n'][0]:,}"
     )
     axes[1].grid(axis="y", visible=False)
     return figure

@@ -56,6 +56,7 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     for ax, name in zip(axes.flat, names, strict=False):
         _scatter(ax, individuals, methods, name, intervals=False)
         ax.set_title(present.shift_label(name))
+        ax.margins(0.08)
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
     figure.supxlabel("Test accuracy (%)", fontsize=8)

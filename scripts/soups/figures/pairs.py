@@ -145,17 +145,17 @@ def soup_vs_ensemble(
         for ax, (column, label, count) in zip(line, measures, strict=True):
             part = part.reset_index(drop=True)
             x, y = 100 * part[f"ensemble_{column}"], 100 * part[column]
-            drawn = _points(ax, part, x, y, _norm(middle))
+            drawn = _points(ax, part, x, y, _norm(part))
             ends = [min(x.min(), y.min()), max(x.max(), y.max())]
             ax.plot(ends, ends, color="#888888", linewidth=0.8, zorder=1)
             ax.annotate("soup better", (0.04, 0.92), xycoords="axes fraction", fontsize=7)
             ax.annotate(
                 "ensemble better", (0.96, 0.05), xycoords="axes fraction", fontsize=7, ha="right"
             )
-            ax.set_title(f"{label}, {title}")
+            ax.set_title(f"{label}, {title} ({len(part)})")
             ax.set_xlabel(f"Ensemble of two models (%), n = {part[count][0]:,}")
             ax.set_ylabel("Soup of two models (%)")
-    figure.colorbar(drawn, ax=axes, label="Learning rate (geometric mean)", pad=0.01, aspect=35)
+        figure.colorbar(drawn, ax=line, label="Learning rate (geometric mean)", pad=0.01)
     _legend(figure, axes[0, 0])
     return figure
 

@@ -35,6 +35,7 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
                 rows[name][kept], 100 * rows[column][kept], color=style.COLOURS["greedy"], s=20,
                 marker="D", label="ingredient of the greedy soup",
             )  # fmt: skip
+            ax.margins(x=0.1)
             if name in LOGARITHMIC and rows[name].min() > 0:
                 ax.set_xscale("log")
                 ax.xaxis.set_minor_formatter(NullFormatter())
