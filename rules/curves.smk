@@ -4,6 +4,7 @@
 CURVES = config["curves"]
 BASE_ORIGINS = {ORIGINS[m] for m in BASE}
 ENDS = catalog.curve_ends(CURVES["wise_ft"]["of"], config["soups"], SOUPS, BASE_ORIGINS)
+CURVE_SOUPS = [name for name in ENDS if name in SOUPS]
 LARGE = [m for m in INGREDIENTS if m not in BASE and SWEEP[m]["lr"] >= CURVES["large_lr"]]
 LARGE = [m for m in LARGE if ORIGIN[m][1] in CURVES["paths"]["variants"]]
 SLICES = {  # slice: its models
@@ -23,17 +24,15 @@ for m in OF_TASKS:
             f"{sorted(seen)[0]!r} of {UNSEEN!r}, expected models of tasks without its classes"
         )
 ON_CURVE = {  # curve: the models its points are made of
-    **({"wise_ft": [*sorted(set(ENDS.values())), *BASE, *ENDS]} if ENDS else {}),
+    **({"wise_ft": [*sorted(set(ENDS.values())), *BASE, *CURVE_SOUPS]} if ENDS else {}),
     **({"number_of_models": list(BASE)} if CURVES["number_of_models"] else {}),
     **({"large_lr": [*BASE, *LARGE]} if LARGE else {}),
     **({"slices": list(dict.fromkeys(sum(SLICES.values(), [])))} if SLICES else {}),
-    **({"tasks": [*{ORIGINS[m]: m for m in OF_TASKS}, *OF_TASKS]} if OF_TASKS else {}),
+    **({"tasks": [*started(OF_TASKS), *OF_TASKS]} if OF_TASKS else {}),
 }
 # On these, differences are small: they are evaluated on all images.
 PRECISE = {"slices", "tasks"}
 MEMBERS = {"number_of_models": list(BASE)}  # curves with ensembles on them
-for names in ON_CURVE.values():
-    names[:] = [m for m in names if m != catalog.BEST]
 
 
 rule plan_wise_ft:
@@ -52,7 +51,7 @@ rule plan_wise_ft:
     threads: 1
     params:
         entry=BASE_ENTRY,
-        soups=[m for m in ENDS if m in SOUPS],
+        soups=CURVE_SOUPS,
         ends=ENDS,
         alphas=CURVES["wise_ft"]["alphas"],
         stage=STAGE["curves"],
@@ -143,7 +142,7 @@ rule plan_tasks:
     threads: 1
     params:
         tasks={m: SWEEP[m]["task"] for m in OF_TASKS},
-        start=[ORIGINS[m] for m in OF_TASKS[:1]],
+        start=started(OF_TASKS),
         stage=STAGE["curves"],
     script:
         "../scripts/plan_tasks.py"

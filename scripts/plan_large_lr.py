@@ -5,8 +5,7 @@ Also which of all these the greedy soup takes, and how far each lies from its st
 
 import pandas as pd
 
-from soups import files, recipes, select
-from soups.catalog import BEST
+from soups import files
 from soups.checkpoints import Checkpoint
 from soups.geometry import gram, lengths
 from soups.job import run
@@ -19,13 +18,8 @@ def main(job) -> None:
     plan = []
     for count in range(len(large) + 1):
         names = [*base, *large[:count]]
-        order = select.by_score({name: kitchen.scores[name] for name in names})
-        chosen, trace = select.greedy(order, kitchen.average)
-        for method, recipe in (
-            (BEST, recipes.recipe({order[0]: 1.0}, BEST)),
-            ("uniform", recipes.uniform(names)),
-            ("greedy", recipes.uniform(chosen, "greedy", trace=trace)),
-        ):
+        made = kitchen.usual(names)
+        for method, recipe in made.items():
             plan.append({"labels": {"method": method, "large": count}, "recipe": recipe})
     files.write_json(job.output.plan, plan)
 
@@ -42,7 +36,7 @@ def main(job) -> None:
             "heldout": kitchen.scores[step["candidate"]],
             "accepted": step["accepted"],
         }
-        for step in trace
+        for step in made["greedy"]["selection"]["trace"]  # of all of them
     ]
     files.write_text(job.output.table, pd.DataFrame(rows).to_csv(index=False))
 

@@ -1,7 +1,6 @@
 """Soups of parts of the sweep, for instance of models that differ in one hyperparameter alone."""
 
-from soups import files, recipes, select
-from soups.catalog import BEST
+from soups import files
 from soups.job import run
 from soups.kitchen import Kitchen
 
@@ -10,14 +9,8 @@ def main(job) -> None:
     kitchen = Kitchen.of_job(job)
     plan = []
     for name, members in job.params.slices.items():
-        order = select.by_score({member: kitchen.scores[member] for member in members})
-        chosen, trace = select.greedy(order, kitchen.average)
-        best = len(plan)  # the first of the three
-        for method, recipe in (
-            (BEST, recipes.recipe({order[0]: 1.0}, BEST)),
-            ("uniform", recipes.uniform(members)),
-            ("greedy", recipes.uniform(chosen, "greedy", trace=trace)),
-        ):
+        best = len(plan)  # the first of them
+        for method, recipe in kitchen.usual(members).items():
             labels = {"slice": name, "method": method, "models": len(members)}
             plan.append({"labels": labels, "recipe": recipe, "against": best})
     files.write_json(job.output[0], plan)

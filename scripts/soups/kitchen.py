@@ -15,7 +15,7 @@ from soups.checkpoints import Checkpoint
 from soups.evaluate import HeldoutScorer, accuracy
 from soups.images import PreparedSet
 from soups.mixing import mix
-from soups.select import Score, by_score, remembered
+from soups.select import Score, by_score, greedy, remembered
 
 
 @dataclass
@@ -124,6 +124,16 @@ class Kitchen:
     def checkpoints(self) -> list[Checkpoint]:
         """The ingredients, unread."""
         return [Checkpoint(self.paths[name]) for name in self.ingredients]
+
+    def usual(self, names: Sequence[str]) -> dict[str, dict]:
+        """Recipes of the best individual, the uniform and the greedy soup of some ingredients."""
+        order = by_score({name: self.scores[name] for name in names})
+        chosen, trace = greedy(order, self.average)
+        return {
+            BEST: recipes.recipe({order[0]: 1.0}, BEST),
+            "uniform": recipes.uniform(names),
+            "greedy": recipes.uniform(chosen, "greedy", trace=trace),
+        }
 
     def recipe(self, name: str) -> dict:
         """That of a soup made before, or of the best individual model."""

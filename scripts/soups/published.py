@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from soups.claims import verdict
+from soups.claims import NOT_TESTED, verdict
 
 # Images of each set; every published accuracy is a whole number of these.
 IMAGES = {
@@ -67,7 +67,7 @@ def columns(parts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     number = parts.groupby("claim").cumcount() + 1
     for claim, part, rule in zip(parts["claim"], number, parts["rule"], strict=True):
         if (claim, part) not in COMPARED:
-            rows.append({"published_part": "", "published_verdict": "not tested"})
+            rows.append({"published_part": "", "published_verdict": NOT_TESTED})
             continue
         better, worse, sets, where = COMPARED[claim, part]
         value, lo, hi = difference(table, better, worse, sets)

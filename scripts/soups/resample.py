@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import rankdata
 
+from soups.metrics import LEVEL
+
 REPLICATES = 2000
-LEVEL = 0.95
 CHUNK = 10_000_000  # numbers in memory at a time
 USABLE = 0.8  # share of the replicates that must have a value, for an interval
 
