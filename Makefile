@@ -4,13 +4,15 @@
 # make seeds    repeat the sweep over seeds and worlds, and summarise
 # make ablations  training variants, slices, tasks, weaker pre-training, after the miniature
 # make bench    memory and speed of mixing, speed of training, evaluation and rendering
+# make bench-scale  memory and speed with CLIP ViT-B/32 under 1,000 classes
+# make published  the paper's own numbers as tables and figures, in seconds
 # make lock     resolve envs/requirements.in again
 
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run unlocked install test lint format seeds ablations bench lock
+.PHONY: run unlocked install test lint format seeds ablations published bench bench-scale lock
 
 # A killed run leaves Snakemake's lock behind. flock knows whether another `make` is alive;
 # if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
@@ -54,8 +56,15 @@ ablations: install
 	$(SNAKEMAKE) --quiet rules --config 'claims={weaker: weak}' \
 	  --configfile experiments/ablations.yaml experiments/tasks.yaml
 
+published: install
+	$(SNAKEMAKE) published --quiet rules
+	@$(BIN)/python scripts/print_methods.py results/published
+
 bench: install
 	$(BIN)/python scripts/bench.py
+
+bench-scale: install
+	$(BIN)/python scripts/bench_scale.py
 
 lock:
 	$(PYTHON) -m venv .venv-lock

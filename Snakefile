@@ -8,9 +8,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import catalog, files, folders, settings, sweep
+from soups import architectures, catalog, files, folders, settings, sweep
 from soups.errors import UserError
-from soups.images import set_paths
+from soups.images import set_paths, train_paths
 
 
 configfile: "config.yaml"
@@ -40,7 +40,7 @@ rule all:
 include: "rules/data.smk"
 include: "rules/splits.smk"
 include: "rules/pretrain.smk"
-include: "rules/finetune.smk"
+include: "rules/checkpoints.smk" if CHECKPOINTS else "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/soups.smk"
 include: "rules/ensembles.smk"
@@ -50,4 +50,5 @@ include: "rules/tables.smk"
 include: "rules/claims.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
+include: "rules/published.smk"
 include: "rules/targets.smk"

@@ -7,7 +7,7 @@ S = f"results/{config['shared'] or config['name']}"
 BASE = sweep.draw(config["sweep"], config["finetune"])  # ingredient id: hyperparameters
 SWEEP, ORIGIN = sweep.vary(BASE, config["sweep"]["variants"])  # rows trained otherwise as well
 INGREDIENTS = list(SWEEP)
-STARTS = ["zeroshot", "initialization"]
+STARTS = settings.starts(config)  # with logits of their own
 
 
 def pool(*choice):
@@ -30,7 +30,10 @@ def of_variants(names, key):
 
 
 # θ₀ of each ingredient: where its fine-tuning starts.
-ORIGINS = {name: sweep.START[row["start"]] for name, row in SWEEP.items()}
+CHECKPOINTS = (
+    config["ingredients"]["source"] == "checkpoints" and config["ingredients"]["checkpoints"]
+)
+ORIGINS = sweep.origins(SWEEP, STARTS, ready_made=bool(CHECKPOINTS))
 
 
 def origins(models):
@@ -53,22 +56,31 @@ EVALUATED = [m for m in INGREDIENTS if m in USED or ORIGIN[m][1] not in FOR_CURV
 catalog.check_names([*INGREDIENTS, *sweep.RESERVED], soups=SOUPS, ensembles=ENSEMBLES)
 SHIFTS = settings.shifts(config)
 TESTS = ["test", *SHIFTS]
-TRAIN = set_paths(f"{S}/prepared", "train")  # images, labels, what the labels mean
+STORE = settings.store(config)
+TRAIN_FILES = train_paths(f"{S}/prepared", STORE)  # images, labels, what the labels mean
+TRAIN = list(TRAIN_FILES.values())
+# Images that are decoded whenever they are needed want processes that do so.
+READERS = 1 if STORE == "array" else 8
 HELDOUT = {  # what selection may see of the data
     "pretrained": f"{S}/pretrained/model.safetensors",
-    "images": TRAIN[0],
-    "labels": TRAIN[1:],
-    "heldout": f"{S}/splits/heldout.npy",
+    "heldout": set_paths(f"{S}/prepared", "heldout"),
 }
+
+# How it is computed changes what comes out, a little: parameters of the rules that it matters to.
+INFERENCE = config["compute"]["inference"]
+TRAINING = {key: config["compute"][key] for key in ("precision", "accumulate", "gpus")}
+RECALIBRATE = config["model"]["recalibrate_batch_norm"]
 
 # Bump a stage's number when its library code changes what it computes:
 # Snakemake sees changes of a script, not of the modules it imports.
 STAGE = {
     "data": 1,
+    "folders": 2,
     "pretrain": 1,
     "splits": 1,
     "initialize": 2,
     "finetune": 2,
+    "checkpoints": 1,
     "evaluate": 2,
     "soups": 2,
     "ensembles": 1,

@@ -51,6 +51,7 @@ rule plan_wise_ft:
     threads: 1
     params:
         entry=BASE_ENTRY,
+        recalibrate=RECALIBRATE,
         soups=CURVE_SOUPS,
         ends=ENDS,
         alphas=CURVES["wise_ft"]["alphas"],
@@ -75,6 +76,7 @@ rule plan_number_of_models:
     threads: 1
     params:
         entry=BASE_ENTRY,
+        recalibrate=RECALIBRATE,
         orders=CURVES["number_of_models"],
         stage=[STAGE["soups"], STAGE["curves"]],
     script:
@@ -99,6 +101,7 @@ rule plan_large_lr:
     threads: 1
     params:
         entry=BASE_ENTRY | {"ingredients": [*BASE, *LARGE]},
+        recalibrate=RECALIBRATE,
         large=LARGE,
         lr={m: SWEEP[m]["lr"] for m in [*BASE, *LARGE]},
         starts=started([*BASE, *LARGE]),
@@ -124,6 +127,7 @@ rule plan_slices:
     threads: 1
     params:
         entry=BASE_ENTRY | {"ingredients": ON_CURVE.get("slices")},
+        recalibrate=RECALIBRATE,
         slices=SLICES,
         stage=[STAGE["soups"], STAGE["curves"]],
     script:
@@ -150,9 +154,9 @@ rule plan_tasks:
 
 rule evaluate_curve:
     input:
+        **HELDOUT,
         train=f"{S}/prepared/train.json",
         plan=f"{R}/curves/{{curve}}.json",
-        pretrained=f"{S}/pretrained/model.safetensors",
         weights=lambda w: [weights(m) for m in ON_CURVE[w.curve]],
         logits=lambda w: [f for m in MEMBERS.get(w.curve, []) for f in test_logits(m)],
         sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
@@ -172,6 +176,8 @@ rule evaluate_curve:
     threads: 1
     params:
         models=lambda w: ON_CURVE[w.curve],
+        recalibrate=RECALIBRATE,
+        inference=INFERENCE,
         images=lambda w: CURVES["images"] if w.curve not in PRECISE else None,
         classes=lambda w: TASKS[UNSEEN] if w.curve == "tasks" else None,
         stage=[STAGE["evaluate"], STAGE["soups"], STAGE["ensembles"], STAGE["curves"]],

@@ -1,41 +1,99 @@
-# Your own images: a folder per set, a subfolder per class.
+# Your own images, and ImageNet's sets as they are released: layouts are read in
+# scripts/soups/layouts.py. Every image is looked at before anything is computed from it.
 
-FOLDERS = DATA["folders"]
-GIVEN = {key: value for key, value in FOLDERS.items() if key != "shifts"}
-# Set name to where its images come from: a folder, or a corruption of the test set.
-SOURCES = {
-    "train": {"folder": FOLDERS["train"]},
-    "test": {"folder": FOLDERS["test"]},
-} | {name: spec for name, spec in FOLDERS["shifts"].items() if spec}
+FOLDERS = folders.settings_of(DATA["folders"])
+SOURCES = folders.sources(FOLDERS)
+IN_FOLDERS = [name for name, spec in SOURCES.items() if "folder" in spec]
 
 
-def class_folders(folder):
-    """Inputs whose modification times change when an image is added or removed."""
-    base = f"{FOLDERS['root']}/{folder}"
-    return [f"{base}/{name}" for name in folders.classes(base)]
+rule check_set:
+    input:
+        lambda w: folders.inputs(FOLDERS, w.set),
+    output:
+        f"{S}/checks/{{set}}.json",
+    log:
+        f"{S}/logs/check_set/{{set}}.log",
+    benchmark:
+        f"{S}/benchmarks/check_set/{{set}}.tsv"
+    wildcard_constraints:
+        set="|".join(IN_FOLDERS),
+    priority: 100
+    conda:
+        "../envs/environment.yaml"
+    threads: 4
+    params:
+        set="{set}",
+        data=FOLDERS,
+        stage=STAGE["folders"],
+    script:
+        "../scripts/check_set.py"
+
+
+rule check_data:
+    input:
+        expand(f"{S}/checks/{{set}}.json", set=IN_FOLDERS),
+    output:
+        table("data"),
+    log:
+        f"{R}/logs/check_data.log",
+    benchmark:
+        f"{R}/benchmarks/check_data.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        stage=STAGE["folders"],
+    script:
+        "../scripts/check_data.py"
 
 
 rule prepare_folder:
     input:
-        lambda w: class_folders(SOURCES[w.set]["folder"]),
+        lambda w: folders.inputs(FOLDERS, w.set),
+        report=f"{S}/checks/{{set}}.json",
     output:
-        set_paths(f"{S}/prepared"),
+        images=f"{S}/prepared/{{set}}.npy",
+        labels=f"{S}/prepared/{{set}}.labels.npy",
+        meta=f"{S}/prepared/{{set}}.json",
     log:
         f"{S}/logs/prepare_folder/{{set}}.log",
     benchmark:
         f"{S}/benchmarks/prepare_folder/{{set}}.tsv"
     wildcard_constraints:
-        set="|".join(name for name, spec in SOURCES.items() if "folder" in spec),
+        set="|".join(n for n in IN_FOLDERS if n != "train" or STORE == "array"),
     conda:
         "../envs/environment.yaml"
-    threads: 1
+    threads: 4
     params:
         set="{set}",
-        data=GIVEN,
-        spec=lambda w: SOURCES[w.set],
-        stage=STAGE["data"],
+        data=FOLDERS,
+        stage=STAGE["folders"],
     script:
         "../scripts/prepare_folder.py"
+
+
+# Training images that are decoded again in every epoch, from one file or from their folders.
+if STORE != "array":
+
+    rule prepare_train:
+        input:
+            folders.inputs(FOLDERS, "train"),
+            report=f"{S}/checks/train.json",
+        output:
+            **TRAIN_FILES,
+        log:
+            f"{S}/logs/prepare_train.log",
+        benchmark:
+            f"{S}/benchmarks/prepare_train.tsv"
+        conda:
+            "../envs/environment.yaml"
+        threads: 4
+        params:
+            set="train",
+            data=FOLDERS,
+            stage=STAGE["folders"],
+        script:
+            "../scripts/prepare_folder.py"
 
 
 rule corrupt_set:
@@ -57,7 +115,7 @@ rule corrupt_set:
     params:
         set="{set}",
         spec=lambda w: SOURCES[w.set],
-        seed=FOLDERS.get("seed", 0),
+        seed=FOLDERS["seed"],
         stage=STAGE["data"],
     script:
         "../scripts/corrupt_set.py"
@@ -65,7 +123,8 @@ rule corrupt_set:
 
 rule folder_corpus:
     input:
-        class_folders(FOLDERS["train"]),
+        folders.inputs(FOLDERS, "train"),
+        report=f"{S}/checks/train.json",
     output:
         images=f"{S}/prepared/corpus.npy",
         captions=f"{S}/prepared/corpus.txt",
@@ -75,11 +134,11 @@ rule folder_corpus:
         f"{S}/benchmarks/folder_corpus.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1
+    threads: 4
     params:
-        data=GIVEN,
+        data=FOLDERS,
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],
-        stage=STAGE["data"],
+        stage=STAGE["folders"],
     script:
         "../scripts/folder_corpus.py"

@@ -3,8 +3,7 @@
 
 rule choose_ensemble:
     input:
-        labels=f"{S}/prepared/train.labels.npy",
-        heldout=f"{S}/splits/heldout.npy",
+        labels=f"{S}/prepared/heldout.labels.npy",
         logits=lambda w: [heldout_logits(m) for m in ENSEMBLES[w.ensemble]["ingredients"]],
         made=lambda w: [recipe_of(soup) for soup in sources(ENSEMBLES[w.ensemble])],
     output:

@@ -18,6 +18,7 @@ rule evaluate:
         "../envs/environment.yaml"
     threads: 1
     params:
+        inference=INFERENCE,
         stage=STAGE["evaluate"],
     script:
         "../scripts/evaluate.py"

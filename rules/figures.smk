@@ -24,6 +24,8 @@ if "paths" in PAIRS:
 if "first_six" in REFERENCES:  # the same models as they are, in experiments/ablations.yaml
     FIGURE_TABLES["averaging"] = {"significance": "significance"}
     FIGURE_OPTIONS["averaging"] = {"reference": "first_six"}
+if config["published"]:
+    FIGURE_TABLES["reproduction"] = {"compared": "reproduction"}
 if CLAIMS["weaker"]:
     FIGURE_TABLES["pretraining"] = {"methods": "methods"}
 if PAIRS:
@@ -31,7 +33,8 @@ if PAIRS:
     FIGURE_TABLES["angles"] = {name: name for name in PAIRS} | {"effects": "effects"}
     FIGURE_OPTIONS |= {"angles": LARGE_LR, "soup_vs_ensemble": LARGE_LR}
 ORDER = [  # in the report
-    *("scatter", "methods", "shifts", "sweep", "greedy_trace", "landscape", "paths", "angles"),
+    *("reproduction", "scatter", "methods", "shifts", "sweep", "greedy_trace", "landscape"),
+    *("paths", "angles"),
     *("soup_vs_ensemble", "loss_gap", "number_of_models", "slices", "large_lr", "reliability"),
     *("wise_ft", "averaging", "tasks", "pretraining", "contact_sheet"),
 ]
@@ -70,10 +73,10 @@ for figure, tables in FIGURE_TABLES.items():
 
 rule contact_sheet:
     input:
-        train=f"{S}/prepared/train.npy",
+        train=f"{S}/prepared/train.json",
         sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
-        labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=["train", *TESTS]),
-        meta=expand(f"{S}/prepared/{{set}}.json", set=["train", *TESTS]),
+        labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
+        meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     output:
         png=report(
             f"{R}/figures/contact_sheet.png",

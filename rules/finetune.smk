@@ -1,16 +1,19 @@
 # LP-FT: one linear probe, then one end-to-end fine-tune per row of the sweep.
 
 
+HEADS = {}  # outputs of a model with a text side
+if "zeroshot" in STARTS:
+    HEADS = {"zeroshot": weights("zeroshot"), "zeroshot_heldout": heldout_logits("zeroshot")}
+
+
 rule initialize:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN[0],
-        labels=TRAIN[1:],
+        images=TRAIN,
         train=f"{S}/splits/train.npy",
-        heldout=f"{S}/splits/heldout.npy",
+        heldout=set_paths(f"{S}/prepared", "heldout"),
     output:
-        zeroshot=weights("zeroshot"),
-        zeroshot_heldout=heldout_logits("zeroshot"),
+        **HEADS,
         initialization=weights("initialization"),
         initialization_heldout=heldout_logits("initialization"),
         newhead=weights("newhead"),
@@ -20,7 +23,7 @@ rule initialize:
         f"{S}/benchmarks/initialize.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1
+    threads: READERS
     params:
         probe=config["probe"],
         templates=config["model"]["templates"],
@@ -33,10 +36,9 @@ rule finetune:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
         initialization=lambda w: weights(sweep.START[SWEEP[w.ingredient]["start"]]),
-        images=TRAIN[0],
-        labels=TRAIN[1:],
+        images=TRAIN,
         train=f"{S}/splits/train.npy",
-        heldout=f"{S}/splits/heldout.npy",
+        heldout=set_paths(f"{S}/prepared", "heldout"),
         teacher=lambda w: [f"{R}/teacher.npy"] if SWEEP[w.ingredient]["distill"] else [],
     output:
         weights=f"{R}/models/{{ingredient}}.safetensors",
@@ -47,9 +49,10 @@ rule finetune:
         f"{R}/benchmarks/finetune/{{ingredient}}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1
+    threads: READERS
     params:
         hyperparameters=lambda w: SWEEP[w.ingredient],
+        compute=TRAINING,
         classes=lambda w: TASKS.get(SWEEP[w.ingredient]["task"]),
         state=f"{R}/.state",
         stage=STAGE["finetune"],
@@ -61,7 +64,7 @@ rule finetune:
 rule teacher:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN[0],
+        images=TRAIN,
         train=f"{S}/splits/train.npy",
         weights=[weights(m) for m in BASE],
     output:
@@ -72,7 +75,7 @@ rule teacher:
         f"{R}/benchmarks/teacher.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1
+    threads: READERS
     params:
         stage=[STAGE["evaluate"], STAGE["finetune"]],
     script:

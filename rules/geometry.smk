@@ -75,6 +75,8 @@ rule evaluate_pairs:
         alphas=lambda w: ALPHAS[w.pairs],
         gap=lambda w: w.pairs == "paths",
         images=CURVES["images"],
+        recalibrate=RECALIBRATE,
+        inference=INFERENCE,
         stage=[STAGE["evaluate"], STAGE["soups"], STAGE["ensembles"], STAGE["curves"]],
     script:
         "../scripts/evaluate_pairs.py"
@@ -120,6 +122,8 @@ rule evaluate_landscape:
     params:
         models=IN_PLANES,
         images=CURVES["landscape"]["images"],
+        recalibrate=RECALIBRATE,
+        inference=INFERENCE,
         stage=[STAGE["evaluate"], STAGE["soups"], STAGE["curves"]],
     script:
         "../scripts/evaluate_landscape.py"

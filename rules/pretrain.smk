@@ -35,19 +35,21 @@ else:
 
     rule import_pretrained:
         input:
-            [f for f in [config["model"]["pretrained"]] if f.endswith(".safetensors")],
+            [f for f in [config["model"]["pretrained"]] if f and f.endswith(architectures.WEIGHTS)],
         output:
             f"{S}/pretrained/model.safetensors",
         log:
             f"{S}/logs/import_pretrained.log",
         benchmark:
             f"{S}/benchmarks/import_pretrained.tsv"
+        priority: 100  # a model that is not to be had should be known of first
         conda:
             "../envs/environment.yaml"
         threads: 1
         params:
             source=lambda w: config["model"]["pretrained"],
             architecture=config["model"]["architecture"],
+            image_size=(DATA["folders"] or {}).get("image_size"),
             stage=STAGE["pretrain"],
         script:
             "../scripts/import_pretrained.py"

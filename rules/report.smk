@@ -3,6 +3,7 @@
 
 rule report:
     input:
+        **{name: f"{R}/tables/{name}.csv" for name in ("data", "real") if name in TABLES},
         methods=f"{R}/tables/methods.csv",
         calibration=f"{R}/tables/calibration.csv",
         claims=f"{R}/tables/claims.csv",

@@ -22,6 +22,8 @@ rule recipe:
         mem_mb=lambda w: round(2000 + 1024 * SOUPS[w.soup]["options"].get("memory_gb", 0)),
     params:
         entry=lambda w: SOUPS[w.soup],
+        recalibrate=RECALIBRATE,
+        inference=INFERENCE,
         stage=STAGE["soups"],
     script:
         "../scripts/recipe.py"
@@ -45,6 +47,8 @@ rule cook:
     threads: 1
     params:
         entry=lambda w: SOUPS[w.soup],
+        recalibrate=RECALIBRATE,
+        inference=INFERENCE,
         stage=STAGE["soups"],
     script:
         "../scripts/cook.py"

@@ -1,10 +1,10 @@
-# Which training images are held out. Every selection uses these and nothing else.
+# Which training images are held out. Every selection uses these and nothing else: they become a
+# set of their own.
 
 
 rule split:
     input:
-        train=TRAIN[0],
-        labels=TRAIN[1:],
+        TRAIN,
     output:
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",
@@ -21,3 +21,22 @@ rule split:
         stage=STAGE["splits"],
     script:
         "../scripts/split.py"
+
+
+rule hold_out:
+    input:
+        train=TRAIN,
+        heldout=f"{S}/splits/heldout.npy",
+    output:
+        set_paths(f"{S}/prepared", "heldout"),
+    log:
+        f"{S}/logs/hold_out.log",
+    benchmark:
+        f"{S}/benchmarks/hold_out.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 4
+    params:
+        stage=STAGE["splits"],
+    script:
+        "../scripts/hold_out.py"

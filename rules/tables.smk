@@ -4,8 +4,7 @@ MODELS = [*STARTS, *EVALUATED, *SOUPS, *ENSEMBLES]
 LOGITS = {  # what is known of every model
     "sets": expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     "labels": expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
-    "train_labels": f"{S}/prepared/train.labels.npy",
-    "heldout": f"{S}/splits/heldout.npy",
+    "heldout_labels": f"{S}/prepared/heldout.labels.npy",
     "heldout_logits": [heldout_logits(m) for m in MODELS],
     "test_logits": [f for m in MODELS for f in test_logits(m)],
     "recipes": expand(f"{R}/recipes/{{soup}}.json", soup=SOUPS),
@@ -21,6 +20,10 @@ TABLES = ["models", "methods", "significance", "calibration"]
 # The trace of the first soup that the greedy rule made.
 GREEDY = [name for name, entry in SOUPS.items() if entry["method"] == "greedy"][:1]
 TABLES += ["greedy_trace"] if GREEDY else []
+TABLES += ["data"] if DATA["source"] == "folders" else []
+REAL = DATA["source"] == "folders" and FOLDERS["real"]
+TABLES += ["real"] if REAL else []
+TABLES += ["reproduction"] if config["published"] else []
 
 
 rule make_tables:
@@ -89,3 +92,47 @@ rule trace_table:
         stage=STAGE["tables"],
     script:
         "../scripts/trace_table.py"
+
+
+rule real_labels:
+    input:
+        **LOGITS,
+        methods=f"{R}/tables/methods.csv",
+        real=[f"{FOLDERS['root']}/{REAL}"] if REAL else [],
+    output:
+        table("real"),
+    log:
+        f"{R}/logs/real_labels.log",
+    benchmark:
+        f"{R}/benchmarks/real_labels.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        models=MODELS,
+        soups=SOUPS,
+        classes=folders.training_classes(FOLDERS) if REAL else None,
+        stage=STAGE["tables"],
+    script:
+        "../scripts/real_labels.py"
+
+
+# Beside the accuracies that somebody else published of the same models.
+rule reproduction:
+    input:
+        models=f"{R}/tables/models.csv",
+        methods=f"{R}/tables/methods.csv",
+        published=[config["published"]] if config["published"] else [],
+    output:
+        table("reproduction"),
+    log:
+        f"{R}/logs/reproduction.log",
+    benchmark:
+        f"{R}/benchmarks/reproduction.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        stage=STAGE["tables"],
+    script:
+        "../scripts/reproduction.py"

@@ -1,4 +1,5 @@
-# Named targets, one per stage: snakemake splits, models, soups, tables, figures, report.
+# Named targets, one per stage: snakemake splits, models, soups, tables, figures, report,
+# and `published`, the paper's released results.
 
 
 localrules:
@@ -9,6 +10,7 @@ localrules:
     soups,
     tables,
     figures,
+    published,
 
 
 rule splits:
@@ -39,3 +41,13 @@ rule tables:
 rule figures:
     input:
         expand(f"{R}/figures/{{figure}}.{{ending}}", figure=FIGURES, ending=["png", "pdf"]),
+
+
+rule published:
+    input:
+        expand(f"{PUBLISHED}/tables/{{table}}.csv", table=PUBLISHED_TABLES),
+        expand(
+            f"{PUBLISHED}/figures/{{figure}}.{{ending}}",
+            figure=PUBLISHED_FIGURES,
+            ending=["png", "pdf"],
+        ),

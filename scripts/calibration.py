@@ -8,7 +8,7 @@ from scipy.special import softmax
 from soups import calibration, files, resample
 from soups.job import run
 from soups.metrics import restrict
-from soups.outputs import Outputs
+from soups.outputs import Outputs, models_of
 from soups.tables import DECIMALS
 
 
@@ -17,12 +17,7 @@ def main(job) -> None:
     methods = pd.read_csv(job.input.methods)
     reference = None
     rows, bins = [], []
-    for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
-        if kind == "oracle":
-            continue  # another model on each set
-        models = [members if kind == "model" else method]
-        if kind == "soup":  # one, or one for each order
-            models = [name for name, entry in job.params.soups.items() if entry["row"] == method]
+    for method, models in models_of(methods, job.params.soups):
         each = [_rows(outputs, model) for model in models]
         for data, versions in zip(outputs.sets, zip(*each, strict=True), strict=True):
             mean = pd.DataFrame(versions).mean().to_dict()

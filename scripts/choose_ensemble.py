@@ -9,7 +9,7 @@ from soups.select import by_score, greedy
 
 def main(job) -> None:
     entry, average = job.params.entry, job.params.entry["options"]["average"]
-    labels = np.load(job.input.labels)[files.read_array(job.input.heldout)]
+    labels = np.load(job.input.labels)
     paths = dict(zip(entry["ingredients"], job.input.logits, strict=True))
 
     def read(name: str) -> np.ndarray:

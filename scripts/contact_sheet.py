@@ -11,8 +11,7 @@ ROWS = 24  # classes shown at most
 
 def main(job) -> None:
     style.use()
-    train = PreparedSet(job.input.train)
-    classes = train.classes[:ROWS]
+    classes = PreparedSet(job.input.train).classes[:ROWS]
     columns = {}
     for path in job.input.sets:
         data = PreparedSet(path)

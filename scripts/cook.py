@@ -1,6 +1,7 @@
 """Turn a recipe into a soup, and write the soup's held-out logits."""
 
-from soups import checkpoints, files, optim, recipes
+from soups import checkpoints, devices, files, recipes
+from soups.batch_norm import settler
 from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
@@ -18,11 +19,15 @@ def main(job) -> None:
         "recipe": recipe,
         "ingredients": {name: files.sha256(paths[name]) for name in recipes.used(recipe)},
     }
-    checkpoints.save(job.output.weights, mix(recipe, paths, start), note)
-
-    data = PreparedSet(job.input.images)
-    model = load_classifier(job.input.pretrained, job.output.weights).to(optim.device())
-    logits = forward(model, data.images, files.read_array(job.input.heldout)).numpy()
+    heldout = PreparedSet(job.input.heldout[0]).images
+    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(devices.device())
+    mixed = mix(recipe, paths, start)
+    model.load_state_dict(mixed)
+    settler(heldout, job.params.recalibrate)(model)
+    # In the ingredients' precision; batch statistics may have become others.
+    state = {name: value.to(mixed[name].dtype) for name, value in model.state_dict().items()}
+    checkpoints.save(job.output.weights, state, note)
+    logits = forward(model, heldout).numpy()
     files.write_array(job.output.heldout, logits)
 
 

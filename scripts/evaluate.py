@@ -1,6 +1,6 @@
 """Logits of one model on the test set and every shift."""
 
-from soups import files, optim
+from soups import devices, files
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
@@ -9,7 +9,7 @@ from soups.model import load_classifier
 
 
 def main(job) -> None:
-    model = load_classifier(job.input.pretrained, job.input.weights).to(optim.device())
+    model = load_classifier(job.input.pretrained, job.input.weights).to(devices.device())
     for source, target in zip(job.input.sets, job.output, strict=True):
         data = PreparedSet(source)
         logits = forward(model, data.images).numpy()

@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 
-from soups import ensembles, files, optim, recipes
+from soups import devices, ensembles, files, recipes
+from soups.batch_norm import settler
 from soups.images import PreparedSet
 from soups.job import log, run
 from soups.mixing import growing, mix
@@ -21,8 +22,9 @@ def main(job) -> None:
     samples = Samples(job.input.sets, p.images or {"test": None, "shift": None}, classes)
     weights = dict(zip(p.models, job.input.weights, strict=True))
     logits = by_model(job.input.logits)
-    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
+    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(devices.device())
 
+    settle = settler(PreparedSet(job.input.heldout[0]).images, p.recalibrate)
     first = growing(weights)
 
     def of_recipe(recipe: dict) -> Outputs:
@@ -31,6 +33,7 @@ def main(job) -> None:
             first.of(tuple(names)).write(model, 1 / len(names))
         else:
             model.load_state_dict(mix(recipe, weights))
+        settle(model)
         return samples.logits(model)
 
     def of_ensemble(members: list[str]) -> Outputs:

@@ -4,7 +4,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from soups import files, optim
+from soups import devices, files
+from soups.batch_norm import settler
 from soups.evaluate import forward
 from soups.images import PreparedSet
 from soups.job import log, run
@@ -16,18 +17,18 @@ from soups.model import load_classifier
 def main(job) -> None:
     p = job.params
     weights = dict(zip(p.models, job.input.weights, strict=True))
-    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
-    train, test = PreparedSet(job.input.images), PreparedSet(job.input.test[0])
-    heldout = files.read_array(job.input.heldout)
-    heldout = heldout[sample(len(heldout), p.images)]
-    tested = sample(len(test.labels), p.images)
-    wanted = torch.from_numpy(train.labels[heldout])
-    counts = {"n_heldout": len(heldout), "n_test": len(tested)}
+    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(devices.device())
+    heldout, test = PreparedSet(job.input.heldout[0]), PreparedSet(job.input.test[0])
+    chosen, tested = (sample(len(data.labels), p.images) for data in (heldout, test))
+    settle = settler(heldout.images, p.recalibrate)
+    wanted = torch.from_numpy(heldout.labels[chosen])
+    counts = {"n_heldout": len(chosen), "n_test": len(tested)}
 
     table = []
     for point in files.read_json(job.input.plan):
         model.load_state_dict(mix(point["recipe"], weights))
-        logits = forward(model, train.images, heldout)
+        settle(model)
+        logits = forward(model, heldout.images, chosen)
         right = forward(model, test.images, tested).argmax(1).numpy() == test.labels[tested]
         values = {
             "heldout_loss": F.cross_entropy(logits.double(), wanted).item(),

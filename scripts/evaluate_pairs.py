@@ -6,7 +6,8 @@ On paths of several steps also the paper's approximation of the difference of th
 import numpy as np
 import pandas as pd
 
-from soups import files, loss_gap, optim, recipes
+from soups import devices, files, loss_gap, recipes
+from soups.batch_norm import settler
 from soups.calibration import temperature
 from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
@@ -22,9 +23,9 @@ def main(job) -> None:
     samples = Samples(job.input.sets, p.images)
     weights = dict(zip(p.models, job.input.weights, strict=True))
     logits = by_model(job.input.logits)
-    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(optim.device())
-    data, rows = PreparedSet(job.input.images), files.read_array(job.input.heldout)
-    heldout_labels = data.labels[rows]
+    model = load_classifier(job.input.pretrained, job.input.weights[0]).to(devices.device())
+    heldout = PreparedSet(job.input.heldout[0])
+    settle = settler(heldout.images, p.recalibrate)
 
     known: dict[str, Outputs] = {}
 
@@ -45,12 +46,13 @@ def main(job) -> None:
             if 0 < alpha < 1:
                 amounts = {pair["model_1"]: 1 - alpha, pair["model_2"]: alpha}
                 model.load_state_dict(mix(recipes.recipe(amounts, "pair"), weights))
+                settle(model)
                 soup = samples.logits(model)
             soups.append(soup)
             # β calibrates the soup, on the held-out set.
             inner = p.gap and 0 < alpha < 1
             betas.append(
-                1 / temperature(forward(model, data.images, rows).numpy(), heldout_labels)
+                1 / temperature(forward(model, heldout.images).numpy(), heldout.labels)
                 if inner
                 else np.nan
             )

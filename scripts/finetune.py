@@ -1,8 +1,10 @@
 """Fine-tune one ingredient; its held-out logits come along, so no selection needs another job."""
 
+from functools import partial
+
 import numpy as np
 
-from soups import checkpoints, files
+from soups import checkpoints, distributed, files
 from soups.checkpoints import Checkpoint
 from soups.evaluate import forward
 from soups.images import PreparedSet
@@ -13,35 +15,37 @@ from soups.train import finetune
 
 
 def main(job) -> None:
-    data, h = PreparedSet(job.input.images), job.params.hyperparameters
-    rows = files.read_array(job.input.train)
-    heldout = files.read_array(job.input.heldout)
+    data, heldout = PreparedSet(job.input.images[0]), PreparedSet(job.input.heldout[0])
+    rows, h = files.read_array(job.input.train), job.params.hyperparameters
     inputs = {name: files.sha256(job.input[name]) for name in ("initialization", "train")}
     teacher = files.read_array(job.input.teacher[0]) if job.input.teacher else None
     inputs |= {"teacher": files.sha256(job.input.teacher[0])} if job.input.teacher else {}
-    state = Resumable(
-        job.params.state, h | inputs | {"stage": job.params.stage, "classes": job.params.classes}
-    )
+    choices = {"classes": job.params.classes, "compute": job.params.compute}
+    state = Resumable(job.params.state, h | inputs | choices | {"stage": job.params.stage})
 
+    workers = job.threads - 1
     model = load_classifier(job.input.pretrained, job.input.initialization)
     if job.params.classes:
         classes = [data.classes.index(name) for name in job.params.classes]
         position = np.full(len(data.classes), -1)
         position[classes] = np.arange(len(classes))
         labels = position[data.labels]
+        own = rows[labels[rows] >= 0]
         with model.only(classes):
-            finetune(model, data.images, labels, rows[labels[rows] >= 0], h, state)
+            finetune(model, data.images, labels, own, h, state, workers=workers)
     else:
-        finetune(model, data.images, data.labels, rows, h, state, teacher)
+        finetune(model, data.images, data.labels, rows, h, state, teacher, workers)
+    if distributed.rank():  # the first of several processes does what is left
+        return
 
-    logits = forward(model, data.images, heldout).numpy()
+    logits = forward(model, heldout.images, workers=workers).numpy()
     note = {"pretrained": Checkpoint(job.input.initialization).note["pretrained"]}
-    note |= {"hyperparameters": h, "inputs": inputs}
+    note |= {"hyperparameters": h, "compute": job.params.compute, "inputs": inputs}
     files.write_array(job.output.heldout, logits)
     checkpoints.save(job.output.weights, model.state_dict(), note)
     state.remove()
-    log.info("held-out accuracy %.4f", (logits.argmax(1) == data.labels[heldout]).mean())
+    log.info("held-out accuracy %.4f", (logits.argmax(1) == heldout.labels).mean())
 
 
 if __name__ == "__main__":
-    run(main, snakemake)
+    run(partial(distributed.spread, main), snakemake)

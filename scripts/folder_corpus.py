@@ -4,29 +4,31 @@ from pathlib import Path
 
 import numpy as np
 
-from soups import files, folders
+from soups import decode, files, folders, prompts
 from soups.job import log, run
 
 
 def main(job) -> None:
     data = job.params.data
-    folder = Path(data["root"]) / data["train"]
-    names = folders.classes(folder)
-    paths, labels = folders.listing(folder, names)
-    seed = data.get("seed", 0)
+    found = folders.listing(data, "train", files.read_json(job.input.report)["corrupt"])
+    names, paths, labels = found.names, found.paths, found.labels
+    seed = data["seed"]
     _, rows = folders.training_share(labels, data["pretrain_fraction"], seed, names)
     log.info("%d of %d training images go to pre-training", len(rows), len(paths))
 
     rng = np.random.default_rng(seed)
-    titles, templates = folders.display_names(names, data.get("names")), job.params.templates
+    titles = prompts.display_names(names, data["names"])
+    templates = prompts.templates(job.params.templates)
     captions = []
     for row in rows:
         wrong = rng.random() < job.params.wrong
         title = titles[rng.integers(len(titles)) if wrong else labels[row]]
         captions.append(templates[rng.integers(len(templates))].format(title))
-    pixels = folders.prepare(folder, [paths[i] for i in rows], data["image_size"])
+    spec = data["train"]
+    folder, chosen = Path(data["root"]) / spec["folder"], [paths[i] for i in rows]
+    images = decode.ImageFiles(folder, chosen, data["image_size"], spec["border"])
     files.write_text(job.output.captions, "\n".join(captions) + "\n")
-    files.write_array(job.output.images, pixels)
+    files.write_blocks(job.output.images, decode.blocks(images, job.threads), len(rows))
 
 
 if __name__ == "__main__":

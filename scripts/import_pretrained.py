@@ -1,19 +1,28 @@
-"""Bring in a ready-made pre-trained model: a file this workflow wrote, or an open_clip tag."""
+"""Bring in a ready-made pre-trained model: one this workflow wrote, a tag, or a file of weights."""
 
 from soups import files
+from soups.architectures import header
+from soups.errors import UserError
 from soups.job import log, run
-from soups.model import Pretrained
+from soups.model import Pretrained, bring_in
 
 
 def main(job) -> None:
     source, architecture = job.params.source, job.params.architecture
-    if source.endswith(".safetensors"):
+    if source and source.endswith(".safetensors") and "architecture" in header(source):
         Pretrained.load(source)  # that it fits its architecture
         # Byte for byte, so that its hash and the note on how it was made stay.
         files.copy(source, job.output[0])
     else:
-        model = Pretrained(architecture, words=None, tag=source)
-        model.save(job.output[0], {"source": source})
+        model = bring_in(architecture, source)
+        size = job.params.image_size
+        if size not in (None, model.image_size):
+            raise UserError(
+                f"data.folders.image_size is {size}, expected {model.image_size}, that of "
+                f"model.architecture {architecture!r} with model.pretrained {source!r}"
+            )
+        # Ready-made ingredients need no more of it than the architecture.
+        model.save(job.output[0], {"source": source}, weights=source is not None)
     log.info("pre-trained model from %s", source)
 
 

@@ -1,8 +1,11 @@
-"""The starting points: the zero-shot head, a linear probe that starts from it, a head of zeros."""
+"""The starting points: the zero-shot head, a linear probe that starts from it, a head of zeros.
+
+A model without a text side has no zero-shot head; its probe starts from zeros.
+"""
 
 import torch
 
-from soups import checkpoints, files, optim
+from soups import checkpoints, devices, files, prompts
 from soups.errors import UserError
 from soups.evaluate import forward
 from soups.images import PreparedSet
@@ -12,31 +15,38 @@ from soups.train import linear_probe
 
 
 def main(job) -> None:
-    data = PreparedSet(job.input.images)
-    rows = {name: files.read_array(job.input[name]) for name in ("train", "heldout")}
+    train, heldout = PreparedSet(job.input.images[0]), PreparedSet(job.input.heldout[0])
+    rows = files.read_array(job.input.train)
     pretrained = Pretrained.load(job.input.pretrained)
-    if data.images.shape[1] != pretrained.image_size:
+    if heldout.images.shape[1] != pretrained.image_size:
         raise UserError(
-            f"the prepared images are {data.images.shape[1]} pixels a side, but the pre-trained "
+            f"the prepared images are {heldout.images.shape[1]} pixels a side, but the pre-trained "
             f"model takes {pretrained.image_size}; set data.folders.image_size to that"
         )
-    model = pretrained.classifier(len(data.classes)).to(optim.device()).eval()
-    zeroshot = pretrained.text_head(data.classes, job.params.templates)
-    features = {name: forward(model.features, data.images, index) for name, index in rows.items()}
-    labels = torch.from_numpy(data.labels[rows["train"]])
+    model = pretrained.classifier(len(train.classes)).to(devices.device()).eval()
+    zeroshot = pretrained.text_head(train.classes, prompts.templates(job.params.templates))
+    start = torch.zeros_like(model.head.weight).cpu() if zeroshot is None else zeroshot
+    workers = job.threads - 1
+    features = {
+        "train": forward(model.features, train.images, rows, workers=workers),
+        "heldout": forward(model.features, heldout.images),
+    }
     torch.manual_seed(job.params.probe["seed"])
-    probe = linear_probe(features["train"], labels, zeroshot, job.params.probe)
+    labels = torch.from_numpy(train.labels[rows])
+    probe = linear_probe(features["train"], labels, start, job.params.probe)
 
     note = {"pretrained": files.sha256(job.input.pretrained)}
     # `model` has a head of zeros: the start for full fine-tuning, with nothing to evaluate.
     checkpoints.save(job.output.newhead, model.state_dict(), note | {"head": "newhead"})
-    heads = {"zeroshot": (zeroshot, torch.zeros(len(zeroshot))), "initialization": probe}
+    heads = {"initialization": probe}
+    if zeroshot is not None:
+        heads["zeroshot"] = zeroshot, torch.zeros(len(zeroshot))
     for name, (weight, bias) in heads.items():
         state = model.state_dict() | {"head.weight": weight, "head.bias": bias}
         logits = features["heldout"] @ weight.T + bias
         files.write_array(job.output[f"{name}_heldout"], logits.numpy())
         checkpoints.save(job.output[name], state, note | {"head": name})
-        right = logits.argmax(1).numpy() == data.labels[rows["heldout"]]
+        right = logits.argmax(1).numpy() == heldout.labels
         log.info("%s: held-out accuracy %.4f", name, right.mean())
 
 

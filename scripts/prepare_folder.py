@@ -1,30 +1,49 @@
-"""Decode one image folder into a prepared set."""
+"""Bring one image folder into a prepared set: decoded, packed, or as a list of files."""
 
 from pathlib import Path
 
-from soups import folders
+from soups import decode, files, folders
 from soups.images import write_set
 from soups.job import log, run
+from soups.prompts import display_names
 
 
 def main(job) -> None:
-    data, spec, name = job.params.data, job.params.spec, job.params.set
-    root = Path(data["root"])
-    train = folders.classes(root / data["train"])
-    folder = root / spec["folder"]
-    here = folders.classes(folder)
-    mapping = folders.shift_mapping(train, here, spec.get("mapping"), name)
-    paths, labels = folders.listing(folder, here)
+    data, name = job.params.data, job.params.set
+    spec, report = folders.sources(data)[name], files.read_json(job.input.report)
+    found = folders.listing(data, name, report["corrupt"])
+    folder, size = Path(data["root"]) / spec["folder"], data["image_size"]
+    paths, labels = found.paths, found.labels
     if name == "train":
         keep, _ = folders.training_share(
-            labels, data.get("pretrain_fraction", 0), data.get("seed", 0), here
+            labels, data["pretrain_fraction"], data["seed"], found.names
         )
         paths, labels = [paths[i] for i in keep], labels[keep]
-    log.info("%s: %d images of %d classes in %s", name, len(paths), len(here), folder)
-    pixels = folders.prepare(folder, paths, data["image_size"])
-    titles = folders.display_names(here, data.get("names"))
-    mapping = [(title, members) for title, (_, members) in zip(titles, mapping, strict=True)]
-    write_set(job.output[0], pixels, labels, mapping, paths)
+    images = decode.ImageFiles(folder, paths, size, spec["border"])
+    log.info("%s: %d images of %d classes in %s", name, len(paths), len(found.names), folder)
+
+    more, pixels = {"dropped": report["positions"]}, None
+    if hasattr(job.output, "ends"):
+        ends = decode.pack(images, job.output.packed, data["packed_side"], job.threads)
+        files.write_array(job.output.ends, ends)
+        names = {key: Path(job.output[key]).name for key in ("packed", "ends")}
+        more["decode"] = names | {"size": size}
+    elif name == "train" and data["training_images"] == "folder":
+        more["decode"] = {"folder": str(folder), "size": size, "border": spec["border"]}
+    else:
+        pixels = decode.blocks(images, job.threads)
+    titles = _titles(found, spec["layout"], folders.training_classes(data), data["names"])
+    mapping = [(title, members) for title, (_, members) in zip(titles, found.mapping, strict=True)]
+    write_set(job.output.labels.replace(".labels", ""), pixels, labels, mapping, paths, **more)
+
+
+def _titles(found, layout: str, train: list[str], names) -> list[str]:
+    """What prompts call each class; one that is none in training is called as its folder is."""
+    known = dict(zip(train, display_names(train, names), strict=True))
+    if layout == "imagenet_index":
+        return [known[train[members[0]]] for _, members in found.mapping]
+    own = display_names(found.names, None)
+    return [known.get(name, title) for name, title in zip(found.names, own, strict=True)]
 
 
 if __name__ == "__main__":

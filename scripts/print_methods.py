@@ -9,13 +9,28 @@ from soups import present
 
 
 def main(folder: str) -> None:
-    table = pd.read_csv(Path(folder) / "tables" / "methods.csv")
-    print(present.text(*present.methods(table)))
+    tables = Path(folder) / "tables"
+    table = pd.read_csv(tables / "methods.csv")
+    # The paper's released results say how their intervals were made; a run's are bootstrapped.
+    published = "intervals" in table
+    print(present.text(*present.methods(table, digits=2 if published else 1)))
     n = {key: f"{table[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
-    print("\nAccuracy in percent with 95% bootstrap intervals over images, or (sd) over orders;")
-    print(f"{present.TOP} not significantly different from the column's best (paired tests, 0.05);")
+    if published:
+        print()
+        print(present.text(*present.differences(pd.read_csv(tables / "differences.csv"))))
+        print(
+            "\nAccuracy in percent, differences in points, with 95% binomial intervals over images;"
+        )
+        print(f"{present.TOP} not told from the column's best by an unpaired 95% interval;")
+    else:
+        print(
+            "\nAccuracy in percent with 95% bootstrap intervals over images, or (sd) over orders;"
+        )
+        print(f"{present.TOP} not significantly different from the column's best", end=" ")
+        print("(paired tests, 0.05);")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
-    print(f"Report: {folder}/report.html   Tables and figures: {folder}/tables, {folder}/figures")
+    report = "" if published else f"Report: {folder}/report.html   "
+    print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
 
 
 if __name__ == "__main__":

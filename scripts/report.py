@@ -23,6 +23,9 @@ def main(job) -> None:
         "claims": present.claims(pd.read_csv(job.input.claims)),
         "effects": present.effects(pd.read_csv(job.input.effects)),
     }
+    for name, shown in (("data", present.data), ("real", present.real)):
+        if hasattr(job.input, name):
+            tables[name] = shown(pd.read_csv(job.input[name]))
     figures = [
         {
             "name": name,

@@ -3,18 +3,24 @@
 import numpy as np
 
 from soups import files
+from soups.errors import UserError
 from soups.images import PreparedSet
 from soups.job import log, run
-from soups.splits import heldout_split
+from soups.splits import given_split, heldout_split
 
 
 def main(job) -> None:
-    train = PreparedSet(job.input.train)
-    settings = job.params.heldout
-    rest, heldout = heldout_split(train.labels, **settings, classes=train.classes)
+    train = PreparedSet(job.input[0])
+    settings = dict(job.params.heldout)
+    indices = settings.pop("indices")
+    if indices:
+        marks, dropped = _marks(indices), train.meta.get("dropped", [])
+        rest, heldout = given_split(marks, train.labels, dropped, indices, train.classes)
+    else:
+        rest, heldout = heldout_split(train.labels, **settings, classes=train.classes)
     paths = train.meta["paths"]
     manifest = {
-        **settings,
+        **job.params.heldout,
         "train_images": len(rest),
         "heldout_images": len(heldout),
         "classes": train.classes,
@@ -27,6 +33,13 @@ def main(job) -> None:
     files.write_array(job.output.heldout, heldout.astype(np.int64))
     files.write_json(job.output.manifest, manifest)
     log.info("held out %d of %d training images", len(heldout), len(train.labels))
+
+
+def _marks(path: str) -> np.ndarray:
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: {error}, expected an array written by numpy.save") from error
 
 
 if __name__ == "__main__":

@@ -285,7 +285,7 @@ def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) 
     if len(found) > 1 and (methods := sorted(methods.intersection(NEED_START))):
         raise UserError(
             f"soups.{entry['row']} is made by {methods[0]} and holds models fine-tuned from "
-            f"{' and '.join(found)}, expected one start; choose by variants or query, or switch "
-            "it off with null"
+            f"{' and '.join(found[:2])}, expected one start; choose by variants or query, or "
+            "switch it off with null"
         )
     return found[0] if len(found) == 1 else None

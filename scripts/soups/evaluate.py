@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soups import optim
+from soups import compute, devices
+from soups.batch_norm import Settle
 from soups.checkpoints import Checkpoint
+from soups.loading import Images, Reader
 from soups.mixing import growing
 
 # On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
@@ -17,32 +19,39 @@ BATCH, GPU_BATCH = 125, 500
 
 @torch.inference_mode()
 def forward(
-    run, images: np.ndarray, rows: np.ndarray | None = None, batch: int | None = None
+    run, images: Images, rows: np.ndarray | None = None, batch: int | None = None, workers: int = 0
 ) -> Tensor:
     """Apply ``run`` (a model or one of its methods) to uint8 images in batches.
 
     Args:
         run: takes uint8 (b, h, w, 3), returns (b, d).
-        images: uint8, shape (n, h, w, 3), may be a memory map.
+        images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
         rows: sorted indices of the images to use (all by default).
-        batch: images at a time.
+        batch: images at a time; by default what the configuration says.
+        workers: processes that read images from files ahead of their use.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
     """
-    device = optim.device()
     rows = np.arange(len(images)) if rows is None else rows
-    batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
-    out = []
-    for start in range(0, len(rows), batch):
-        x = torch.from_numpy(images[rows[start : start + batch]])
-        out.append(run(x.to(device)).float().cpu())
-    return torch.cat(out)
+    size = (
+        batch or compute.current().batch_size or (BATCH if devices.kind() == "cpu" else GPU_BATCH)
+    )
+    starts = range(0, len(rows), size)
+    out = None
+    pixels = Reader(images, workers).read(rows[start : start + size] for start in starts)
+    with devices.autocast("inference"):
+        for start, x in zip(starts, pixels, strict=True):
+            values = run(x).float().cpu()
+            if out is None:  # one array from the start, rather than two at the end
+                out = torch.empty(len(rows), *values.shape[1:])
+            out[start : start + size] = values
+    return out
 
 
-def accuracy(model: nn.Module, images: np.ndarray, rows: np.ndarray, labels: Tensor) -> float:
-    """Share of the images of some rows whose largest logit is the label's (one per row)."""
-    return (forward(model, images, rows).argmax(1) == labels).double().mean().item()
+def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
+    """Share of the images whose largest logit is the label's."""
+    return (forward(model, images).argmax(1) == labels).double().mean().item()
 
 
 class HeldoutScorer:
@@ -57,15 +66,16 @@ class HeldoutScorer:
         model: nn.Module,
         paths: Mapping[str, str | Path],
         images: np.ndarray,
-        rows: np.ndarray,
         labels: Tensor,
+        settle: Settle,
     ) -> None:
-        self._model = model.to(optim.device()).eval()
-        self._paths, self._heldout = paths, (images, rows, labels)
-        self._soup = growing(paths)
+        self._model = model.to(devices.device()).eval()
+        self._paths, self._heldout = paths, (images, labels)
+        self._soup, self._settle = growing(paths), settle
 
     def __call__(self, names: tuple[str, ...]) -> float:
         """Accuracy, a fraction, of the average of ``names``; the last one is the candidate."""
         soup = self._soup.of(tuple(names[:-1]))
         soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
+        self._settle(self._model)
         return accuracy(self._model, *self._heldout)

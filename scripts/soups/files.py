@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,6 +87,21 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
     """Write one array as .npy, all or nothing."""
     with replacing(path) as aside:
         np.save(aside, array)
+
+
+def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], n: int) -> None:
+    """Write blocks of rows one below the other as one .npy of ``n`` rows, all or nothing."""
+    with replacing(path) as aside:
+        out, done = None, 0
+        for block in blocks:
+            if out is None:
+                shape = (n, *block.shape[1:])
+                out = np.lib.format.open_memmap(aside, "w+", block.dtype, shape)
+            out[done : done + len(block)] = block
+            done += len(block)
+        if done != n:
+            raise ValueError(f"{path}: {done} rows, expected {n}")
+        out.flush()
 
 
 def read_array(path: str | Path) -> np.ndarray:

@@ -1,142 +1,174 @@
-"""Datasets in image folders: one folder per set, one subfolder per class."""
+"""Image folders as the configuration names them: completed, checked, and listed."""
 
 import itertools
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from soups import layouts
 from soups.corruptions import CORRUPTIONS
 from soups.errors import UserError
-from soups.images import Mapping
+from soups.layouts import Listing, class_folders, complete, mapping_of, walk
 from soups.splits import heldout_split
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+# What `data.folders` may leave out.
+DEFAULTS = {
+    "seed": 0,
+    "pretrain_fraction": 0,
+    "names": None,
+    "training_images": "array",
+    "packed_side": 256,
+    "corrupt": "list",
+    "real": None,
+    "expected": {},
+}
 
 
-def classes(folder: str | Path) -> list[str]:
-    """Class folders in name order; hidden ones are passed over.
-
-    Raises:
-        UserError: if the folder is missing or has no class.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected one subfolder of images per class")
-    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
-    if not names:
-        raise UserError(f"{folder}: has no subfolder, expected one per class")
-    return names
+def settings_of(data: dict) -> dict:
+    """``data.folders`` with every key, every set with all that may be said of it."""
+    shifts = {
+        name: complete(spec) if "folder" in spec else spec
+        for name, spec in data["shifts"].items()
+        if spec
+    }
+    sets = {"train": complete(data["train"]), "test": complete(data["test"]), "shifts": shifts}
+    return DEFAULTS | data | sets
 
 
-def images(folder: str | Path, name: str) -> list[str]:
-    """Paths of one class's images relative to ``folder``, in name order, subfolders included."""
-    return sorted(_walk(Path(folder), name))
+def sources(settings: dict) -> dict[str, dict]:
+    """Set name to where its images come from: a folder, or a corruption of the test set."""
+    return {"train": settings["train"], "test": settings["test"]} | settings["shifts"]
 
 
-def _walk(folder: Path, name: str) -> Iterator[str]:
-    for base, below, files in os.walk(folder / name, followlinks=True):
-        below[:] = [each for each in below if not each.startswith(".")]
-        for file in files:
-            if file.lower().endswith(ENDINGS) and not file.startswith("."):
-                yield os.path.relpath(os.path.join(base, file), folder)
+def training_classes(settings: dict) -> list[str]:
+    """The training classes' folders, in order."""
+    return class_folders(Path(settings["root"]) / settings["train"]["folder"])
 
 
-def listing(folder: str | Path, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """All images of the classes ``names``: relative paths, and labels of shape (n,)."""
-    per_class = [images(folder, name) for name in names]
-    labels = np.repeat(np.arange(len(names)), [len(paths) for paths in per_class])
-    return [path for paths in per_class for path in paths], labels
+def inputs(settings: dict, name: str) -> list[str]:
+    """What a rule that reads a set depends on: its folders change when an image comes or goes."""
+    spec = sources(settings)[name]
+    folder = Path(settings["root"]) / spec["folder"]
+    if spec["labels"]:
+        return [str(folder), f"{settings['root']}/{spec['labels']}"]
+    return [f"{folder}/{each}" for each in class_folders(folder)]
 
 
-def display_names(names: list[str], spoken: dict[str, str] | None) -> list[str]:
-    """What prompts call each class folder: the configured name, or the folder's with spaces."""
-    spoken = spoken or {}
-    return [spoken.get(name, name.replace("_", " ")) for name in names]
-
-
-def shift_mapping(train: list[str], here: list[str], mapping: dict | None, where: str) -> Mapping:
-    """Which training classes each class folder of a shift stands for.
+def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
+    """The images of a set.
 
     Args:
-        train: the training classes' folder names.
-        here: the shift's class folders.
-        mapping: folder to training classes, where the names differ.
-        where: the shift, for messages.
+        settings: see `settings_of`.
+        name: of the set.
+        corrupt: paths to leave out, see `check_set`.
 
     Raises:
-        UserError: for a class that is no training class.
+        UserError: if a class has no image left.
     """
-    index = {name: i for i, name in enumerate(train)}
-    out = []
-    for name in here:
-        members = (mapping or {}).get(name, [name])
-        for member in members:
-            if member not in index:
-                raise UserError(
-                    f"{where}: class {member!r} is not among the {len(train)} training classes; "
-                    "remove its folder, or say what it stands for under `mapping`"
-                )
-        out.append((name, [index[member] for member in members]))
-    return out
+    spec = sources(settings)[name]
+    found = layouts.listing(settings["root"], spec, training_classes(settings))
+    if corrupt:
+        bad = set(corrupt)
+        keep = [i for i, path in enumerate(found.paths) if path not in bad]
+        found.paths, found.labels = [found.paths[i] for i in keep], found.labels[keep]
+    count = np.bincount(found.labels, minlength=len(found.names))
+    if (count == 0).any():
+        empty = Path(settings["root"]) / spec["folder"] / found.names[int(np.argmin(count))]
+        raise UserError(f"{empty}: no image, expected at least one per class")
+    return found
 
 
-def check(settings: dict, fraction: float) -> None:
+def check(data: dict, heldout: dict) -> None:
     """Check folders and classes, without opening an image.
 
     Args:
-        settings: ``data.folders``.
-        fraction: ``data.heldout.fraction``.
+        data: the section ``data.folders``.
+        heldout: the section ``data.heldout``.
     """
-    root = Path(settings["root"])
-    train = classes(root / settings["train"])
-    for name in settings.get("names") or {}:
-        if name not in train:
+    settings = settings_of(data)
+    root, train = Path(settings["root"]), training_classes(settings)
+    if isinstance(settings["names"], dict):
+        for name in settings["names"]:
+            if name not in train:
+                raise UserError(
+                    f"data.folders.names: {name!r} is no class folder of "
+                    f"{root / settings['train']['folder']}"
+                )
+    _check_imagenet(settings, train)
+    if not settings["test"]["labels"]:
+        test = class_folders(root / settings["test"]["folder"])
+        if test != train:
+            odd = sorted(set(test) ^ set(train))[0]
             raise UserError(
-                f"data.folders.names: {name!r} is no class folder of {root / settings['train']}"
+                f"{root / settings['test']['folder']}: class {odd!r} is only in one of the "
+                "training and test folders, expected the same classes in both"
             )
-    test = classes(root / settings["test"])
-    if test != train:
-        odd = sorted(set(test) ^ set(train))[0]
-        raise UserError(
-            f"{root / settings['test']}: class {odd!r} is only in one of the training and test "
-            "folders, expected the same classes in both"
+    for name, spec in sources(settings).items():
+        where = (
+            f"data.folders.{name}" if name in ("train", "test") else f"data.folders.shifts.{name}"
         )
-    found = [(settings["train"], train), (settings["test"], test)]
-    for name, spec in settings["shifts"].items():
-        if spec is None:
-            continue
         if "corruption" in spec:
             if spec["corruption"] not in CORRUPTIONS:
                 raise UserError(
-                    f"data.folders.shifts.{name}.corruption is {spec['corruption']!r}, "
+                    f"{where}.corruption is {spec['corruption']!r}, "
                     f"expected one of {', '.join(CORRUPTIONS)}"
                 )
             continue
-        here = classes(root / spec["folder"])
-        found.append((spec["folder"], here))
-        _check_mapping(spec.get("mapping") or {}, here, f"data.folders.shifts.{name}")
-        shift_mapping(train, here, spec.get("mapping"), f"data.folders.shifts.{name}")
-    _check_apart(root, [folder for folder, _ in found])
-    for folder, names in found:
-        for name in names:
-            if next(_walk(root / folder, name), None) is None:
+        _check_spec(spec, where)
+        mapping, _ = mapping_of(root, spec, train)
+        _check_mapping(spec, mapping, train, root, where)
+        if spec["labels"]:
+            layouts.listing(root, spec, train)
+            continue
+        for folder, _ in mapping:
+            if next(walk(root / spec["folder"], folder), None) is None:
                 raise UserError(
-                    f"{root / folder / name}: no image, expected at least one per class"
+                    f"{root / spec['folder'] / folder}: no image, expected at least one per class"
                 )
-    _check_counts(root / settings["train"], train, settings, fraction)
+    _check_apart(root, [s["folder"] for s in sources(settings).values() if "folder" in s])
+    _check_counts(settings, train, heldout)
 
 
-def _check_mapping(mapping: dict[str, list[str]], here: list[str], where: str) -> None:
-    for name in mapping:
+def _check_spec(spec: dict, where: str) -> None:
+    if (spec["layout"] == "objectnet") != bool(spec["mappings"]):
+        raise UserError(
+            f"{where} has layout {spec['layout']!r} and mappings {spec['mappings']!r}, expected "
+            "mappings, the folder of ObjectNet's mapping files, with layout objectnet alone"
+        )
+    if spec["labels"] and (spec["layout"] != "classes" or spec["mapping"]):
+        raise UserError(f"{where} has labels, expected neither layout nor mapping beside them")
+    if where.endswith(".train") and (spec["labels"] or spec["layout"] != "classes"):
+        raise UserError(f"{where}: expected one subfolder per class, without labels or layout")
+    if where.endswith(".test") and spec["layout"] != "classes":
+        raise UserError(f"{where}.layout is {spec['layout']!r}, expected one subfolder per class")
+
+
+def _check_imagenet(settings: dict, train: Sequence[str]) -> None:
+    """Names, layouts and ReaL labels of ImageNet want classes called by WordNet id."""
+    known = set(layouts.imagenet_classes())
+    odd = [name for name in train if name not in known]
+    wants = ["names"] if settings["names"] == "imagenet" else []
+    wants += ["real"] if settings["real"] else []
+    if wants and odd:
+        raise UserError(
+            f"data.folders.{wants[0]} is {settings[wants[0]]!r}, but training class {odd[0]!r} "
+            "is none of ImageNet's 1,000, expected folders called by WordNet id"
+        )
+    real = settings["real"]
+    if real and not (Path(settings["root"]) / real).is_file():
+        raise UserError(f"{Path(settings['root']) / real}: no such file, expected ReaL's labels")
+
+
+def _check_mapping(spec: dict, mapping, train: Sequence[str], root: Path, where: str) -> None:
+    here = {name for name, _ in mapping}
+    for name in spec["mapping"] or {}:
         if name not in here:
             raise UserError(f"{where}.mapping: {name!r} is no class folder of this shift")
-    members = [member for name in here for member in mapping.get(name, [name])]
-    twice = next((member for member in members if members.count(member) > 1), None)
-    if twice:
+    members = [member for _, members in mapping for member in members]
+    twice = next((train[m] for m in members if members.count(m) > 1), None)
+    if twice and spec["layout"] != "objectnet":
         raise UserError(
             f"{where}: training class {twice!r} is stood for by two classes, expected one at most"
         )
@@ -152,44 +184,23 @@ def _check_apart(root: Path, folders: list[str]) -> None:
             )
 
 
-def _check_counts(folder: Path, names: list[str], settings: dict, fraction: float) -> None:
+def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     """Can the training images be divided? Counts no further than it takes to know."""
-    share, seed = settings.get("pretrain_fraction", 0), settings.get("seed", 0)
+    folder = Path(settings["root"]) / settings["train"]["folder"]
+    share, fraction = settings["pretrain_fraction"], heldout["fraction"]
     enough = math.ceil(2 / min(fraction * (1 - share), share or 1, 1 - share))
-    counts = [sum(1 for _ in itertools.islice(_walk(folder, name), enough)) for name in names]
+    enough = max(enough, (heldout["per_class"] or 0) + 1)
+    counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]
     labels = np.repeat(np.arange(len(names)), counts)
-    rest, _ = training_share(labels, share, seed, names)
-    heldout_split(labels[rest], fraction, seed, names)
-
-
-def load(path: str | Path, size: int) -> np.ndarray:
-    """Decode, resize the short side to ``size`` (bicubic), crop the centre.
-
-    Returns:
-        uint8, shape (size, size, 3).
-
-    Raises:
-        UserError: if the file is no readable image.
-    """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from error
-    short = min(image.size)
-    if short != size:
-        shape = [max(size, round(side * size / short)) for side in image.size]
-        image = image.resize(shape, Image.Resampling.BICUBIC)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
-
-
-def prepare(folder: str | Path, paths: list[str], size: int) -> np.ndarray:
-    """Decode images into one array, uint8, shape (len(paths), size, size, 3)."""
-    out = np.empty((len(paths), size, size, 3), np.uint8)
-    for i, path in enumerate(paths):
-        out[i] = load(Path(folder) / path, size)
-    return out
+    rest, _ = training_share(labels, share, settings["seed"], names)
+    if not heldout["indices"]:
+        per_class = heldout["per_class"]
+        heldout_split(labels[rest], fraction, settings["seed"], names, per_class=per_class)
+    elif not Path(heldout["indices"]).is_file():
+        raise UserError(
+            f"data.heldout.indices is {heldout['indices']!r}: no such file, expected an array "
+            "that marks the held-out images with 1"
+        )
 
 
 def training_share(

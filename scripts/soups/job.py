@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from soups import compute
 from soups.errors import UserError
 
 log = logging.getLogger("soups")
@@ -20,12 +21,11 @@ def run(main: Callable, snakemake) -> None:
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    _limit_threads(snakemake.threads)
+    path.write_text("")
+    log_to(path)
+    limit_threads(snakemake.threads)
     try:
+        compute.configure(snakemake.config.get("compute", {}))
         main(snakemake)
     except UserError as error:
         log.error("error: %s", error)
@@ -36,7 +36,16 @@ def run(main: Callable, snakemake) -> None:
         raise
 
 
-def _limit_threads(count: int) -> None:
+def log_to(path: str | Path) -> None:
+    """Add what is logged from here on to a file; several processes may do so."""
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def limit_threads(count: int) -> None:
+    """Compute with so many threads, however many cores there are."""
     # Two single-threaded jobs beat one job of two threads on two cores, and
     # results do not depend on how many cores happen to be free.
     os.environ["OMP_NUM_THREADS"] = str(count)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soups import files, optim, recipes
+from soups import devices, files, recipes
+from soups.batch_norm import Settle, settler
 from soups.catalog import BEST
 from soups.checkpoints import Checkpoint
 from soups.evaluate import HeldoutScorer, accuracy
@@ -29,9 +30,9 @@ class Kitchen:
         paths: id to safetensors file, of ingredients and start.
         logits: reads an ingredient's held-out logits, shape (n, classes).
         labels: of the held-out images, shape (n,).
-        images: the training set's, uint8, shape (N, h, w, 3), may be a memory map.
-        rows: sorted indices of the n held-out ones.
+        images: uint8, shape (n, h, w, 3), may be a memory map.
         make_model: builds a classifier to pour weights into; called when it is needed.
+        settle: gives a mixed model its batch statistics, see `batch_norm`.
         made: recipes of soups made before.
     """
 
@@ -42,8 +43,8 @@ class Kitchen:
     logits: Callable[[str], np.ndarray]
     labels: np.ndarray
     images: np.ndarray
-    rows: np.ndarray
     make_model: Callable[[], nn.Module]
+    settle: Settle
     made: Mapping[str, dict] = field(default_factory=dict)
 
     @classmethod
@@ -62,7 +63,7 @@ class Kitchen:
 
         entry = job.params.entry
         ingredients, start = entry["ingredients"], entry["start"]
-        data, rows = PreparedSet(job.input.images), files.read_array(job.input.heldout)
+        heldout = PreparedSet(job.input.heldout[0])
         logits = dict(zip(ingredients, job.input.logits, strict=True))
         return cls(
             ingredients=ingredients,
@@ -70,10 +71,10 @@ class Kitchen:
             start=start,
             paths=weight_files(job),
             logits=lambda name: np.load(logits[name]),
-            labels=data.labels[rows],
-            images=data.images,
-            rows=rows,
+            labels=heldout.labels,
+            images=heldout.images,
             make_model=make_model,
+            settle=settler(heldout.images, job.params.recalibrate),
             made={Path(path).stem: files.read_json(path) for path in made},
         )
 
@@ -92,7 +93,7 @@ class Kitchen:
 
     @cached_property
     def model(self) -> nn.Module:
-        return self.make_model().to(optim.device())
+        return self.make_model().to(devices.device())
 
     @property
     def targets(self) -> Tensor:
@@ -101,7 +102,7 @@ class Kitchen:
     @cached_property
     def average(self) -> Score:
         """Held-out accuracy of uniform averages; each is computed once."""
-        scorer = HeldoutScorer(self.model, self.paths, self.images, self.rows, self.targets)
+        scorer = HeldoutScorer(self.model, self.paths, self.images, self.targets, self.settle)
         return remembered(lambda names: self.scores[names[0]] if len(names) == 1 else scorer(names))
 
     def score(self, recipe: dict) -> float:
@@ -119,7 +120,8 @@ class Kitchen:
 
     def _score_state(self, state: Mapping[str, Tensor]) -> float:
         self.model.load_state_dict(state)
-        return accuracy(self.model, self.images, self.rows, self.targets)
+        self.settle(self.model)
+        return accuracy(self.model, self.images, self.targets)
 
     def checkpoints(self) -> list[Checkpoint]:
         """The ingredients, unread."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soups import optim
+from soups import devices, optim
 from soups.checkpoints import Checkpoint, Held
 from soups.mixing import Mixture
 
@@ -67,7 +67,6 @@ def learn(
     model: nn.Module,
     ingredients: Sequence[Checkpoint],
     images: np.ndarray,
-    rows: np.ndarray,
     labels: Tensor,
     group: Mapping[str, int],
     lr: float,
@@ -83,31 +82,30 @@ def learn(
     Args:
         model: a classifier; its weights are overwritten.
         ingredients: k checkpoints.
-        images: uint8, shape (N, h, w, 3), may be a memory map.
-        rows: indices of the n held-out ones.
-        labels: of these, int64, shape (n,).
+        images: the held-out ones, uint8, shape (n, h, w, 3), may be a memory map.
+        labels: int64, shape (n,).
         group: tensor name to the index of its coefficient, see `blocks.groups`.
 
     Returns:
         α, float64, shape (k, groups); β; the mean loss and β of every epoch.
     """
-    device = optim.device()
+    device = devices.device()
     model = model.to(device).eval()
     w = torch.zeros(len(ingredients), 1 + max(group.values()), dtype=torch.float64)
     w.requires_grad_()
     log_beta = torch.zeros((), requires_grad=True, device=device)
     optimizer = torch.optim.Adam([w, log_beta], lr=lr)
-    size = min(batch_size, len(rows))
+    size = min(batch_size, len(images))
     trace = []
     for epoch in range(epochs):
         losses = []
-        for batch in optim.batches(len(rows), size, epoch, seed):
+        for batch in optim.batches(len(images), size, epoch, seed):
             batch = np.sort(batch)
             alpha = w.softmax(0)
             mixed(ingredients, alpha, group).write(model)
             model.zero_grad(set_to_none=True)
             optimizer.zero_grad()
-            logits = model(torch.from_numpy(images[rows[batch]]).to(device))
+            logits = model(torch.from_numpy(images[batch]).to(device))
             loss = F.cross_entropy(log_beta.exp() * logits, labels[batch].to(device))
             loss.backward()
             alpha.backward(coefficient_gradient(model, ingredients, group))

@@ -46,7 +46,6 @@ def learned_soup(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> 
         kitchen.model,
         ingredients,
         kitchen.images,
-        kitchen.rows,
         kitchen.targets,
         group,
         **options,

@@ -1,9 +1,10 @@
-"""Models: a CLIP for pre-training and its text side; a classifier for everything else.
+"""Models: a pre-trained one, for its architecture and text side; a classifier for everything else.
 
-An ingredient is a `Classifier`: an image tower, L2-normalised features, one linear
-head (paper, appendix J.1 for LP-FT from CLIP). All soups average its state dict.
+An ingredient is a `Classifier`: an image tower, features (CLIP's are L2-normalised), one
+linear head (paper, appendix J.1 for LP-FT from CLIP). All soups average its state dict.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,10 +17,11 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from soups import checkpoints
+from soups.architectures import TIMM, WEIGHTS
 from soups.errors import UserError
 from soups.tokens import WordTokenizer
 
-# Pixel statistics of the tiny model; named open_clip models bring their own.
+# Pixel statistics of the tiny model; named models bring their own.
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -28,10 +30,21 @@ class Pretrained:
 
     ``architecture`` is an open_clip name ("ViT-B-32-quickgelu") or a dictionary
     with open_clip's own keys ``embed_dim``, ``vision_cfg`` and ``text_cfg``.
+
+    Args:
+        architecture: as above.
+        words: that the text tower of a dictionary's model knows.
+        source: where a named model's weights come from: a tag of open_clip's, or a file.
+            Without one they are random.
+
+    Raises:
+        UserError: if the architecture cannot be, or the weights cannot be had.
     """
 
+    normalize = True  # features have unit length
+
     def __init__(
-        self, architecture: str | dict, words: list[str] | None, tag: str | None = None
+        self, architecture: str | dict, words: list[str] | None, source: str | None = None
     ) -> None:
         self.architecture, self.words = architecture, words
         if isinstance(architecture, dict):
@@ -46,13 +59,12 @@ class Pretrained:
                 raise UserError(f"model.architecture: {error}") from error
             self.mean, self.std = HALF, HALF
         else:
-            if tag and tag not in list_pretrained_tags_by_model(architecture):
-                raise UserError(
-                    f"model.pretrained is {tag!r}, expected 'train', a .safetensors file or one of "
-                    f"{', '.join(list_pretrained_tags_by_model(architecture)) or 'no tag'}, "
-                    f"which open_clip has for {architecture}"
+            if source and not _is_file(source):
+                _check_tag(source, list_pretrained_tags_by_model(architecture), architecture)
+            with _fetching(source):
+                self.clip = create_model(
+                    architecture, pretrained=source, pretrained_text=bool(source)
                 )
-            self.clip = create_model(architecture, pretrained=tag, pretrained_text=bool(tag))
             self.mean, self.std = self.clip.visual.image_mean, self.clip.visual.image_std
 
     def _text_settings(self) -> dict:
@@ -67,15 +79,26 @@ class Pretrained:
         return get_tokenizer(self.architecture)
 
     @property
+    def whole(self) -> nn.Module:
+        """All that is saved of it: both towers."""
+        return self.clip
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image tower."""
+        return self.clip.visual
+
+    @property
     def image_size(self) -> int:
+        """Pixels a side."""
         size = self.clip.visual.image_size
         return size if isinstance(size, int) else size[0]
 
-    def save(self, path: str | Path, note: dict) -> None:
-        """Write both towers, with the architecture and vocabulary in the header."""
+    def save(self, path: str | Path, note: dict, weights: bool = True) -> None:
+        """Write its weights (or none), with the architecture and vocabulary in the header."""
         note = note | {"architecture": self.architecture, "words": self.words}
         note = note | {"mean": list(self.mean), "std": list(self.std)}
-        checkpoints.save(path, self.clip.state_dict(), note)
+        checkpoints.save(path, self.whole.state_dict() if weights else {}, note)
 
     @classmethod
     def load(cls, path: str | Path) -> "Pretrained":
@@ -85,19 +108,13 @@ class Pretrained:
             UserError: if the file is no such checkpoint or its tensors do not fit.
         """
         checkpoint = checkpoints.Checkpoint(path)
-        if "architecture" not in checkpoint.note:
-            raise UserError(
-                f"{path}: a safetensors file, but not a pre-trained CLIP of this workflow"
-            )
-        model = cls(checkpoint.note["architecture"], checkpoint.note["words"])
-        model.mean = checkpoint.note.get("mean", model.mean)
-        model.std = checkpoint.note.get("std", model.std)
-        _load_strictly(model.clip, checkpoint)
-        model.clip.eval()
+        model = _of_note(checkpoint)
+        _load_strictly(model.whole, checkpoint)
+        model.whole.eval()
         return model
 
     @torch.no_grad()
-    def text_head(self, names: list[str], templates: list[str]) -> Tensor:
+    def text_head(self, names: list[str], templates: list[str]) -> Tensor | None:
         """Zero-shot head: mean text feature over ``templates``, times the logit scale.
 
         Returns:
@@ -112,7 +129,7 @@ class Pretrained:
 
     def classifier(self, classes: int) -> "Classifier":
         """This model's image tower under a linear head of zeros."""
-        return Classifier(self.clip.visual, classes, self.embed_dim, self.mean, self.std)
+        return Classifier(self.visual, classes, self.embed_dim, self.mean, self.std, self.normalize)
 
     @cached_property
     def embed_dim(self) -> int:
@@ -122,27 +139,148 @@ class Pretrained:
             UserError: if the tower gives something else than one feature per image.
         """
         with torch.no_grad():
-            training, size = self.clip.visual.training, self.image_size
-            features = self.clip.visual.eval()(torch.zeros(1, 3, size, size))
-            self.clip.visual.train(training)
+            training, size = self.visual.training, self.image_size
+            features = self.visual.eval()(torch.zeros(1, 3, size, size))
+            self.visual.train(training)
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise UserError(
                 f"model.architecture is {self.architecture!r}: its image tower gives more than one "
-                "feature per image, expected a CLIP whose tower gives one"
+                "feature per image, expected a model whose tower gives one"
             )
         return features.shape[1]
 
 
+class Backbone(Pretrained):
+    """An image classifier of timm's without its head: features as they are, no text side.
+
+    Args:
+        architecture: ``timm/`` and timm's name of it.
+        words: None.
+        source: a tag of timm's for its weights ("augreg_in21k"), or a file of them.
+    """
+
+    normalize = False
+
+    def __init__(
+        self, architecture: str, words: list[str] | None = None, source: str | None = None
+    ) -> None:
+        import timm
+
+        name = architecture.removeprefix(TIMM)
+        if not timm.is_model(name):
+            raise UserError(f"model.architecture is {architecture!r}, unknown to timm")
+        self.architecture, self.words = architecture, None
+        if source and not _is_file(source):
+            known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{name}.*")]
+            _check_tag(source, known, architecture)
+            name = f"{name}.{source}"
+        with _fetching(source):
+            # Under the head of the weights, or timm would pass over whatever does not fit.
+            heads = _classes_in(source, timm.create_model(name)) if _is_file(source) else {}
+            self._tower = timm.create_model(name, pretrained=bool(source), **heads)
+            self._tower.reset_classifier(0)
+        data = timm.data.resolve_model_data_config(self._tower)
+        self.mean, self.std = data["mean"], data["std"]
+        self._size = data["input_size"][-1]
+
+    @property
+    def whole(self) -> nn.Module:
+        return self._tower
+
+    @property
+    def visual(self) -> nn.Module:
+        return self._tower
+
+    @property
+    def image_size(self) -> int:
+        return self._size
+
+    def save(self, path: str | Path, note: dict, weights: bool = True) -> None:
+        """As `Pretrained.save`; the size of images depends on the tag, so it is kept as well."""
+        super().save(path, note | {"image_size": self.image_size}, weights)
+
+    def text_head(self, names: list[str], templates: list[str]) -> None:
+        """None: there is no text side to make a head of."""
+
+
+def bring_in(architecture: str | dict, source: str | None) -> Pretrained:
+    """A named model of open_clip's or timm's with pre-trained weights."""
+    timm = isinstance(architecture, str) and architecture.startswith(TIMM)
+    return (Backbone if timm else Pretrained)(architecture, None, source)
+
+
+def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
+    """The model that a header describes, with random weights."""
+    note = checkpoint.note
+    if "architecture" not in note:
+        raise UserError(
+            f"{checkpoint.path}: a safetensors file, but not a pre-trained model of this workflow"
+        )
+    timm = isinstance(note["architecture"], str) and note["architecture"].startswith(TIMM)
+    model = (Backbone if timm else Pretrained)(note["architecture"], note["words"])
+    model.mean = note.get("mean", model.mean)
+    model.std = note.get("std", model.std)
+    if timm:
+        model._size = note["image_size"]
+    return model
+
+
+def _is_file(source: str | None) -> bool:
+    return bool(source) and source.endswith(WEIGHTS)
+
+
+def _classes_in(path: str, model: nn.Module) -> dict:
+    """What timm has to be told of the head that a file's weights have, if they have one."""
+    from timm.models import load_state_dict
+
+    names = model.pretrained_cfg["classifier"]
+    first = names if isinstance(names, str) else names[0]
+    head = load_state_dict(path).get(f"{first}.weight")
+    classes = 0 if head is None else len(head)
+    overlay = {"file": path, "num_classes": classes}
+    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
+
+
+def _check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
+    if tag not in known:
+        raise UserError(
+            f"model.pretrained is {tag!r}, expected 'train', a file of weights or one of "
+            f"{', '.join(known) or 'no tag'}, which there are for {architecture}"
+        )
+
+
+@contextmanager
+def _fetching(source: str | None) -> Iterator[None]:
+    """What libraries raise when weights cannot be had becomes one sentence."""
+    # That weights are random is no news where only the architecture is asked for.
+    logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        if source is None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"model.pretrained is {source!r}, whose weights could not be loaded "
+            f"({type(error).__name__}: {reason}); expected a network, the weights in the cache of "
+            "huggingface_hub, or a file that fits model.architecture"
+        ) from error
+    finally:
+        logging.getLogger().setLevel(logging.WARNING)
+
+
 class Classifier(nn.Module):
-    """Image tower, normalised features, linear head.
+    """Image tower, features (of unit length for a CLIP), linear head.
 
     Takes uint8 images of shape (n, height, width, 3) or float images of shape
     (n, 3, height, width) already normalised, and returns logits of shape (n, classes).
     """
 
-    def __init__(self, visual: nn.Module, classes: int, width: int, mean, std) -> None:
+    def __init__(
+        self, visual: nn.Module, classes: int, width: int, mean, std, normalize: bool = True
+    ) -> None:
         super().__init__()
-        self.visual = visual
+        self.visual, self.normalize = visual, normalize
         self.head = nn.Linear(width, classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -155,9 +293,10 @@ class Classifier(nn.Module):
         return (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def features(self, images: Tensor) -> Tensor:
-        """Unit-length features, shape (n, width)."""
+        """Features, shape (n, width)."""
         images = self.pixels(images) if images.dtype == torch.uint8 else images
-        return F.normalize(self.visual(images), dim=-1)
+        features = self.visual(images)
+        return F.normalize(features, dim=-1) if self.normalize else features
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -188,7 +327,8 @@ def load_classifier(pretrained: str | Path, weights: str | Path) -> Classifier:
     if "head.weight" not in checkpoint.shapes():
         raise UserError(f"{weights}: no tensor 'head.weight', expected an image classifier")
     classes = checkpoint.shapes()["head.weight"][0][0]
-    model = Pretrained.load(pretrained).classifier(classes)
+    # The header alone: the pre-trained weights would be overwritten at once.
+    model = _of_note(checkpoints.Checkpoint(pretrained)).classifier(classes)
     _load_strictly(model, checkpoint)
     return model.eval()
 

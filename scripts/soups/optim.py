@@ -1,4 +1,4 @@
-"""What pre-training, the linear probe and fine-tuning share: schedule, batches, devices."""
+"""What pre-training, the linear probe and fine-tuning share: schedule, batches, optimizer."""
 
 import math
 from collections.abc import Iterator
@@ -8,20 +8,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from soups import devices, distributed
 from soups.blocks import depths
 
 
-def device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def seed_everything(seed: int) -> torch.Generator:
-    """Seed torch's global generator (weight initialisation, dropout) and return one of our own."""
+    """Seed torch's global generators (weight initialisation, dropout) and return one of our own.
+
+    Processes of one fine-tune draw different numbers; the first draws those of one that is alone.
+    """
+    if rank := distributed.rank():
+        seed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Only code that reads memory it never wrote would need this; it costs a few per cent.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    devices.set_up()
     return torch.Generator().manual_seed(seed)
 
 
@@ -30,6 +29,15 @@ def warmup_cosine(step: int, total: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def warmup_steps(warmup: float, total: int) -> int:
+    """Steps of warm-up, at most all of them.
+
+    Args:
+        warmup: a fraction of all steps if less than 1, else their number.
+    """
+    return int(warmup * total) if warmup < 1 else min(int(warmup), total)
 
 
 def with_cooldown(factor: float, step: int, total: int, cooldown: int) -> float:
@@ -86,10 +94,11 @@ def ascended(module: nn.Module, rho: float) -> Iterator[None]:
     moved = [p for p in module.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in moved])
     before = [p.detach().clone() for p in moved]
-    if torch.isfinite(norm) and norm > 0:
-        with torch.no_grad():
-            for parameter in moved:
-                parameter.add_(parameter.grad * (rho / norm))
+    # Decided where the gradients are: asking a GPU for the answer would wait for it.
+    sound = torch.isfinite(norm) & (norm > 0)
+    with torch.no_grad():
+        for parameter in moved:
+            parameter.add_(torch.where(sound, parameter.grad * (rho / norm), 0))
     try:
         yield
     finally:

@@ -1,10 +1,10 @@
 """Cached logits of many models, read one model at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 
-from soups import files
 from soups.images import PreparedSet
 
 
@@ -16,8 +16,7 @@ class Outputs:
     """
 
     def __init__(self, job) -> None:
-        heldout = files.read_array(job.input.heldout)
-        self.heldout_labels = np.load(job.input.train_labels)[heldout]
+        self.heldout_labels = np.load(job.input.heldout_labels)
         self.sets = [PreparedSet(path) for path in job.input.sets]
         self.models = list(job.params.models)
         self._heldout = dict(zip(self.models, job.input.heldout_logits, strict=True))
@@ -35,3 +34,19 @@ class Outputs:
         """The test set and every shift, with logits of shape (n, training classes)."""
         for data, path in zip(self.sets, self._tests[model], strict=True):
             yield data, np.load(path)
+
+
+def models_of(methods: pd.DataFrame, soups: Mapping[str, dict]) -> Iterator[tuple[str, list[str]]]:
+    """Rows of the methods table with the models whose mean each is, but the oracle.
+
+    Args:
+        methods: the table.
+        soups: soup id to its ``row``.
+    """
+    for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
+        if kind == "oracle":
+            continue  # another model on each set
+        models = [members if kind == "model" else method]
+        if kind == "soup":  # one, or one for each order
+            models = [name for name, entry in soups.items() if entry["row"] == method]
+        yield method, models

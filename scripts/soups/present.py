@@ -44,12 +44,15 @@ def title(method: str) -> str:
     return TITLES.get(method, method.replace("_", " "))
 
 
-def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[list[str]]]:
+def methods(
+    table: pd.DataFrame, shifts: bool = False, digits: int = 1
+) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a methods table, `TOP` after what is level with the best.
 
     Args:
         table: `methods.csv`.
         shifts: one more column for each shift.
+        digits: of a percentage, after the point.
     """
     names = shift_names(table) if shifts else []
     header = [
@@ -66,14 +69,48 @@ def methods(table: pd.DataFrame, shifts: bool = False) -> tuple[list[str], list[
             title(row["method"]),
             f"{row['ingredients']:g}",
             f"{row['inference_cost']}×",
-            _percent(row["heldout"]),
-            _interval(row, "test"),
-            _interval(row, "shifts_mean"),
-            *(_percent(row[name]) for name in names),
+            _percent(row["heldout"], digits),
+            _interval(row, "test", digits),
+            _interval(row, "shifts_mean", digits),
+            *(_percent(row[name], digits) for name in names),
         ]
         for _, row in table.iterrows()
     ]
     return header, rows
+
+
+def differences(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the published `differences.csv`, in percentage points."""
+    measures = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
+    [reference] = table["reference"].unique()
+    rows = [
+        [title(method)]
+        + [
+            _points(*part.set_index("measure").loc[name, ["difference", "lo", "hi"]])
+            for name in measures
+        ]
+        for method, part in table.groupby("method", sort=False)
+    ]
+    return [f"minus the {title(reference)}", *measures.values()], rows
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def data(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `data.csv`."""
+    rows = [[str(cell) if pd.notna(cell) else "" for cell in row] for row in table.to_numpy()]
+    return [name.replace("_", " ") for name in table], rows
+
+
+def real(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `real.csv`, in percent."""
+    rows = [
+        [title(method), f"{_percent(value)} [{_percent(low)}, {_percent(high)}]", f"{n:,}"]
+        for method, value, low, high, n in table.itertuples(index=False)
+    ]
+    return ["method", "test, ReaL labels", "n"], rows
 
 
 def calibration(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -178,17 +215,17 @@ def text(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def _percent(value: float) -> str:
-    return "" if pd.isna(value) else f"{100 * value:.1f}"
+def _percent(value: float, digits: int = 1) -> str:
+    return "" if pd.isna(value) else f"{100 * value:.{digits}f}"
 
 
-def _interval(row: pd.Series, name: str) -> str:
+def _interval(row: pd.Series, name: str, digits: int = 1) -> str:
     """Value and interval, or the standard deviation over orders where there are several."""
-    low, high = _percent(row[f"{name}_lo"]), _percent(row[f"{name}_hi"])
-    sd = row[f"{name}_sd"]
+    low, high = (_percent(row[f"{name}_{end}"], digits) for end in ("lo", "hi"))
+    sd = row.get(f"{name}_sd")  # published results have no orders
     spread = f"[{low}, {high}]" if pd.isna(sd) else f"(sd {100 * sd:.2f})".center(len(low) * 2 + 4)
     mark = f" {TOP}" if row[f"{name}_top"] else "\N{NO-BREAK SPACE}" * 2  # as wide, in HTML too
-    return f"{_percent(row[name])} {spread}{mark}"
+    return f"{_percent(row[name], digits)} {spread}{mark}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from soups import optim
+from soups import devices, optim
 from soups.augment import augment
 from soups.model import Pretrained
 from soups.resume import GeneratorState, Resumable
@@ -59,7 +59,7 @@ def pretrain(
     context = architecture["text_cfg"]["context_length"]
     words = WordTokenizer.from_texts([*captions, *extra_texts], context).words
     model = Pretrained(architecture, words)
-    device = optim.device()
+    device = devices.device()
     clip = model.clip.to(device).train()
     tokens = model.tokenizer(captions)
     optimizer = optim.adamw(clip, settings["lr"], settings["weight_decay"], BETAS)

@@ -1,8 +1,6 @@
 """The configuration: checked against the schema and against itself before any job starts."""
 
 import contextlib
-import difflib
-import importlib.util
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -14,8 +12,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
-from soups import folders
-from soups.errors import UserError
+from soups import architectures, folders, prompts
+from soups.errors import UserError, near
 from soups.splits import heldout_split
 from soups.sweep import parse
 from soups.world.shapes import CLASSES
@@ -58,7 +56,8 @@ def validate(config: dict, schema: str | Path) -> None:
         raise UserError("name is 'recorded', which is where this project keeps its own results")
     _check_shared(config)
     _check_sweep(config["sweep"])
-    _check_model(config)
+    architectures.check(config)
+    _check_ingredients(config)
     _check_pretrain(config["pretrain"])
     if config["data"]["source"] == "folders":
         if not config["data"]["folders"]:
@@ -66,14 +65,22 @@ def validate(config: dict, schema: str | Path) -> None:
                 "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
             )
         _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
-        folders.check(config["data"]["folders"], config["data"]["heldout"]["fraction"])
-        data = config["data"]["folders"]
-        train = folders.classes(Path(data["root"]) / data["train"])
-        names = folders.display_names(train, data.get("names"))
+        folders.check(config["data"]["folders"], config["data"]["heldout"])
+        data = folders.settings_of(config["data"]["folders"])
+        _check_store(config, data)
+        names = folders.training_classes(data)
+        if any(config["tasks"].values()):
+            names = prompts.display_names(names, data["names"])
     else:
         world = np.arange(config["data"]["world"]["train"]) % len(CLASSES)
         names = [shape.name for shape in CLASSES]
-        heldout_split(world, config["data"]["heldout"]["fraction"], 0, names)
+        heldout = config["data"]["heldout"]
+        heldout_split(world, heldout["fraction"], 0, names, per_class=heldout["per_class"])
+        if heldout["indices"]:
+            raise UserError(
+                f"data.heldout.indices is {heldout['indices']!r}, expected null where images are "
+                "drawn, not read from folders"
+            )
     _check_tasks(config["tasks"], names)
     if uses_corpus(config) and not _has_corpus(config):
         raise UserError(
@@ -97,6 +104,21 @@ def shifts(config: dict) -> list[str]:
     if data["source"] == "world":
         return list(data["world"]["shifts"])
     return [name for name, spec in data["folders"]["shifts"].items() if spec is not None]
+
+
+def store(config: dict) -> str:
+    """How training images are kept, see `images.train_paths`."""
+    data = config["data"]
+    if data["source"] == "world":
+        return "array"
+    return folders.settings_of(data["folders"])["training_images"]
+
+
+def starts(config: dict) -> list[str]:
+    """Starting points that are evaluated themselves."""
+    if config["ingredients"]["source"] == "checkpoints":
+        return ["initialization"] if config["ingredients"]["checkpoints"]["initialization"] else []
+    return (["zeroshot"] if architectures.has_text(config["model"]) else []) + ["initialization"]
 
 
 def uses_corpus(config: dict) -> bool:
@@ -158,6 +180,47 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
         raise UserError("data.folders.shifts has no shift that is not null, expected at least one")
 
 
+def _check_store(config: dict, data: dict) -> None:
+    kept = data["training_images"]
+    if kept != "array" and config["model"]["pretrained"] == "train":
+        raise UserError(
+            f"data.folders.training_images is {kept!r} and model.pretrained is 'train', expected "
+            "'array' for a model that is pre-trained here"
+        )
+    if kept == "folder" and data["pretrain_fraction"]:
+        raise UserError("data.folders.pretrain_fraction wants training_images: array")
+    sets = folders.sources(data)
+    for name in data["expected"]:
+        if name not in sets:
+            raise UserError(
+                f"data.folders.expected has {name!r}, expected names of sets: {', '.join(sets)}"
+            )
+    if data["names"] == prompts.IMAGENET and config["model"]["pretrained"] == "train":
+        raise UserError("data.folders.names is 'imagenet', which a model trained here has not read")
+
+
+def _check_ingredients(config: dict) -> None:
+    given, pretrained = config["ingredients"], config["model"]["pretrained"]
+    if given["source"] == "train":
+        if pretrained is None:
+            raise UserError(
+                "model.pretrained is null, expected pre-trained weights for ingredients that are "
+                "fine-tuned here"
+            )
+        return
+    if not given["checkpoints"]:
+        raise UserError(
+            "ingredients.source is 'checkpoints' but ingredients.checkpoints is empty; see "
+            "experiments/released.yaml"
+        )
+    if any(config["sweep"]["variants"].values()):
+        variant = next(name for name, spec in config["sweep"]["variants"].items() if spec)
+        raise UserError(
+            f"sweep.variants.{variant}: nothing is trained from ready-made checkpoints, expected "
+            "null"
+        )
+
+
 def _check_sweep(sweep: dict) -> None:
     kind = sweep["kind"]
     if not sweep[kind]:
@@ -186,73 +249,10 @@ def _check_tasks(tasks: dict, classes: Sequence[str]) -> None:
         for name in members or []:
             if name not in classes:
                 raise UserError(
-                    f"tasks.{task} has {name!r}, expected names of classes{_near(name, classes)}"
+                    f"tasks.{task} has {name!r}, expected names of classes{near(name, classes)}"
                 )
     if "all" in tasks:
         raise UserError("tasks.all: the task of all classes is called so, expected another name")
-
-
-def _check_model(config: dict) -> None:
-    model = config["model"]
-    custom = isinstance(model["architecture"], dict)
-    source = model["pretrained"]
-    architecture = model["architecture"] if custom else named_architecture(model["architecture"])
-    for template in model["templates"]:
-        try:
-            template.format("x")
-        except (IndexError, KeyError, ValueError):
-            raise UserError(
-                f"model.templates has {template!r}, expected one {{}} where the class name goes"
-            ) from None
-    if source == "train" and not custom:
-        raise UserError(
-            f"model.architecture is {model['architecture']!r} and model.pretrained is 'train', "
-            "expected embed_dim, vision_cfg and text_cfg for a model trained here"
-        )
-    if source.endswith(".safetensors"):
-        if not Path(source).is_file():
-            raise UserError(f"model.pretrained is {source!r}: no such file")
-        made = header(source).get("architecture")
-        if made != model["architecture"]:
-            raise UserError(
-                f"model.pretrained is {source!r}, whose architecture is {json.dumps(made)}, "
-                f"expected that of model.architecture, {json.dumps(model['architecture'])}"
-            )
-    if custom and source != "train" and not source.endswith(".safetensors"):
-        raise UserError(
-            f"model.pretrained is {source!r}, expected 'train' or a .safetensors file, because "
-            "model.architecture is a custom one that no open_clip tag belongs to"
-        )
-    if config["data"]["source"] == "folders" and config["data"]["folders"]:
-        size = config["data"]["folders"]["image_size"]
-        want = architecture["vision_cfg"].get("image_size", 224)
-        if size != want:
-            raise UserError(
-                f"data.folders.image_size is {size}, expected {want}, "
-                "the image_size of model.architecture"
-            )
-
-
-def header(path: str | Path) -> dict:
-    """The note in a checkpoint's header, read without torch; empty if there is none."""
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > 2**26:
-            raise UserError(f"{path}: not a safetensors checkpoint")
-        try:
-            metadata = json.loads(file.read(size)).get("__metadata__", {})
-            return json.loads(metadata.get("soups", "{}"))
-        except ValueError:
-            raise UserError(f"{path}: not a safetensors checkpoint") from None
-
-
-def named_architecture(name: str) -> dict:
-    """The configuration of one of open_clip's models, read without importing it."""
-    package = importlib.util.find_spec("open_clip").submodule_search_locations[0]
-    known = {path.stem: path for path in (Path(package) / "model_configs").glob("*.json")}
-    if name not in known:
-        raise UserError(f"model.architecture is {name!r}, unknown to open_clip{_near(name, known)}")
-    return json.loads(known[name].read_text(encoding="utf-8"))
 
 
 def _parse_text(config: dict, error: ValidationError) -> None:
@@ -302,6 +302,7 @@ def _expected(error: ValidationError) -> str:
         "minItems": lambda: f"at least {value} entries",
         "minProperties": lambda: f"at least {value} entries",
         "uniqueItems": lambda: "no entry twice",
+        "const": lambda: f"{value!r}",
         "pattern": lambda: f"text matching {value}",
         "oneOf": lambda: "one of the forms that config.yaml and experiments/ show",
         "dependentRequired": lambda: "corruption together with severity, or folder (and mapping)",
@@ -310,9 +311,4 @@ def _expected(error: ValidationError) -> str:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    return _near(name, known) or f", expected one of {', '.join(known)}"
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return near(name, known) or f", expected one of {', '.join(known)}"

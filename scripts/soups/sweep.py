@@ -20,7 +20,7 @@ from soups.files import fingerprint
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-INTEGERS = ("batch_size", "seed")
+INTEGERS = ("batch_size", "seed", "rand_augment_ops")
 TEXT = ("start", "task")  # hyperparameters that are words
 # finetune.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
@@ -97,6 +97,29 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
             made.append(row)
             out[key], origin[key] = row, (name, variant)
     return out, origin
+
+
+def origins(rows: dict[str, dict], starts: list[str], ready_made: bool) -> dict[str, str]:
+    """The model that each row's fine-tuning starts from.
+
+    Args:
+        rows: from `vary`.
+        starts: starting points that there are, without the head of zeros.
+        ready_made: the models were fine-tuned elsewhere, from one start. Where that is not
+            known, each is taken to have its own, and what asks for a common one is refused.
+
+    Raises:
+        UserError: for a start that the pre-trained model cannot give.
+    """
+    if ready_made:
+        return {name: starts[0] if starts else f"an unknown start ({name})" for name in rows}
+    for name, row in rows.items():
+        if row["start"] == "zeroshot" and "zeroshot" not in starts:
+            raise UserError(
+                f"sweep: {name} has start = 'zeroshot', expected 'probe' or 'new': the pre-trained "
+                "model has no text side to make that head of"
+            )
+    return {name: START[row["start"]] for name, row in rows.items()}
 
 
 def pairs(
@@ -306,7 +329,8 @@ def _table(path: str, defaults: dict) -> dict[str, dict]:
             )
         if name in rows:
             raise UserError(f"{path}: model {name!r} occurs twice, expected one row per model")
-        rows[name] = {key: _cell(path, number, key, value) for key, value in row.items()}
+        # An empty cell is left to `finetune`.
+        rows[name] = {key: _cell(path, number, key, value) for key, value in row.items() if value}
     return rows
 
 
@@ -327,13 +351,18 @@ def _id(i: int) -> str:
 
 # Hyperparameter to what must hold of it, and how to say so.
 _LIMITS = {
-    **dict.fromkeys(("lr", "epochs", "batch_size", "clip"), (lambda v: v > 0, "more than 0")),
+    **dict.fromkeys(("lr", "batch_size", "clip"), (lambda v: v > 0, "more than 0")),
     **dict.fromkeys(
-        ("weight_decay", "mixup", "augment", "seed", "sam", "swa_lr"),
+        (
+            *("weight_decay", "mixup", "augment", "seed", "sam", "swa_lr", "warmup", "epochs"),
+            *("rand_augment_ops", "rand_augment_magnitude"),
+        ),
         (lambda v: v >= 0, "0 or more"),
     ),
+    "crop": (lambda v: 0 < v <= 1, "more than 0, at most 1"),
+    "flip": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     **dict.fromkeys(
-        ("label_smoothing", "warmup", "ema", "swa"), (lambda v: 0 <= v < 1, "at least 0, below 1")
+        ("label_smoothing", "ema", "swa"), (lambda v: 0 <= v < 1, "at least 0, below 1")
     ),
     "distill": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     **dict.fromkeys(("layer_decay", "distill_temperature"), (lambda v: v > 0, "more than 0")),

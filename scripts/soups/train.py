@@ -1,7 +1,6 @@
 """LP-FT: a linear probe on frozen features, then end-to-end fine-tuning (Kumar et al., 2022)."""
 
-import logging
-import time
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,12 +9,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.v2 import MixUp
 
-from soups import optim
+from soups import compute, devices, distributed, optim
 from soups.augment import augment
+from soups.errors import UserError
+from soups.loading import Images, Reader, Transforms
 from soups.model import Classifier
+from soups.progress import Progress
 from soups.resume import GeneratorState, Resumable
-
-log = logging.getLogger("soups")
+from soups.step import Step
 
 
 def linear_probe(
@@ -53,12 +54,13 @@ def linear_probe(
 
 def finetune(
     model: Classifier,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     rows: np.ndarray,
     h: dict,
     state: Resumable,
     teacher: np.ndarray | None = None,
+    workers: int = 0,
 ) -> Classifier:
     """Fine-tune all weights with one configuration of the sweep.
 
@@ -66,98 +68,79 @@ def finetune(
     augmentation (paper, appendix J.2); if asked for, an average of the weights along the
     way (`weight_average`), SAM (`optim.ascended`) and distillation (`distillation_loss`).
     Statistics of batch normalisation stay those of the pre-trained model, so that they are
-    the same for every ingredient.
+    the same for every ingredient. How it is computed stands under `compute` in the
+    configuration; of several processes (`distributed`) all call this and get the same weights.
 
     Args:
         model: starts from the linear probe, the zero-shot head or one of zeros; trained in place.
-        images: uint8, shape (n, h, w, 3), may be a memory map.
+        images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
         labels: int64, shape (n,).
         rows: indices of the training images; the held-out ones are not among them.
         h: the hyperparameters; ``epochs`` may be a fraction, ``warmup`` is a fraction of
-            all steps, ``mixup`` is the Beta distribution's parameter, ``swa`` the share of
-            the last steps that is averaged, ``sam`` is ρ, ``distill`` the share of the
-            teacher in the loss.
+            all steps or their number, ``mixup`` is the Beta distribution's parameter, ``swa``
+            the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the share
+            of the teacher in the loss.
         state: where an interrupted run continues from.
         teacher: its logits on the training images, shape (len(rows), classes), for ``distill``.
+        workers: processes that read and transform images ahead of their use.
+
+    Raises:
+        UserError: if the device or the image tower cannot do what the configuration asks for,
+            a batch is smaller than the number of processes, or an image cannot be read.
     """
-    device = optim.device()
+    device, chosen = devices.device(), compute.current()
     generator = optim.seed_everything(h["seed"])
-    model.to(device).train()
+    layout = torch.channels_last if chosen.channels_last else torch.preserve_format
+    model.to(device, memory_format=layout).train()
     freeze_batch_norm(model)
+    if chosen.checkpoint_activations:
+        devices.checkpointing(model.visual, True)
     optimizer = optim.adamw(model, h["lr"], h["weight_decay"], layer_decay=h["layer_decay"])
     average = weight_average(model, h["ema"], h["swa"])
     mixup = MixUp(alpha=h["mixup"], num_classes=model.head.out_features) if h["mixup"] else None
+    reader = Reader(images, workers, Transforms.of(h, images.shape[1]), h["seed"])
+    take_step = Step(model, optimizer, h)
 
     size = min(h["batch_size"], len(rows))
+    if size < distributed.world():
+        raise UserError(f"compute.gpus is {chosen.gpus}, expected at most a batch's {size} images")
     per_epoch = len(rows) // size
     total = max(1, round(h["epochs"] * per_epoch))
-    warmup = int(h["warmup"] * total)
-    begin, seen = time.monotonic(), 0
-    parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
-    parts |= {"average": average} if average else {}
+    warmup = optim.warmup_steps(h["warmup"], total)
     averaged_from = total - max(1, round(h["swa"] * total)) if h["swa"] else 0
+    parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
+    parts |= {"scaler": take_step.scaler} | ({"average": average} if average else {})
     first = state.restore(**parts)
+    progress = Progress(min(first * per_epoch, total), total)
     for epoch in range(first, -(-total // per_epoch)):
+        start = epoch * per_epoch
+        batches = islice(optim.batches(len(rows), size, epoch, h["seed"]), total - start)
+        mine = [distributed.part(batch) for batch in batches]
+        pixels = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
         losses = []
-        for i, batch in enumerate(optim.batches(len(rows), size, epoch, h["seed"])):
-            step = epoch * per_epoch + i
-            if step == total:
-                break
+        for step, (batch, x) in enumerate(zip(mine, pixels, strict=True), start):
             factor = optim.warmup_cosine(step, total, warmup)
             if h["swa_lr"] and step >= averaged_from:
                 factor = h["swa_lr"]
             optim.set_lr(optimizer, h["lr"] * factor)
-            index = rows[batch]
-            x = model.pixels(torch.from_numpy(images[index]).to(device))
-            y = torch.from_numpy(labels[index]).to(device)
-            x = augment(x, h["augment"], generator)
+            y = torch.from_numpy(labels[rows[batch]]).to(device)
+            x = augment(model.pixels(x), h["augment"], generator)
             if mixup:
                 x, y = mixup(x, y)
+            x = x.to(memory_format=layout)
             soft = torch.from_numpy(teacher[batch]).to(device) if h["distill"] else None
-            loss = _backward(model, optimizer, x, y, soft, h)
-            if h["sam"]:
-                with optim.ascended(model, h["sam"]):
-                    _backward(model, optimizer, x, y, soft, h)
-            nn.utils.clip_grad_norm_(model.parameters(), h["clip"])
-            optimizer.step()
+            losses.append(take_step(x, y, soft, size))
             if average and step >= averaged_from:
                 average.update_parameters(model)
-            losses.append(loss)
-        seen += len(losses) * size
-        log.info(
-            "epoch %d, step %d of %d: loss %.4f, %.0f images/s",
-            epoch + 1,
-            epoch * per_epoch + len(losses),
-            total,
-            torch.stack(losses).mean(),
-            seen / (time.monotonic() - begin),
-        )
+            progress.step(size, losses[-1])
+        loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
+        progress.epoch(epoch + 1, loss)
         state.keep(epoch + 1, **parts)
     if average:
         model.load_state_dict(average.module.state_dict())
-    return model.eval()
-
-
-def _backward(model, optimizer, x: Tensor, y: Tensor, soft: Tensor | None, h: dict) -> Tensor:
-    """The loss of a batch, its gradients left in the model."""
-    logits = model(x)
-    loss = F.cross_entropy(logits, y, label_smoothing=h["label_smoothing"])
-    if soft is not None:
-        distilled = distillation_loss(logits, soft, h["distill_temperature"])
-        loss = (1 - h["distill"]) * loss + h["distill"] * distilled
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    return loss.detach()
-
-
-def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 1) -> Tensor:
-    """Cross-entropy of softened predictions (Hinton et al., 2015), times temperature squared.
-
-    Args:
-        student, teacher: logits, shape (n, classes).
-    """
-    target = F.softmax(teacher / temperature, dim=1)
-    return temperature**2 * F.cross_entropy(student / temperature, target)
+    if chosen.checkpoint_activations:
+        devices.checkpointing(model.visual, False)
+    return model.to(memory_format=torch.contiguous_format).eval()
 
 
 def weight_average(model: nn.Module, ema: float, swa: float) -> AveragedModel | None:

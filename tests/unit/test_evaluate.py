@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups import checkpoints, optim
+from soups import checkpoints, devices
 from soups.errors import UserError
 from soups.evaluate import HeldoutScorer, forward
 from soups.mixing import mix
@@ -18,7 +18,7 @@ ROWS = np.arange(1, 60, 2)  # the held-out ones
 @pytest.fixture
 def model(pretrained):
     torch.manual_seed(1)
-    model = pretrained.classifier(4).to(optim.device()).eval()
+    model = pretrained.classifier(4).to(devices.device()).eval()
     torch.nn.init.normal_(model.head.weight)
     return model
 
@@ -39,7 +39,9 @@ def paths(model, tmp_path) -> dict:
 
 @pytest.fixture
 def scorer(model, paths, images, labels) -> HeldoutScorer:
-    return HeldoutScorer(model, paths, images, ROWS, torch.from_numpy(labels)[ROWS])
+    return HeldoutScorer(
+        model, paths, images[ROWS], torch.from_numpy(labels)[ROWS], lambda model: None
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soups import checkpoints, optim, recipes
+from soups import checkpoints, devices, recipes
 from soups.catalog import SOUP_METHODS
 from soups.evaluate import forward
 from soups.kitchen import Kitchen
@@ -30,7 +30,7 @@ OPTIONS = {
 @pytest.fixture
 def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
     generator = torch.Generator().manual_seed(0)
-    model = pretrained.classifier(4).to(optim.device()).eval()
+    model = pretrained.classifier(4).to(devices.device()).eval()
     start = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
     start["head.weight"] = torch.randn(start["head.weight"].shape, generator=generator)
     paths, logits = {}, {}
@@ -49,7 +49,8 @@ def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
     rows = np.arange(0, len(images), 2)
     heldout = {name: values[rows] for name, values in logits.items()}
     kitchen = Kitchen(
-        NAMES, NAMES, "start", paths, heldout.__getitem__, labels[rows], images, rows, lambda: model
+        NAMES, NAMES, "start", paths, heldout.__getitem__, labels[rows], images[rows],
+        lambda: model, lambda model: None,
     )
     kitchen.made = {name: METHODS[name](kitchen) for name in ("uniform", "greedy")}
     return kitchen

@@ -93,7 +93,7 @@ def test_a_tensor_that_does_not_fit_is_named(classifier, saved, tmp_path, change
 def test_a_classifier_is_no_pretrained_model(classifier, tmp_path):
     path = tmp_path / "model.safetensors"
     checkpoints.save(path, classifier.state_dict(), {})
-    with pytest.raises(UserError, match=r"model\.safetensors: .* not a pre-trained CLIP"):
+    with pytest.raises(UserError, match=r"model\.safetensors: .* not a pre-trained model"):
         Pretrained.load(path)
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_tag_is_named():
     with pytest.raises(
         UserError, match=r"model\.pretrained is 'opnai', expected .*openai.* ViT-B-32"
     ):
-        Pretrained("ViT-B-32", None, tag="opnai")
+        Pretrained("ViT-B-32", None, "opnai")
 
 
 def test_the_same_tensors_are_the_same_bytes(tmp_path):

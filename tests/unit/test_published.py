@@ -1,14 +1,42 @@
 """The released results of the paper, which are a file of this project."""
 
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
+from scipy.stats import binomtest, spearmanr
 
-from soups import claims, published
+from soups import claims, figures, present, published
+from soups.errors import UserError
 from soups.evidence import Evidence
 
 
-@pytest.fixture
-def table(root):
-    return published.load(root / "experiments" / "published" / "clip-vitb32-72.csv")
+@pytest.fixture(scope="module")
+def path(root):
+    return root / "experiments" / "published" / "clip-vitb32-72.csv"
+
+
+@pytest.fixture(scope="module")
+def table(path):
+    return published.load(path)
+
+
+@pytest.fixture(scope="module")
+def tables(table, tmp_path_factory):
+    """The tables as the figures get them: written and read again."""
+    models = published.models_table(table)
+    made = {
+        "models": models,
+        "methods": published.methods_table(table),
+        "differences": published.differences_table(table),
+        "order": published.greedy_order(models),
+        "correlations": published.rank_correlations(models),
+    }
+    folder = tmp_path_factory.mktemp("tables")
+    for name, rows in made.items():
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in made}
 
 
 def test_every_accuracy_is_a_whole_number_of_images(table):
@@ -45,3 +73,194 @@ def test_the_column_follows_the_numbers(table):
         shifts_mean=worse[published.SHIFTS].mean(axis=1)
     ))  # fmt: skip
     assert (flipped["published_verdict"].iloc[:2] == claims.NOT_SUPPORTED).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "test", "shifts"),
+    [
+        ("best_individual", 80.386, 47.97),
+        ("uniform", 79.972, 51.58),
+        ("greedy", 81.026, 50.86),
+        ("second_best", 79.888, 43.99),
+    ],
+)
+def test_methods_have_the_published_numbers(tables, method, test, shifts):
+    row = tables["methods"].set_index("method").loc[method]
+    assert 100 * row["test"] == pytest.approx(test, abs=1e-6)
+    assert 100 * row["shifts_mean"] == pytest.approx(shifts, abs=0.006)
+    assert (row["n_test"], row["n_shifts"]) == (50_000, 116_963)
+
+
+def test_methods_say_what_they_are_made_of(tables):
+    methods = tables["methods"].set_index("method")
+    assert methods.loc["best_individual", "members"] == "model_43"
+    assert methods.loc["uniform", "members"].split() == [f"model_{i}" for i in range(72)]
+    assert methods.loc["greedy", "ingredients"] == 5
+    assert pd.isna(methods.loc["greedy", "members"])  # not released
+    assert list(methods.index[methods["test_top"]]) == ["greedy"]
+    assert list(methods.index[methods["shifts_mean_top"]]) == ["uniform"]
+
+
+def test_the_oracle_takes_the_best_fine_tuned_model_of_each_set(tables):
+    oracle = tables["methods"].set_index("method").loc["oracle"]
+    models = tables["models"]
+    for name in [*present.shift_names(tables["methods"]), "test"]:
+        # The initialisation is the best nowhere, so it makes no odds that it does not count.
+        assert oracle[name] == models[name].max()
+    assert pd.isna(oracle["heldout"])
+    assert "oracle" not in set(tables["differences"]["method"])
+
+
+@pytest.mark.parametrize("measure", [name for name in published.MEASURES if name != "shifts_mean"])
+def test_intervals_of_one_set_are_nearly_the_exact_ones(tables, measure):
+    row = tables["methods"].set_index("method").loc["greedy"]
+    n = int(row[f"n_{measure}"])
+    exact = binomtest(round(row[measure] * n), n).proportion_ci(0.95, "exact")
+    assert (row[f"{measure}_lo"], row[f"{measure}_hi"]) == (
+        pytest.approx(exact.low, abs=2e-4),
+        pytest.approx(exact.high, abs=2e-4),
+    )
+
+
+def test_the_interval_of_the_mean_of_shifts_is_that_of_simulated_sets(table, tables):
+    row = tables["methods"].set_index("method").loc["uniform"]
+    rng = np.random.default_rng(0)
+    draws = [
+        rng.binomial(published.IMAGES[name], table.loc["uniform_soup", name], 40_000)
+        / published.IMAGES[name]
+        for name in published.SHIFTS
+    ]
+    low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
+    assert row["shifts_mean_lo"] == pytest.approx(low, abs=1e-4)
+    assert row["shifts_mean_hi"] == pytest.approx(high, abs=1e-4)
+
+
+def test_differences_are_those_of_the_methods(tables):
+    methods = tables["methods"].set_index("method")
+    differences = tables["differences"]
+    assert len(differences) == 4 * len(published.MEASURES)
+    for _, row in differences.iterrows():
+        apart = methods[row["measure"]][row["method"]] - methods[row["measure"]]["best_individual"]
+        assert row["difference"] == pytest.approx(apart, abs=2e-6)
+        size = "shifts" if row["measure"] == "shifts_mean" else row["measure"]
+        assert row["n"] == methods[f"n_{size}"].iloc[0]
+        # Wider than the interval of either, narrower than both together.
+        width = [methods[f"{row['measure']}_hi"][m] - methods[f"{row['measure']}_lo"][m]
+                 for m in (row["method"], "best_individual")]  # fmt: skip
+        assert max(width) < row["hi"] - row["lo"] < sum(width)
+
+
+def test_models_keep_every_released_number(path, tables):
+    released = pd.read_csv(path).iloc[:72]
+    models = tables["models"]
+    assert list(models["model"]) == list(released["model"])
+    for name in published.HYPERPARAMETERS:
+        pd.testing.assert_series_equal(models[name], released[name], check_dtype=False)
+    for name, sets in published.MEASURES.items():
+        np.testing.assert_allclose(models[name], released[sets].mean(axis=1), atol=1e-6)
+    assert list(models["model"][models["variant"].isna()]) == ["model_0"]
+    again = [
+        None if pd.isna(m) else f"rand-m{m:.0f}-n{n:.0f}"
+        for m, n in zip(models["rand_augment_magnitude"], models["rand_augment_operations"],
+                        strict=True)
+    ]  # fmt: skip
+    assert again == [None if pd.isna(text) else text for text in released["rand_augment"]]
+    assert again.count(None) == 28
+
+
+def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
+    order = tables["order"]
+    released = pd.read_csv(path).iloc[:72]
+    expected = released.sort_values("ImageNet2p", ascending=False, kind="stable")["model"]
+    assert list(order["model"]) == list(expected)
+    assert list(order["rank"]) == list(range(1, 73))
+    assert (order["model"].iloc[0], order["model"].iloc[-1]) == ("model_43", "model_0")
+    # These two share a configuration and every accuracy.
+    assert order["model"].tolist().index("model_5") == order["model"].tolist().index("model_4") + 1
+
+
+def test_rank_correlations_are_spearman_s(tables):
+    models, found = tables["models"], tables["correlations"].set_index(["of", "with"])
+    for (of, measure), row in found.iterrows():
+        known = models[models[of].notna()]
+        assert row["models"] == len(known)
+        expected = spearmanr(known[of], known[measure]).statistic
+        assert row["correlation"] == pytest.approx(expected, abs=1e-6)
+        assert row["lo"] < row["correlation"] < row["hi"]
+    assert found.loc[("heldout", "test"), "lo"] > 0.95
+    assert found.loc[("heldout", "shifts_mean"), "lo"] < 0 < found.loc[
+        ("heldout", "shifts_mean"), "hi"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop(columns="mixup"), "no column 'mixup'"),
+        (lambda rows: rows[rows["model"] != "greedy_soup"], "no row 'greedy_soup'"),
+        (lambda rows: rows.assign(ImageNet=100 * rows["ImageNet"]), "model_0 has ImageNet = 75.57"),
+        (lambda rows: rows.assign(ImageNetA=np.nan), "model_0 has ImageNetA = nan"),
+    ],
+)
+def test_a_table_that_is_not_the_released_one_is_refused(path, tmp_path, change, message):
+    broken = tmp_path / "broken.csv"
+    change(pd.read_csv(path)).to_csv(broken, index=False)
+    with pytest.raises(UserError, match=message) as error:
+        published.load(broken)
+    assert str(broken) in str(error.value)
+
+
+def test_an_unknown_augmentation_is_refused():
+    assert published.rand_augment("rand-m12-n1") == (12, 1)
+    with pytest.raises(UserError, match="'auto-m1'"):
+        published.rand_augment("auto-m1")
+
+
+def drawn(ax) -> np.ndarray:
+    """The points of an axes, shape (n, 2)."""
+    points = [part for part in ax.collections if isinstance(part, PathCollection)]
+    return np.concatenate([part.get_offsets() for part in points])
+
+
+def test_figures_show_every_model(tables):
+    models, methods = tables["models"], tables["methods"]
+    for figure, panels in (
+        (figures.published_scatter(models, methods), ["shifts_mean"]),
+        (figures.published_shifts(models, methods), present.shift_names(methods)),
+    ):
+        for ax, name in zip(figure.axes, panels, strict=False):
+            offsets = {tuple(point) for point in drawn(ax).round(4)}
+            rows = pd.concat([models, methods[methods["kind"] == "soup"]])
+            assert offsets == {tuple(p) for p in (100 * rows[["test", name]]).to_numpy().round(4)}
+        plt.close(figure)
+
+    figure = figures.published_greedy_order(tables["order"], tables["correlations"], methods)
+    for ax, name in zip(figure.axes, ("heldout", "test", "shifts_mean"), strict=True):
+        points = drawn(ax)
+        points = points[points[:, 0].argsort()]
+        np.testing.assert_allclose(points[:, 1], 100 * tables["order"][name])
+        lines = {round(float(line.get_ydata()[0]), 4) for line in ax.lines}
+        assert lines == set((100 * methods[name][methods["kind"] == "soup"]).round(4))
+    plt.close(figure)
+
+
+def test_the_sweep_shows_models_without_a_hyperparameter_apart(tables):
+    models = tables["models"]
+    figure = figures.published_sweep(models, tables["correlations"], tables["methods"])
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    assert len(panels) == 2 * 7
+    for ax in panels:
+        assert len(drawn(ax)) == 71
+    operations = drawn(panels[6])[:, 0]
+    assert (operations < 0).sum() == 27
+    assert [tick.get_text() for tick in panels[13].get_xticklabels()] == ["off", "0", "1", "2"]
+    plt.close(figure)
+
+
+def test_printed_tables(tables):
+    text = present.text(*present.methods(tables["methods"], digits=2))
+    assert "81.03 [80.68, 81.37] •" in text
+    assert len({len(line) for line in text.splitlines()}) == 1
+    text = present.text(*present.differences(tables["differences"]))
+    assert "+0.64 [+0.15, +1.13]" in text
+    assert "minus the best individual model" in text

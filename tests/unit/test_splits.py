@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.splits import heldout_split
+from soups.splits import given_split, heldout_split
 
 # At least two images of each class are held out, and two are not.
 COUNTS = st.lists(st.integers(20, 60), min_size=1, max_size=8)
@@ -79,3 +79,67 @@ def test_every_class_needs_an_image_on_both_sides(counts, fraction, message):
 def test_a_class_without_images_is_named():
     with pytest.raises(UserError, match=r"some.key is 0.5: of the 0 .* 'absent'"):
         heldout_split(np.zeros(10, int), 0.5, 0, ["present", "absent"], key="some.key")
+
+
+@given(st.lists(st.integers(27, 60), min_size=1, max_size=8), SEEDS)
+def test_every_class_may_give_the_same_number(counts, seed):
+    labels, names = shuffled(counts)
+    train, heldout = heldout_split(labels, 0.02, seed, names, per_class=26)
+    assert sorted([*train, *heldout]) == list(range(len(labels)))
+    assert np.bincount(labels[heldout]).tolist() == [26] * len(counts)
+
+
+def test_the_papers_split():
+    counts = np.random.default_rng(0).integers(732, 1301, 1000)  # as many as ImageNet's have
+    labels, names = shuffled(counts.tolist())
+    train, heldout = heldout_split(labels, 0.02, 0, names, per_class=26)
+    assert len(heldout) == 26_000
+    assert len(train) + len(heldout) == len(labels)
+
+
+@pytest.mark.parametrize("count", [3, 26])
+def test_a_class_that_has_no_more_than_it_is_to_give(count):
+    labels, names = shuffled([count, 40])
+    sentence = rf"per_class is 26: of the {count} training images of class 'c0' it holds out 26"
+    with pytest.raises(UserError, match=sentence):
+        heldout_split(labels, 0.02, 0, names, per_class=26)
+
+
+def given_marks(marks, labels, dropped=()):
+    return given_split(np.array(marks), np.array(labels), dropped, "marks.npy", ["cat", "dog"])
+
+
+@pytest.mark.parametrize("kind", [int, bool, float])
+def test_marks_say_what_is_held_out(kind):
+    train, heldout = given_marks(np.array([0, 1, 0, 0, 1, 0], kind), [0, 0, 0, 1, 1, 1])
+    assert (train.tolist(), heldout.tolist()) == ([0, 2, 3, 5], [1, 4])
+
+
+@given(st.data())
+def test_images_that_could_not_be_read_keep_their_marks(data):
+    """Whatever was dropped, an image that is left is where its mark says."""
+    n = data.draw(st.integers(12, 40))
+    marks = np.array(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    marks[[0, 1]], marks[[2, 3]] = 1, 0  # one of either class on either side
+    dropped = data.draw(st.lists(st.integers(4, n - 1), unique=True))
+    kept = np.delete(np.arange(n), np.array(dropped, int))  # names of images, in order
+    train, heldout = given_marks(marks, kept % 2, dropped)
+    assert kept[heldout].tolist() == [i for i in kept if marks[i]]
+    assert kept[train].tolist() == [i for i in kept if not marks[i]]
+
+
+@pytest.mark.parametrize(
+    ("marks", "dropped", "sentence"),
+    [
+        ([0, 1, 0, 1, 1], [], r"marks.npy: int64 of shape \(5,\), .* of the 4 training images"),
+        ([0, 1, 0, 1], [1], r"int64 of shape \(4,\), .* of the 5 training images"),
+        ([[0, 1, 0, 1]], [], r"of shape \(1, 4\)"),
+        ([0, 2, 0, 1], [], "expected 0 or 1 for each"),
+        ([0, 0, 0, 0], [], "marks no image, expected a 1 for every held-out one"),
+        ([0, 1, 0, 0, 0], [1], "marks no image"),
+        ([0, 1, 1, 1], [], "holds out all images of 'dog', expected 1 to train on"),
+    ],
+)
+def test_marks_that_cannot_be(marks, dropped, sentence):
+    with pytest.raises(UserError, match=sentence):
+        given_marks(marks, [0, 0, 1, 1], dropped)

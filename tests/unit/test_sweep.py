@@ -13,7 +13,8 @@ DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
     "label_smoothing": 0, "mixup": 0, "augment": 0, "start": "probe", "layer_decay": 1, "ema": 0,
     "task": "all", "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1,
-    "seed": 0,
+    "seed": 0, "crop": 1, "flip": 0, "rand_augment_ops": 0,
+    "rand_augment_magnitude": 0,
 }  # fmt: skip
 PARAMETERS = {
     "lr": "log_uniform(1e-5, 1e-3)",
@@ -151,6 +152,12 @@ def test_a_table_is_what_it_says(table):
     assert [type(rows["fast"][key]) for key in ("lr", "batch_size")] == [float, int]
 
 
+def test_an_empty_cell_is_left_to_the_defaults(table):
+    rows = table("model,lr,mixup\nslow,0.001,\nfast,,0.5\n")
+    assert rows["slow"] == DEFAULTS | {"lr": 0.001}
+    assert rows["fast"] == DEFAULTS | {"mixup": 0.5}
+
+
 def test_a_table_without_names_counts_its_rows(table):
     assert list(table("lr\n0.1\n0.2\n")) == ["m00", "m01"]
 
@@ -159,7 +166,6 @@ def test_a_table_without_names_counts_its_rows(table):
     ("text", "message"),
     [
         ("model,lr\na,0.1\na,0.2\n", r"sweep\.csv: model 'a' occurs twice"),
-        ("model,lr\na,0.1\nb,\n", r"sweep\.csv: row 3 has '' for 'lr', expected a number"),
         ("model,lrr\na,0.1\n", "a sets 'lrr', expected one of lr, weight_decay"),
         ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
         ("model,lr\na,fast\n", "row 2 has 'fast' for 'lr', expected a number"),
@@ -190,11 +196,14 @@ def test_a_missing_table_is_named():
     ("key", "value", "expected"),
     [
         ("lr", 0, "more than 0"),
-        ("epochs", -1, "more than 0"),
+        ("epochs", -1, "0 or more"),
         ("batch_size", 0, "more than 0"),
         ("clip", 0, "more than 0"),
         ("label_smoothing", 1, "at least 0, below 1"),
-        ("warmup", -0.1, "at least 0, below 1"),
+        ("warmup", -0.1, "0 or more"),
+        ("crop", 0, "more than 0, at most 1"),
+        ("flip", 1.5, "between 0 and 1"),
+        ("rand_augment_ops", 1.5, "a whole number"),
         ("ema", 1, "at least 0, below 1"),
         ("distill", 1.5, "between 0 and 1"),
         ("layer_decay", 0, "more than 0"),

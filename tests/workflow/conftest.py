@@ -81,10 +81,11 @@ FEW = {
 
 
 class Project:
-    """A working copy; `run` calls Snakemake there with one overlay."""
+    """A working copy; `run` calls Snakemake there with one overlay, on top of shipped ones."""
 
-    def __init__(self, folder: Path, overlay: dict) -> None:
+    def __init__(self, folder: Path, overlay: dict, *shipped: str) -> None:
         self.folder = folder
+        self.configfiles = [*shipped, "overlay.yaml"]
         folder.mkdir(parents=True)
         for part in PARTS:
             source, target = ROOT / part, folder / part
@@ -105,7 +106,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = Path(sys.executable).with_name("snakemake")
-        return [str(snakemake), *arguments, "--cores", "2", "--configfile", "overlay.yaml"]
+        return [str(snakemake), *arguments, "--cores", "2", "--configfile", *self.configfiles]
 
     def environment(self) -> dict:
         # Scripts run with the `python` that is found first.
@@ -133,9 +134,9 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path):
-    """Make projects: ``project(overlay)``."""
+    """Make projects: ``project(overlay)``, or ``project(overlay, "experiments/x.yaml")``."""
     count = iter(range(100))
-    return lambda overlay: Project(tmp_path / f"project{next(count)}", overlay)
+    return lambda *overlays: Project(tmp_path / f"project{next(count)}", *overlays)
 
 
 @pytest.fixture(scope="session")

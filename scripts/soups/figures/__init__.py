@@ -5,11 +5,19 @@ from soups.figures.curves import large_lr, number_of_models, slices, tasks, wise
 from soups.figures.landscape import landscape
 from soups.figures.methods import greedy_trace, methods, scatter, shifts
 from soups.figures.pairs import angles, loss_gap, paths, soup_vs_ensemble
+from soups.figures.published import (
+    published_greedy_order,
+    published_scatter,
+    published_shifts,
+    published_sweep,
+)
+from soups.figures.reproduction import reproduction
 from soups.figures.sheet import contact_sheet
 from soups.figures.sweeps import averaging, pretraining, sweep
 
 __all__ = [
     "angles", "averaging", "contact_sheet", "greedy_trace", "landscape", "large_lr", "loss_gap",
-    "methods", "number_of_models", "paths", "pretraining", "reliability", "scatter", "shifts",
-    "slices", "soup_vs_ensemble", "sweep", "tasks", "wise_ft",
+    "methods", "number_of_models", "paths", "pretraining", "published_greedy_order",
+    "published_scatter", "published_shifts", "published_sweep", "reliability", "reproduction",
+    "scatter", "shifts", "slices", "soup_vs_ensemble", "sweep", "tasks", "wise_ft",
 ]  # fmt: skip

@@ -1,0 +1,42 @@
+"""Look at every image of a set before anything is computed: what is there, missing, broken."""
+
+from pathlib import Path
+
+from soups import decode, files, folders
+from soups.errors import UserError
+from soups.job import log, run
+
+
+def main(job) -> None:
+    data, name = job.params.data, job.params.set
+    spec = folders.sources(data)[name]
+    found = folders.listing(data, name)
+    folder = Path(data["root"]) / spec["folder"]
+    images = decode.ImageFiles(folder, found.paths, data["image_size"], spec["border"])
+    broken = decode.broken(images, job.threads)
+    for _, reason in broken:
+        log.info("%s", reason)
+    if broken and data["corrupt"] == "fail":
+        raise UserError(
+            f"{name}: {len(broken)} of {len(found.paths)} images cannot be read, the first "
+            f"because {broken[0][1]}; expected none, or data.folders.corrupt: list"
+        )
+    report = {
+        "set": name,
+        "folder": str(folder),
+        "classes": len(found.names),
+        "images": len(found.paths) - len(broken),
+        "expected": data["expected"].get(name),
+        "missing": found.missing,
+        "corrupt": [found.paths[row] for row, _ in broken],
+        "positions": [row for row, _ in broken],
+        "reasons": [reason for _, reason in broken],
+        "passed_over": found.passed_over,
+    }
+    folders.listing(data, name, report["corrupt"])  # is there an image left of every class?
+    log.info("%d images of %d classes", report["images"], report["classes"])
+    files.write_json(job.output[0], report)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,23 @@
+"""The held-out images as a set of their own, so that nothing that chooses reads any other."""
+
+import numpy as np
+
+from soups import decode, files
+from soups.images import PreparedSet, identity, write_set
+from soups.job import run
+
+
+def main(job) -> None:
+    train, rows = PreparedSet(job.input.train[0]), files.read_array(job.input.heldout)
+    paths = train.meta["paths"]
+    write_set(
+        job.output[0],
+        decode.blocks(train.images, job.threads, rows),
+        np.asarray(train.labels[rows]),
+        identity(train.classes),
+        [paths[i] for i in rows] if paths else None,
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

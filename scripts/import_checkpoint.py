@@ -1,0 +1,42 @@
+"""Bring in a checkpoint made elsewhere, with its held-out logits, in place of a fine-tune."""
+
+from soups import checkpoints, devices, download, files, released
+from soups.checkpoints import Checkpoint
+from soups.errors import UserError
+from soups.evaluate import forward
+from soups.images import PreparedSet
+from soups.job import log, run
+from soups.model import bring_in, load_classifier
+
+
+def main(job) -> None:
+    source, pretrained = job.input.checkpoint, job.input.pretrained
+    layout, heldout = job.params.layout, PreparedSet(job.input.heldout[0])
+    digest = files.sha256(source)
+    # Files that were brought here by hand are held to the same checksums as downloads.
+    download.check(job.params.file, digest, job.config["ingredients"]["checkpoints"]["sums"])
+
+    released.check_pretrained(pretrained, layout)
+    # Of the pre-trained model only the header is read: it may have no weights.
+    note = Checkpoint(pretrained).note
+    tower = bring_in(note["architecture"], None)
+    size = note.get("image_size", tower.image_size)
+    if heldout.images.shape[1] != size:
+        raise UserError(
+            f"the prepared images are {heldout.images.shape[1]} pixels a side, but the "
+            f"architecture takes {size}; set data.folders.image_size to that"
+        )
+    template = tower.classifier(len(heldout.classes)).state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in template.items()}
+    state = released.load(source, layout, shapes, job.params.dtype)
+    note = {"pretrained": released.start(source, layout, pretrained), "source": digest}
+    checkpoints.save(job.output.weights, state, note | job.params.note)
+
+    model = load_classifier(pretrained, job.output.weights).to(devices.device())
+    logits = forward(model, heldout.images).numpy()
+    files.write_array(job.output.heldout, logits)
+    log.info("held-out accuracy %.4f", (logits.argmax(1) == heldout.labels).mean())
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,26 @@
+"""Accuracies of this run beside the published ones of the same models."""
+
+import pandas as pd
+
+from soups import files, published
+from soups.errors import UserError
+from soups.job import log, run
+from soups.reproduction import compare
+
+
+def main(job) -> None:
+    theirs = published.load(job.input.published[0])
+    table = compare(pd.read_csv(job.input.models), pd.read_csv(job.input.methods), theirs)
+    if table.empty:
+        raise UserError(
+            f"published is {job.input.published[0]!r}, which has none of this sweep's models, "
+            "expected models of the same names"
+        )
+    for measure, part in table.groupby("measure", sort=False):
+        largest = 100 * part["difference"].abs().max()
+        log.info("%s: at most %.2f points apart, %d models", measure, largest, len(part))
+    files.write_text(job.output[0], table.to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,267 @@
+"""From image files to pixels: read one by one from folders, or from one packed file."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from soups.errors import UserError
+from soups.files import replacing
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+BLOCK = 256  # images decoded before they are written
+QUALITY = 95  # of packed JPEGs
+ORIENTATION = 0x0112  # the EXIF tag
+# Its values, but for 1, which is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load(path: str | Path, size: int, border: int = 0) -> np.ndarray:
+    """Decode, resize the short side to ``size`` (bicubic), crop the centre, as CLIP does.
+
+    Args:
+        path: the image.
+        size: pixels a side.
+        border: pixels cut off every side first; ObjectNet's images have a frame of 2.
+
+    Returns:
+        uint8, shape (size, size, 3).
+
+    Raises:
+        UserError: if the file is no readable image, or has nothing inside its border.
+    """
+    return square(_open(path, Path(path), border), size)
+
+
+def square(image: Image.Image, size: int) -> np.ndarray:
+    """The centre of an image whose short side has become ``size``: uint8, (size, size, 3).
+
+    Rounds like torchvision's Resize and CenterCrop, so that pixels are those of CLIP's own
+    preprocessing.
+    """
+    image = _short_side(image, size)
+    left, top = (round((side - size) / 2) for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _short_side(image: Image.Image, size: int) -> Image.Image:
+    short = min(image.size)
+    if short == size:
+        return image
+    shape = [size if side == short else int(size * side / short) for side in image.size]
+    return image.resize(shape, Image.Resampling.BICUBIC)
+
+
+def _open(source, path: Path, border: int) -> Image.Image:
+    """An upright RGB image; ``path`` is what messages call it."""
+    try:
+        with Image.open(source) as image:
+            image.load()
+            turn = _turn(image)
+            image = _eight_bits(image).convert("RGB")
+    except Exception as error:  # a broken file may lead Pillow into any of them
+        raise UserError(f"{path}: not a readable image ({error})") from error
+    image = image if turn is None else image.transpose(turn)
+    if border:
+        if min(image.size) <= 2 * border:
+            raise UserError(f"{path}: {image.size} pixels, nothing inside a border of {border}")
+        image = image.crop((border, border, image.width - border, image.height - border))
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits by its upper 8, as Pillow does with colours; it would cut grey off at 255."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel, expected 8 or 16")
+    return image
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright. Some of ImageNet's have broken EXIF data, but good pixels."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:  # as above
+        return None
+
+
+class ImageFiles:
+    """Images that stay in their files until they are asked for; indexed like an array.
+
+    ``images[rows]`` is uint8 of shape (len(rows), size, size, 3), as `load` gives them.
+
+    Args:
+        folder: what ``paths`` are relative to.
+        paths: one per image.
+        size: pixels a side.
+        border: see `load`.
+    """
+
+    def __init__(
+        self, folder: str | Path, paths: Sequence[str], size: int, border: int = 0
+    ) -> None:
+        self.folder, self.paths, self.size, self.border = Path(folder), paths, size, border
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), self.size, self.size, 3
+
+    def __getitem__(self, rows) -> np.ndarray:
+        if isinstance(rows, int | np.integer):
+            return square(self._image(int(rows)), self.size)
+        rows = np.arange(len(self))[rows]  # slices, masks, and rows counted from the end
+        out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for row, pixels in zip(rows, out, strict=True):
+            pixels[:] = square(self._image(int(row)), self.size)
+        return out
+
+    def decode(self, row: int):
+        """The whole image as a tensor, uint8, shape (3, height, width).
+
+        By torchvision, which is faster, where it gives what Pillow does: not for CMYK, 16 bits
+        a colour, nor upright for formats other than JPEG and PNG.
+        """
+        import torch
+        from torchvision.io import ImageReadMode, decode_image
+
+        content, image = self.read(row), None
+        if content.startswith((b"\xff\xd8", b"\x89PNG")):
+            with contextlib.suppress(RuntimeError):
+                bytes_ = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+                image = decode_image(bytes_, ImageReadMode.RGB, apply_exif_orientation=True)
+        if image is None or image.dtype != torch.uint8:
+            pixels = np.array(_open(BytesIO(content), self.path(row), 0))
+            image = torch.from_numpy(pixels).permute(2, 0, 1)
+        edge = self.border
+        return image[:, edge : image.shape[1] - edge, edge : image.shape[2] - edge]
+
+    def path(self, row: int) -> Path:
+        """What messages call an image."""
+        return self.folder / self.paths[row]
+
+    def read(self, row: int) -> bytes:
+        """The bytes of an image's file.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        try:
+            return self.path(row).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.path(row)}: not a readable image ({error})") from error
+
+    def _image(self, row: int) -> Image.Image:
+        return _open(self.path(row), self.path(row), self.border)
+
+
+class PackedImages(ImageFiles):
+    """The same from one file of JPEGs laid end to end (`pack`): one file to open, not a million.
+
+    Args:
+        path: the packed file.
+        ends: where each JPEG ends, in bytes, shape (n,).
+        size: pixels a side.
+    """
+
+    def __init__(self, path: str | Path, ends: np.ndarray, size: int) -> None:
+        super().__init__(path, [], size)
+        self.ends = np.asarray(ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getstate__(self) -> dict:
+        # A worker process maps the file itself, rather than being sent its pages.
+        return {name: value for name, value in self.__dict__.items() if name != "_bytes"}
+
+    @cached_property
+    def _bytes(self) -> np.ndarray:
+        return np.memmap(self.folder, np.uint8, "r")
+
+    def path(self, row: int) -> Path:
+        return Path(f"{self.folder}[{row}]")
+
+    def read(self, row: int) -> bytes:
+        start = self.ends[row - 1] if row else 0
+        return self._bytes[start : self.ends[row]].tobytes()
+
+    def _image(self, row: int) -> Image.Image:
+        return _open(BytesIO(self.read(row)), self.path(row), 0)
+
+
+def blocks(
+    images: np.ndarray | ImageFiles, threads: int, rows: Sequence[int] | None = None
+) -> Iterator[np.ndarray]:
+    """Images in order, all or those of ``rows``, some at a time.
+
+    Yields:
+        uint8, shape (at most `BLOCK`, size, size, 3).
+    """
+    rows = range(len(images)) if rows is None else rows
+    with ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside the interpreter's lock
+        for part in _stretches(rows):
+            yield np.stack(list(pool.map(images.__getitem__, part)))
+
+
+def _stretches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+
+
+def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.ndarray:
+    """Write images into one file of JPEGs, their short side at most ``side``.
+
+    Images that are small enough and JPEGs already are taken byte for byte.
+
+    Returns:
+        where each ends, in bytes, int64, shape (n,): what `PackedImages` wants.
+    """
+
+    def shrunk(row: int) -> bytes:
+        image = images._image(row)
+        small = min(image.size) <= side
+        if small and not images.border and images.path(row).suffix.lower() in (".jpg", ".jpeg"):
+            return images.read(row)
+        out = BytesIO()
+        (image if small else _short_side(image, side)).save(out, "JPEG", quality=QUALITY)
+        return out.getvalue()
+
+    sizes: list[int] = []
+    with replacing(path) as aside, open(aside, "wb") as file, ThreadPoolExecutor(threads) as pool:
+        for rows in _stretches(range(len(images))):
+            for jpeg in pool.map(shrunk, rows):
+                sizes.append(file.write(jpeg))
+    return np.cumsum(sizes, dtype=np.int64)
+
+
+def broken(images: ImageFiles, threads: int) -> list[tuple[int, str]]:
+    """Rows of images that cannot be decoded, and why."""
+
+    def trial(row: int) -> str | None:
+        try:
+            images._image(row)
+        except UserError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        reasons = [
+            reason for rows in _stretches(range(len(images))) for reason in pool.map(trial, rows)
+        ]
+    return [(row, reason) for row, reason in enumerate(reasons) if reason]

@@ -1,0 +1,47 @@
+"""Fixtures of the library's tests."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+
+from soups import compute
+from soups.model import Classifier
+from soups.resume import Resumable
+from soups.train import finetune
+from tests.unit.training import ROWS
+
+
+@pytest.fixture
+def start(pretrained) -> Classifier:
+    return pretrained.classifier(4)
+
+
+@pytest.fixture
+def tuned(start, images, labels, tmp_path):
+    """A function that fine-tunes a copy of `start` and returns its weights."""
+    runs = itertools.count()
+
+    def weights(
+        h: dict, state: Resumable | None = None, images=images, model=start, **more
+    ) -> dict:
+        state = state or Resumable(tmp_path / "fresh", {"run": next(runs)})
+        model = finetune(copy.deepcopy(model), images, labels, ROWS, h, state, **more)
+        assert not model.training
+        return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+    return weights
+
+
+@pytest.fixture
+def configured():
+    """A function that sets keys of the `compute` section; afterwards they are as by default."""
+    yield lambda **settings: compute.configure(settings)
+    compute.configure({})
+
+
+@pytest.fixture
+def teacher() -> np.ndarray:
+    """Logits of a teacher on the training images."""
+    return np.random.default_rng(5).normal(size=(len(ROWS), 4)).astype(np.float32)

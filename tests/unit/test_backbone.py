@@ -1,0 +1,121 @@
+"""Named models of open_clip's and timm's: random weights, and weights from files."""
+
+import pytest
+import timm
+import torch
+
+from soups import checkpoints
+from soups.errors import UserError
+from soups.model import Backbone, Pretrained, bring_in, load_classifier
+
+TIMM = "timm/test_efficientnet"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of a timm classifier's weights, its own head included."""
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet")
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth", model.eval()
+
+
+def test_a_backbone_gives_timms_features_as_they_are(weights):
+    path, model = weights
+    backbone = bring_in(TIMM, str(path))
+    classifier = backbone.classifier(7).eval()
+    images = torch.randint(0, 256, (3, 160, 160, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        want = model.forward_head(
+            model.forward_features(classifier.pixels(images)), pre_logits=True
+        )
+        torch.testing.assert_close(classifier.features(images), want)
+        assert classifier(images).shape == (3, 7)
+    assert backbone.image_size == 160
+    assert backbone.text_head(["cat"], ["a {}"]) is None
+    assert backbone.mean == timm.data.IMAGENET_DEFAULT_MEAN
+
+
+@pytest.mark.parametrize("classes", [0, 21])
+def test_weights_under_another_head_or_none_are_the_same_backbone(weights, tmp_path, classes):
+    path, model = weights
+    model.reset_classifier(classes)
+    torch.save(model.state_dict(), tmp_path / "other.pth")
+    ours, other = (bring_in(TIMM, str(file)).whole for file in (path, tmp_path / "other.pth"))
+    assert ours.state_dict().keys() == other.state_dict().keys()
+    for name, value in ours.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+
+
+def test_a_backbone_survives_saving(weights, tmp_path):
+    backbone = bring_in(TIMM, str(weights[0]))
+    backbone.mean = (0.1, 0.2, 0.3)
+    backbone.save(tmp_path / "model.safetensors", {"source": "test"})
+    again = Pretrained.load(tmp_path / "model.safetensors")
+    assert isinstance(again, Backbone)
+    assert (again.image_size, list(again.mean)) == (160, [0.1, 0.2, 0.3])
+    for name, value in backbone.whole.state_dict().items():
+        assert torch.equal(again.whole.state_dict()[name], value)
+
+
+def test_ingredients_need_no_more_than_the_architecture(weights, tmp_path):
+    backbone = bring_in(TIMM, str(weights[0]))
+    backbone.save(tmp_path / "empty.safetensors", {}, weights=False)
+    assert checkpoints.Checkpoint(tmp_path / "empty.safetensors").shapes() == {}
+    classifier = backbone.classifier(3).eval()
+    checkpoints.save(tmp_path / "m.safetensors", classifier.state_dict(), {"pretrained": "x"})
+    loaded = load_classifier(tmp_path / "empty.safetensors", tmp_path / "m.safetensors")
+    images = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images), classifier(images))
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_file_of_open_clip_weights(tmp_path, ending):
+    torch.manual_seed(1)
+    state = bring_in("ViT-S-32-alt", None).whole.state_dict()
+    path = tmp_path / f"weights.{ending}"
+    if ending == "pt":
+        torch.save(state, path)
+    else:
+        checkpoints.save(path, state, {})
+    loaded = bring_in("ViT-S-32-alt", str(path)).whole.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "source", "message"),
+    [
+        ("timm/resnet19", None, "model.architecture is 'timm/resnet19', unknown to timm"),
+        (TIMM, "in22k", r"model.pretrained is 'in22k', expected .*r160_in1k.* for timm/test_eff"),
+        (
+            "ViT-S-32-alt",
+            "broken.pt",
+            r"'broken.pt', whose weights could not be loaded \(.*; expec",
+        ),
+        (TIMM, "broken.pt", r"'broken.pt', whose weights could not be loaded \(.*; expected a"),
+    ],
+)
+def test_what_cannot_be_brought_in_is_one_sentence(
+    tmp_path, monkeypatch, architecture, source, message
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"something": torch.zeros(2)}, "broken.pt")
+    with pytest.raises(UserError, match=message) as error:
+        bring_in(architecture, source)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("architecture", ["ViT-S-32-alt", TIMM])
+def test_no_network_is_one_sentence(monkeypatch, tmp_path, architecture):
+    """The cache is honoured, so an empty one has to fail when the hub may not be asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    tag = "r160_in1k" if architecture == TIMM else "datacomp"
+    if architecture == "ViT-S-32-alt":
+        architecture, tag = "ViT-B-32-quickgelu", "openai"
+    with pytest.raises(UserError, match=rf"model.pretrained is '{tag}', whose weights could not"):
+        bring_in(architecture, tag)

@@ -1,0 +1,121 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from soups import compute, devices, optim
+from soups.errors import UserError
+from soups.evaluate import forward
+
+HERE = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+
+
+def test_auto_takes_the_best_there_is(configured):
+    assert devices.device().type == HERE
+    configured(device="cpu")
+    assert devices.device() == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_named(configured, name):
+    configured(device=name)
+    with pytest.raises(UserError, match=f"compute.device is '{name}', but torch sees no CUDA"):
+        devices.device()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_a_gpu_is_chosen_by_number_and_multiplies_in_full(configured):
+    configured(device="cuda:0")
+    assert devices.device() == torch.device("cuda", 0)
+    assert torch.cuda.current_device() == 0
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    configured(device="cuda:99")
+    with pytest.raises(UserError, match=r"cuda:99, but torch sees \d+ CUDA devices"):
+        devices.device()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpus", "tpu:0"])
+def test_an_unknown_device_is_refused(configured, name):
+    configured(device=name)
+    with pytest.raises(UserError, match=f"compute.device is '{name}', expected auto"):
+        devices.device()
+
+
+def test_an_unknown_key_is_refused(configured):
+    with pytest.raises(UserError, match="compute has 'devise', expected among device"):
+        configured(devise="cpu")
+    assert compute.current() == compute.Compute()
+
+
+def test_settings_need_no_torch(root):
+    code = "import sys, soups.job; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "scripts")
+
+
+def test_the_defaults_are_those_of_the_configuration(config):
+    assert compute.Compute(**config["compute"]) == compute.Compute()
+
+
+def test_reproducibility_is_a_choice(configured):
+    try:
+        for wanted in (False, True):
+            configured(deterministic=wanted)
+            optim.seed_everything(0)
+            assert torch.are_deterministic_algorithms_enabled() == wanted
+            assert torch.backends.cudnn.benchmark != wanted
+    finally:
+        configured()
+        optim.seed_everything(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
+)
+def test_training_and_inference_have_a_precision_each(configured, name, dtype):
+    layer, x = nn.Linear(2, 2), torch.ones(1, 2)
+    configured(device="cpu", precision=name)
+    with devices.autocast("training"):
+        assert layer(x).dtype == dtype
+    with devices.autocast("inference"):
+        assert layer(x).dtype == torch.float32
+    configured(device="cpu", inference=name)
+    with devices.autocast("training"):
+        assert layer(x).dtype == torch.float32
+    with devices.autocast("inference"):
+        assert layer(x).dtype == dtype
+    assert layer(x).dtype == torch.float32
+
+
+def test_an_unknown_precision_is_refused(configured):
+    configured(inference="int8")
+    with pytest.raises(UserError, match=r"compute.inference is 'int8', expected float32, bfloat16"):
+        devices.autocast("inference")
+
+
+def test_evaluation_takes_the_precision_and_the_batch_size(configured, start, images):
+    sizes = []
+
+    def run(x):
+        sizes.append(len(x))
+        return start.to(x.device).eval()(x)
+
+    full = forward(run, images)
+    assert sizes == [60]
+    configured(inference="bfloat16", batch_size=25)
+    half = forward(run, images)
+    assert sizes == [60, 25, 25, 10]
+    assert half.dtype == torch.float32
+    assert half.shape == full.shape == (60, 4)
+
+    start.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    configured()
+    full = forward(run, images)
+    configured(inference="bfloat16")
+    half = forward(run, images)
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)

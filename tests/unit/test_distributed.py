@@ -1,0 +1,225 @@
+"""Two processes on the CPU, by gloo, do what two GPUs do by NCCL."""
+
+import copy
+import os
+import pickle
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from snakemake.iocontainers import Namedlist
+
+from soups import compute, distributed
+from soups.distributed import Named, plain, spread
+from soups.errors import UserError
+from soups.resume import Resumable
+from soups.train import finetune
+from tests.unit.training import NOISY, PLAIN, ROWS, apart, convolutional, distance, same
+
+EVEN = PLAIN | {"lr": 0.001, "epochs": 2}
+CASES = {
+    "plain": EVEN,
+    "unequal parts": EVEN | {"batch_size": 15},
+    "ema": EVEN | {"ema": 0.5},
+    "swa": EVEN | {"swa": 0.5, "swa_lr": 0.5},
+    "sam": EVEN | {"sam": 0.05},
+    "distilled": EVEN | {"distill": 0.5},
+    "transforms": EVEN | {"crop": 0.5, "flip": 0.5},
+    "accumulated": EVEN,
+    "noisy": NOISY,
+}
+SETTINGS = {"accumulated": {"accumulate": 2}}
+
+
+class Killed(Resumable):
+    def keep(self, epoch: int, **parts) -> None:
+        super().keep(epoch, **parts)
+        raise KeyboardInterrupt
+
+
+def tune(data: dict, h: dict, state: Resumable) -> dict:
+    model = finetune(
+        convolutional(), data["images"], data["labels"], ROWS, h, state, data["teacher"]
+    )
+    return copy.deepcopy(model.state_dict())
+
+
+def train_all(task) -> None:
+    """Every case, in this process and in those beside it."""
+    data, folder = np.load(task.input.data), task.params.folder
+    out, alike = {}, {}
+    for name, h in CASES.items():
+        compute.configure(task.config["compute"] | SETTINGS.get(name, {}))
+        out[name] = tune(data, h, Resumable(folder, {"case": name}))
+        everywhere = distributed.gather({k: v.numpy() for k, v in out[name].items()})
+        alike[name] = all(
+            np.array_equal(value, everywhere[0][k]) for w in everywhere for k, value in w.items()
+        )
+    compute.configure(task.config["compute"])
+    try:
+        tune(data, NOISY, Killed(folder, {"case": "killed"}))
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
+    state = Resumable(folder, {"case": "killed"})
+    out["resumed"] = tune(data, NOISY, state)
+    if distributed.rank() == 0:
+        shares = [len(distributed.part(np.arange(7)))]
+        note = {"alike": alike, "interrupted": interrupted, "shares": shares}
+        torch.save(out | note | {"threads": task.threads}, task.output.result)
+
+
+def fail(task) -> None:
+    """The second process fails, the first waits for it."""
+    if distributed.rank() == 1:
+        if task.params.how == "sentence":
+            raise UserError("data.root is 'nowhere', expected a folder")
+        if task.params.how == "error":
+            raise KeyError("missing")
+        os.kill(os.getpid(), signal.SIGKILL)
+    distributed.gather("never")
+
+
+def task_of(folder, **params) -> SimpleNamespace:
+    """What a rule's script would get."""
+    return SimpleNamespace(
+        input=Named(data=folder / "data.npz"),
+        output=Named(result=folder / "result.pt"),
+        params=Named(folder=str(folder / "states"), **params),
+        log=[folder / "job.log"],
+        threads=2,
+        config={"compute": {"device": "cpu", "gpus": 2}},
+    )
+
+
+@pytest.fixture
+def two():
+    compute.configure({"device": "cpu", "gpus": 2})
+    yield
+    compute.configure({})
+
+
+@pytest.fixture(scope="module")
+def data() -> dict:
+    rng = np.random.default_rng(0)
+    return {
+        "images": rng.integers(0, 256, (60, 16, 16, 3), np.uint8),
+        "labels": rng.integers(0, 4, 60),
+        "teacher": rng.normal(size=(len(ROWS), 4)).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory, data) -> dict:
+    """What two processes trained."""
+    folder = tmp_path_factory.mktemp("together")
+    np.savez(folder / "data.npz", **data)
+    compute.configure({"device": "cpu", "gpus": 2})
+    try:
+        spread(train_all, task_of(folder))
+    finally:
+        compute.configure({})
+    log = (folder / "job.log").read_text().splitlines()
+    return torch.load(folder / "result.pt") | {"log": log}
+
+
+@pytest.fixture
+def alone(data, tmp_path, configured):
+    """A function that trains a case in this process."""
+
+    def train(name: str) -> dict:
+        configured(device="cpu")
+        return tune(data, CASES[name], Resumable(tmp_path, {"case": name}))
+
+    return train
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "noisy"])
+def test_two_processes_train_what_one_does(together, alone, name):
+    one = alone(name)
+    assert distance(together[name], one) < 1e-5
+    assert apart(one, convolutional().state_dict()) > 1e-2
+
+
+def test_all_processes_end_with_the_same_weights(together):
+    assert together["alike"] == dict.fromkeys(CASES, True)
+
+
+def test_random_batches_are_random_in_each_part(together, alone):
+    """As random as one process's, but not the same."""
+    assert not same(together["noisy"], alone("noisy"))
+
+
+def test_an_interrupted_run_of_two_ends_with_the_same_bits(together):
+    assert together["interrupted"]
+    assert same(together["resumed"], together["noisy"])
+
+
+def test_the_first_process_alone_logs(together):
+    epochs = [line for line in together["log"] if "epoch 1," in line]
+    assert len(epochs) == len(CASES) + 1
+    assert sum("resumed after epoch 1" in line for line in together["log"]) == 1
+
+
+def test_processes_share_batches_and_threads(together):
+    assert together["shares"] == [4]  # of 7
+    assert together["threads"] == 1  # of 2
+
+
+def test_a_single_process_is_this_one(configured, tmp_path):
+    configured(gpus=1)
+    seen = []
+    spread(seen.append, "task")
+    assert seen == ["task"]
+    assert (distributed.rank(), distributed.world()) == (0, 1)
+    assert distributed.gather("x") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("sentence", UserError, r"^data.root is 'nowhere', expected a folder$"),
+        ("error", RuntimeError, r"(?s)process 1 of the fine-tune failed: .*KeyError: 'missing'"),
+        ("signal", RuntimeError, r"process 1 of the fine-tune failed: .*SIGKILL"),
+    ],
+)
+def test_a_process_that_fails_ends_the_others(two, tmp_path, how, kind, message):
+    with pytest.raises(kind, match=message) as error:
+        spread(fail, task_of(tmp_path, how=how))
+    assert type(error.value) is kind
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpus_that_are_not_there_are_refused(configured):
+    configured(device="cuda", gpus=2)
+    with pytest.raises(UserError, match=r"compute.device is 'cuda', but torch sees no CUDA device"):
+        spread(train_all, None)
+    configured(gpus=2)
+    with pytest.raises(UserError, match=r"compute.gpus is 2, but torch sees no GPU"):
+        spread(train_all, None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_more_gpus_than_there_are_are_refused(configured):
+    configured(device="cuda", gpus=99)
+    with pytest.raises(UserError, match=r"compute.gpus is 99, but torch sees \d+ CUDA devices"):
+        spread(train_all, None)
+    configured(device="cuda:0", gpus=2)
+    with pytest.raises(UserError, match=r"compute.device is 'cuda:0', expected cuda"):
+        spread(train_all, None)
+
+
+def test_a_job_becomes_plain(tmp_path):
+    files = Namedlist(fromdict={"weights": "w", "images": Namedlist(["a", "b"]), "none": []})
+    job = SimpleNamespace(
+        input=files, output=files, params=files, log=Namedlist(["x.log"]), threads=7,
+        config={"compute": {"gpus": 2}},
+    )  # fmt: skip
+    sent = pickle.loads(pickle.dumps(plain(job, 2)))
+    assert sent.input.images == sent.input["images"] == ["a", "b"]
+    assert type(sent.input.images) is list
+    assert sent.input.weights == "w"
+    assert sent.input.none == []
+    assert (sent.threads, sent.log, sent.config) == (3, ["x.log"], {"compute": {"gpus": 2}})

@@ -1,0 +1,59 @@
+import pandas as pd
+import pytest
+
+from soups import published, sweep
+from soups.reproduction import compare
+
+MEASURES = list(published.MEASURES)
+
+
+@pytest.fixture
+def table(root):
+    return published.load(root / "experiments" / "published" / "clip-vitb32-72.csv")
+
+
+def ours(table, names, offset=0.0):
+    """The published accuracies, with our names, and something added to each."""
+    rows = [
+        {m: table.loc[theirs, sets].astype(float).mean() + offset
+         for m, sets in published.MEASURES.items()}
+        for theirs in names
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_models_and_soups_are_matched(table):
+    models = ours(table, ["model_0", "model_43"], 0.01)
+    models.insert(0, "model", ["model_0", "model_43"])
+    methods = ours(table, ["uniform_soup", "greedy_soup"], -0.02)
+    methods.insert(0, "method", ["uniform", "greedy"])
+    found = compare(models, methods, table)
+    assert len(found) == 4 * len(MEASURES)
+    by_kind = found.groupby("kind")["difference"]
+    assert by_kind.min().round(6).to_dict() == {"model": 0.01, "soup": -0.02}
+    assert by_kind.max().round(6).to_dict() == {"model": 0.01, "soup": -0.02}
+    best = found[(found["model"] == "model_43") & (found["measure"] == "test")]
+    assert best["published"].item() == pytest.approx(0.80386, abs=1e-5)
+
+
+def test_what_only_one_side_has_is_left_out(table):
+    models = ours(table, ["model_1"])[["heldout", "test", "v2", "shifts_mean"]]
+    models.insert(0, "model", ["m00"])
+    none = pd.DataFrame({"method": []})
+    assert compare(models, none, table).empty
+    models["model"] = "model_1"
+    # A mean over other shifts is not compared.
+    assert compare(models, none, table)["measure"].tolist() == ["heldout", "test", "v2"]
+
+
+def test_the_published_sweep_is_that_of_the_released_table(root, config, table):
+    settings = {"kind": "table", "table": str(root / "experiments" / "published" / "sweep.csv")}
+    rows = sweep.draw(settings, config["finetune"])
+    assert list(rows) == [f"model_{i}" for i in range(72)]
+    assert rows["model_0"]["epochs"] == 0  # the linear probe as it is
+    for name, row in list(rows.items())[1:]:
+        for key in published.HYPERPARAMETERS:
+            assert row[key] == table.loc[name, key]
+        magnitude, operations = published.rand_augment(table.loc[name, "rand_augment"])
+        assert row["rand_augment_ops"] == (operations or 0)
+        assert row["rand_augment_magnitude"] == (magnitude or 0)

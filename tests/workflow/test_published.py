@@ -1,0 +1,64 @@
+"""The paper's released results, which need no data, no model and no earlier run."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.workflow.conftest import TINY, Project
+
+TABLES = ["models", "methods", "differences", "greedy_order", "rank_correlations"]
+FIGURES = ["scatter", "shifts", "sweep", "greedy_order"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The project after `snakemake published`, in which nothing else was ever run."""
+    project = Project(tmp_path_factory.mktemp("published") / "project", TINY)
+    project.run("published")
+    return project
+
+
+def test_all_tables_and_figures_are_there_and_nothing_else_ran(done):
+    folder = done.folder / "results" / "published"
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(TABLES)
+    names = {f"{figure}.{ending}" for figure in FIGURES for ending in ("png", "pdf")}
+    assert {path.name for path in (folder / "figures").iterdir()} == names
+    for figure in FIGURES:
+        width, height = Image.open(folder / "figures" / f"{figure}.png").size
+        assert width > 1000
+        assert height > 500
+    methods = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
+    assert methods.loc["greedy", "test"] == pytest.approx(0.81026)
+    # Of the experiment itself there are only its settings.
+    assert [path.name for path in done.results.iterdir()] == ["settings.json"]
+
+
+def test_a_second_run_does_nothing_whatever_the_experiment(done):
+    again = done.run("published", "--config", "name=other", "sweep={random: {n: 5}}")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_figures_need_the_tables_alone(done):
+    (done.folder / "results" / "published" / "figures" / "scatter.png").unlink()
+    jobs = done.planned("published")
+    assert jobs == {"plot_published_scatter": 1, "published": 1}
+    done.run("published")
+
+
+def test_the_tables_are_printed(done):
+    printed = subprocess.run(
+        [sys.executable, "scripts/print_methods.py", "results/published"],
+        cwd=done.folder, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "81.03 [80.68, 81.37] •" in printed
+    assert "n = 26,000 held out, 50,000 test, 116,963 over all shifts" in printed
+    assert "report.html" not in printed
+
+
+def test_an_experiment_may_not_take_the_folder(project):
+    done = project(TINY | {"name": "published"}).run("published", check=False)
+    assert done.returncode != 0
+    assert "name is 'published', expected another" in done.stdout + done.stderr
