@@ -7,6 +7,7 @@ its part, so that they are as random as one process's, but not the same.
 
 import json
 import logging
+import signal
 import tempfile
 import time
 import traceback
@@ -115,7 +116,9 @@ def spread(main: Callable, task) -> None:
             elastic_launch(config, _work)(main, plain(task, count), said)
         except ChildFailedError as error:
             number, failure = error.get_first_failure()
-            if failure.exitcode < 0 or not said.exists():  # killed, say for memory
+            # SIGTERM is how the launcher ends the others.
+            killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
+            if killed or not said.exists():
                 raise RuntimeError(
                     f"process {number} of the fine-tune failed: {failure.message}"
                 ) from None

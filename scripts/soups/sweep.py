@@ -20,7 +20,7 @@ from soups.files import fingerprint
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-INTEGERS = ("batch_size", "seed", "rand_augment_ops")
+INTEGERS = ("batch_size", "seed", "rand_augment_ops", "rand_augment_magnitude")
 TEXT = ("start", "task")  # hyperparameters that are words
 # finetune.start to the model a fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}

@@ -76,7 +76,7 @@ def finetune(
         images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
         labels: int64, shape (n,).
         rows: indices of the training images; the held-out ones are not among them.
-        h: the hyperparameters; ``epochs`` may be a fraction, ``warmup`` is a fraction of
+        h: the hyperparameters; ``epochs`` may be a fraction or 0 (no step), ``warmup`` is a fraction of
             all steps or their number, ``mixup`` is the Beta distribution's parameter, ``swa``
             the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the share
             of the teacher in the loss.
@@ -105,7 +105,7 @@ def finetune(
     if size < distributed.world():
         raise UserError(f"compute.gpus is {chosen.gpus}, expected at most a batch's {size} images")
     per_epoch = len(rows) // size
-    total = max(1, round(h["epochs"] * per_epoch))
+    total = max(1, round(h["epochs"] * per_epoch)) if h["epochs"] else 0
     warmup = optim.warmup_steps(h["warmup"], total)
     averaged_from = total - max(1, round(h["swa"] * total)) if h["swa"] else 0
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}

@@ -3,11 +3,13 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import yaml
 
 from soups import catalog, settings, sweep
 from soups.errors import UserError
+from tests import layouts as trees
 
 
 def merge(config: dict, overlay: dict) -> dict:
@@ -176,3 +178,32 @@ def test_the_ablations_extend_the_default(root, validate):
     assert more_soups["soup_with_and_without_SAM"]["ingredients"] == [
         *(f"m{i:02d}" for i in range(6)), *(f"m{i:02d}_sam" for i in range(6)),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overlays", "models"),
+    [
+        (["imagenet"], 72 + 7),
+        (["imagenet", "grid"], 12),
+        (["imagenet", "large"], 29 + 7 + 29),
+        (["imagenet", "released"], 72),
+    ],
+)
+def test_the_full_scale_is_good(overlays, models, root, validate, tmp_path):
+    trees.imagenet(tmp_path / "data", 30, 1)
+    trees.shifts(tmp_path / "data", 1)
+    (tmp_path / "experiments").symlink_to(root / "experiments")
+    np.save(tmp_path / "data" / "imagenet_98_idxs.npy", np.zeros(30 * len(trees.CLASSES)))
+    overlay: dict = {}
+    for name in overlays:
+        text = (root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")
+        overlay = merge(overlay, yaml.safe_load(text))
+    config = validate(overlay)
+    rows = sweep.draw(config["sweep"], config["finetune"])
+    rows, origin = sweep.vary(rows, config["sweep"]["variants"])
+    assert len(rows) == models
+    starts = sweep.origins(rows, settings.starts(config), overlays[-1] == "released")
+    catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c), starts)
+    assert settings.starts(config) == {
+        "grid": ["initialization"], "released": ["initialization"],
+    }.get(overlays[-1], ["zeroshot", "initialization"])  # fmt: skip

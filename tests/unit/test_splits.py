@@ -1,9 +1,14 @@
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import split
 from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
+from soups.images import identity, write_set
 from soups.splits import given_split, heldout_split
 
 # At least two images of each class are held out, and two are not.
@@ -143,3 +148,41 @@ def test_images_that_could_not_be_read_keep_their_marks(data):
 def test_marks_that_cannot_be(marks, dropped, sentence):
     with pytest.raises(UserError, match=sentence):
         given_marks(marks, [0, 0, 1, 1], dropped)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job of the rule `split`, for seven images of which the third could not be read."""
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    paths = [f"{i}.jpg" for i in (0, 1, 3, 4, 5, 6)]
+    where = {"folder": str(tmp_path), "size": 8, "border": 0}
+    mapping = identity(["cat", "dog"])
+    write_set(tmp_path / "x.npy", None, labels, mapping, paths, dropped=[2], decode=where)
+    names = {"train": "train.npy", "heldout": "heldout.npy", "manifest": "manifest.json"}
+    heldout = {
+        "fraction": 0.5,
+        "per_class": None,
+        "indices": str(tmp_path / "marks.npy"),
+        "seed": 0,
+    }
+    return SimpleNamespace(
+        input=[str(tmp_path / "x.json")],
+        output=SimpleNamespace(**{key: tmp_path / name for key, name in names.items()}),
+        params=SimpleNamespace(heldout=heldout),
+    )
+
+
+def test_the_rule_takes_marks_of_the_whole_folder(job, tmp_path):
+    np.save(tmp_path / "marks.npy", [1, 0, 1, 0, 0, 1, 0])
+    split.main(job)
+    manifest = json.loads(job.output.manifest.read_text())
+    assert manifest["paths"] == ["0.jpg", "5.jpg"]
+    assert np.load(job.output.heldout).tolist() == manifest["indices"] == [0, 4]
+    assert np.load(job.output.train).tolist() == [1, 2, 3, 5]
+
+
+def test_the_rule_names_a_file_that_has_no_marks(job, tmp_path):
+    (tmp_path / "marks.npy").write_text("0 1 0 1")
+    with pytest.raises(UserError, match=r"marks\.npy: .*, expected an array written by numpy.save"):
+        split.main(job)
+    assert not job.output.manifest.exists()

@@ -194,3 +194,9 @@ def test_swa_averages_the_last_steps_of_training(tuned):
 
 def test_the_smallest_share_averages_the_last_step(tuned):
     assert same(tuned(PLAIN | {"swa": 0.01}), tuned(PLAIN))
+
+
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"swa": 0.5}])
+def test_no_epochs_leave_the_start_as_it_is(tuned, start, more):
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    assert same(tuned(PLAIN | {"epochs": 0} | more), before)

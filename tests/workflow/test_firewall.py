@@ -6,9 +6,9 @@ import io
 import pytest
 
 CHOOSING = {
-    "split", "pretrain", "initialize", "finetune", "teacher", "recipe", "cook", "choose_ensemble",
-    "plan_wise_ft", "plan_number_of_models", "plan_large_lr", "plan_pairs", "plan_landscape",
-    "plan_slices", "plan_tasks",
+    "split", "hold_out", "pretrain", "initialize", "finetune", "teacher", "recipe", "cook",
+    "choose_ensemble", "plan_wise_ft", "plan_number_of_models", "plan_large_lr", "plan_pairs",
+    "plan_landscape", "plan_slices", "plan_tasks",
 }  # fmt: skip
 SHIFTS = {"v2", "r", "sketch", "objectnet", "a"}
 
@@ -64,4 +64,4 @@ def test_a_leak_would_be_found(finished, rule):
 
 def test_soups_were_made_before_any_test_set_existed(finished):
     prepared = set((finished.folder / "prepared-for-soups.txt").read_text().split())
-    assert prepared == {"train", "corpus"}
+    assert prepared == {"train", "corpus", "heldout"}

@@ -1,0 +1,60 @@
+"""A classifier of timm's in place of a CLIP: no text side, batch statistics measured anew."""
+
+import pandas as pd
+import pytest
+import timm
+import torch
+
+from soups.checkpoints import Checkpoint
+from tests.unit.test_overlays import merge
+from tests.workflow.conftest import FEW
+from tests.workflow.test_folders import OVERLAY, dataset
+
+TIMM = merge(
+    merge(OVERLAY, FEW),
+    {
+        "name": "timm",
+        "data": {"folders": {"image_size": 160, "pretrain_fraction": 0}},
+        "model": {
+            "architecture": "timm/test_efficientnet",
+            "pretrained": "weights.pth",
+            "recalibrate_batch_norm": 12,
+        },
+        "probe": {"lr": 0.01, "epochs": 20},
+        "finetune": {"batch_size": 32, "epochs": 1, "crop": 0.7, "flip": 0.5, "rand_augment_ops": 1,
+                     "rand_augment_magnitude": 5},
+        "sweep": {"grid": {"lr": [0.0003, 0.001]}},
+    },
+)  # fmt: skip
+
+
+@pytest.mark.workflow
+def test_a_timm_classifier_runs_to_the_end(project):
+    copy = project(TIMM)
+    dataset(copy.folder / "images")
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_efficientnet").state_dict(), copy.folder / "weights.pth")
+    copy.run()
+    methods = pd.read_csv(copy.results / "tables" / "methods.csv").set_index("method")
+    assert "zeroshot" not in methods.index
+    assert "initialization" in methods.index
+    assert methods.loc["best_individual", "test"] > 0.6  # of three colours
+    states = {
+        name: Checkpoint(copy.results / f"{name}.safetensors").state()
+        for name in ("models/initialization", "soups/uniform", "soups/greedy")
+    }
+    start, soup = states["models/initialization"], states["soups/uniform"]
+    key = next(name for name in soup if name.endswith("running_mean"))
+    # Those of the start, as every ingredient's, before they were measured again.
+    assert not torch.equal(soup[key], start[key])
+
+
+def test_a_head_that_cannot_be_made_is_one_sentence(project):
+    copy = project(merge(TIMM, {"finetune": {"start": "zeroshot"}}))
+    dataset(copy.folder / "images")
+    (copy.folder / "weights.pth").touch()
+    done = copy.run("-n", check=False)
+    assert done.returncode != 0
+    assert "has start = 'zeroshot', expected 'probe' or 'new': the pre-trained" in (
+        done.stdout + done.stderr
+    )
