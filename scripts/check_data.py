@@ -16,9 +16,7 @@ def main(job) -> None:
         row = {name: found[name] for name in ("set", "classes", "images", "expected")}
         rows.append(row | counts | {"folder": found["folder"]})
         if found["expected"] not in (None, found["images"]):
-            log.info(
-                "%s: %d images, expected %d", found["set"], found["images"], found["expected"]
-            )
+            log.info("%s: %d images, expected %d", found["set"], found["images"], found["expected"])
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
     files.write_text(job.output[0], table.to_csv(index=False))
 

@@ -186,12 +186,13 @@ def notes(p, measured_with, memory, device, trained, load, workers) -> list[str]
                 "the memory will be more."
             )
         slow = max(load.values(), default=0)
-        if slow and (not workers or slow / workers > trained[key]):
+        if slow / max(workers, 1) > trained[key]:
             enough = estimate.workers_needed(trained[key], slow)
+            loads, takes = (estimate.rounded(n) for n in (max(workers, 1) / slow, 1 / trained[key]))
             lines.append(
-                f"Data loading is the bottleneck: {max(workers, 1) / slow:.2g} images/s with "
-                f"{workers} workers, training takes {1 / trained[key]:.2g}; {enough} would keep "
-                f"up: --set-threads finetune={enough + 1} estimate_cost={enough + 1}."
+                f"Data loading is the bottleneck: {loads:,} images/s with {workers} workers, "
+                f"training takes {takes:,}; {enough} would keep up: --set-threads "
+                f"finetune={enough + 1} estimate_cost={enough + 1}."
             )
     lines.append("Greedy rules are counted as if they took every model.")
     extra = []

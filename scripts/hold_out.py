@@ -12,7 +12,7 @@ def main(job) -> None:
     paths = train.meta["paths"]
     write_set(
         job.output[0],
-        decode.blocks(train.images, job.threads, rows),
+        decode.blocks(train.originals, job.threads, rows),
         np.asarray(train.labels[rows]),
         identity(train.classes),
         [paths[i] for i in rows] if paths else None,

@@ -23,13 +23,14 @@ def main(job) -> None:
     log.info("%s: %d images of %d classes in %s", name, len(paths), len(found.names), folder)
 
     more, pixels = {"dropped": report["positions"]}, None
+    originals = {"folder": str(folder), "size": size, "border": spec["border"]}
     if hasattr(job.output, "ends"):
         ends = decode.pack(images, job.output.packed, data["packed_side"], job.threads)
         files.write_array(job.output.ends, ends)
         names = {key: Path(job.output[key]).name for key in ("packed", "ends")}
-        more["decode"] = names | {"size": size}
+        more["decode"] = originals | names
     elif name == "train" and data["training_images"] == "folder":
-        more["decode"] = {"folder": str(folder), "size": size, "border": spec["border"]}
+        more["decode"] = originals
     else:
         pixels = decode.blocks(images, job.threads)
     titles = _titles(found, spec["layout"], folders.training_classes(data), data["names"])

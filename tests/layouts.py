@@ -202,11 +202,15 @@ def shifts(root: Path, count: int) -> None:
     objectnet(root, count)
 
 
-def real_labels(path: Path, val: Path, train: Sequence[str]) -> list[list[int]]:
-    """ReaL's ``real.json``: in the order of the validation set's names, any number of indices."""
-    index = {wnid: i for i, wnid in enumerate(train)}
-    classes = {image.name: index[image.parent.name] for image in val.glob("*/*.JPEG")}
-    of_images = [c for _, c in sorted(classes.items())]
-    real = [[c, (c + 1) % len(train)][: i % 3] for i, c in enumerate(of_images)]
+def real_labels(path: Path, val: Path, classes: Sequence[int] = CLASSES) -> list[list[int]]:
+    """ReaL's ``real.json``: in the order of the validation set's names, none to two labels each.
+
+    Labels are indices among all 1,000 classes.
+    """
+    index = dict(zip(wnids(classes), classes, strict=True))
+    of_images = {image.name: index[image.parent.name] for image in val.glob("*/*.JPEG")}
+    following = dict(zip(classes, (*classes[1:], classes[0]), strict=True))
+    true = [c for _, c in sorted(of_images.items())]
+    real = [[c, following[c]][: i % 3] for i, c in enumerate(true)]
     path.write_text(json.dumps(real))
     return real

@@ -378,10 +378,14 @@ def cells(rows: Iterable[Mapping]) -> tuple[list[str], list[list[str]]]:
             row["stage"],
             f"{row['jobs']:,}",
             f"{row['images']:,}" if row["images"] else "",
-            f"{row['images_per_second']:,g}" if row["images_per_second"] else "",
-            f"{row['hours']:,g} {units.get(row['device'], 'GPU-h')}",
+            f"{row['images_per_second']:,}" if row["images_per_second"] else "",
+            f"{_hours(row['hours'])} {units.get(row['device'], 'GPU-h')}",
             size(row["disk_bytes"]),
         ]
         for row in rows
     ]
     return ["stage", "jobs", "images", "images/s", "time", "disk"], out
+
+
+def _hours(value: float) -> str:
+    return f"{value:,}" if value >= 0.001 or not value else "< 0.001"

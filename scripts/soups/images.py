@@ -63,12 +63,18 @@ class PreparedSet:
 
     @cached_property
     def images(self) -> np.ndarray | ImageFiles:
-        decode = self.meta.get("decode")
-        if decode is None:
-            return files.read_array(self.path)
+        decode = self.meta.get("decode") or {}
         if "ends" in decode:
             ends = np.load(self.path.with_name(decode["ends"]))
             return PackedImages(self.path.with_name(decode["packed"]), ends, decode["size"])
+        return self.originals
+
+    @property
+    def originals(self) -> np.ndarray | ImageFiles:
+        """The images as test sets have them, whose files are never packed."""
+        decode = self.meta.get("decode")
+        if decode is None:
+            return files.read_array(self.path)
         return ImageFiles(decode["folder"], self.meta["paths"], decode["size"], decode["border"])
 
     @cached_property

@@ -76,10 +76,10 @@ def finetune(
         images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
         labels: int64, shape (n,).
         rows: indices of the training images; the held-out ones are not among them.
-        h: the hyperparameters; ``epochs`` may be a fraction or 0 (no step), ``warmup`` is a fraction of
-            all steps or their number, ``mixup`` is the Beta distribution's parameter, ``swa``
-            the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the share
-            of the teacher in the loss.
+        h: the hyperparameters; ``epochs`` may be a fraction or 0 (no step), ``warmup`` is a
+            fraction of all steps or their number, ``mixup`` is the Beta distribution's parameter,
+            ``swa`` the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the
+            share of the teacher in the loss.
         state: where an interrupted run continues from.
         teacher: its logits on the training images, shape (len(rows), classes), for ``distill``.
         workers: processes that read and transform images ahead of their use.

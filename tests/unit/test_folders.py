@@ -188,7 +188,9 @@ def test_a_flat_test_set_is_good_as_it_comes(imagenet, tmp_path):
     classes = trees.flatten(tmp_path / "imagenet" / "val", tmp_path / "imagenet" / "flat")
     trees.kaggle_labels(tmp_path / "imagenet" / "LOC_val_solution.csv", classes)
     spec = {"folder": "imagenet/flat", "labels": "imagenet/LOC_val_solution.csv"}
-    data = changed(imagenet["folders"], "test", spec)
+    data = changed(imagenet["folders"], "test", spec) | {"real": "imagenet/real.json"}
+    val, real = tmp_path / "imagenet" / "val", tmp_path / "imagenet" / "real.json"
+    assert len(trees.real_labels(real, val)) == 12
     folders.check(data, imagenet["heldout"])
     settings = folders.settings_of(data)
     assert len(folders.listing(settings, "test").paths) == 12

@@ -1,0 +1,297 @@
+"""Work is counted as the rules do it; speeds are those of the real functions."""
+
+from types import SimpleNamespace
+
+import estimate as script
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from soups import catalog, compute, estimate, select, speeds
+from soups.errors import UserError
+from soups.estimate import Sizes, Work
+
+ROW = {
+    "task": "all", "start": "probe", "lr": 1e-4, "weight_decay": 0.1, "epochs": 2,
+    "batch_size": 8, "warmup": 0, "clip": 1.0, "label_smoothing": 0, "mixup": 0, "augment": 0,
+    "crop": 1, "flip": 0, "rand_augment_ops": 0, "rand_augment_magnitude": 0, "layer_decay": 1,
+    "ema": 0, "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 0,
+}  # fmt: skip
+SIZES = Sizes(
+    images={"train": 1000, "heldout": 50, "test": 200, "v2": 80, "r": 20},
+    classes=10, side=16, checkpoint=4000, pretrained=6000, jpeg=500.0,
+)  # fmt: skip
+
+
+def soup(method: str, names: list[str], of: tuple[str, ...] = (), **options) -> dict:
+    defaults = {k: v for k, v in catalog.SOUP_METHODS[method].items() if k not in ("of", "orders")}
+    return {"method": method, "options": defaults | options, "ingredients": names, "of": list(of)}
+
+
+@pytest.fixture
+def plan() -> dict:
+    """Three models, two soups, no curves."""
+    names = ["m00", "m01", "m02"]
+    curves = {"images": {"test": 100, "shift": 50}, "number_of_models": None}
+    return {
+        "source": "world", "store": "array", "shared": False, "ready_made": False, "corpus": 0,
+        "pretrain_epochs": 3, "probe_epochs": 4, "recalibrate": 0, "threads": 1,
+        "rows": {name: ROW | {"epochs": i + 1} for i, name in enumerate(names)},
+        "base": names, "starts": ["zeroshot", "initialization"], "evaluated": 3,
+        "soups": {"uniform": soup("uniform", names), "greedy": soup("greedy", names)},
+        "ensembles": {"ensemble": {"ingredients": names}}, "curves": curves, "ends": 0,
+        "large": 0, "slices": [], "task_points": 0, "task_share": {}, "unseen_share": 0,
+        "pairs": {}, "panels": 0,
+    }  # fmt: skip
+
+
+def stages(plan: dict) -> dict[str, Work]:
+    return {stage.stage: stage for stage in estimate.work(plan, SIZES)}
+
+
+def test_images_and_bytes_of_every_stage(plan):
+    made = stages(plan)
+    assert list(made) == [
+        "prepare", "pretrained", "initialize", "finetune", "evaluate", "recipes", "cook", "curves",
+        "ensembles",
+    ]  # fmt: skip
+    assert made["prepare"].images == {"draw": 1350}
+    assert made["prepare"].disk == 3 * 16**2 * 1350
+    assert made["initialize"].others == {"probe": 4000}
+    assert made["finetune"].images == {
+        "forward": 3 * 50,
+        estimate.train_speed(ROW): (1 + 2 + 3) * 1000,
+    }
+    assert made["finetune"].disk == 3 * (4000 + 4 * 10 * 50)
+    # Three models, two starting points, two soups; logits are float32.
+    assert made["evaluate"].jobs == 7
+    assert made["evaluate"].images == {"forward": 7 * 300}
+    assert made["evaluate"].disk == 7 * 300 * 10 * 4
+    assert made["recipes"].images["forward"] == 2 * 50
+    assert made["cook"].disk == 2 * (4000 + 4 * 10 * 50)
+    assert made["curves"].jobs == 0
+    assert estimate.needed(made.values()) >= {"draw", "forward", "features", "probe", "mix"}
+    assert "learn" not in estimate.needed(made.values())
+
+
+def test_rows_that_train_alike_share_a_speed(plan):
+    rows = plan["rows"]
+    rows["m01"] |= {"lr": 1e-5, "mixup": 0.2}
+    rows["m02"] |= {"lr": 1e-6, "sam": 0.05, "crop": 0.9}
+    rows["m03"] = rows["m00"] | {"weight_decay": 0.3, "epochs": 0.5}
+    images = stages(plan)["finetune"].images
+    assert images.pop("forward") == 4 * 50
+    assert sorted(images.values()) == [1500, 2000, 3000]
+
+
+def test_what_is_shared_or_ready_made_costs_nothing_again(plan):
+    assert next(iter(stages(plan | {"shared": True}))) == "finetune"
+    made = stages(plan | {"ready_made": True})
+    assert "initialize" not in made
+    assert made["import"].images == {"forward": 3 * 50}
+
+
+def test_training_images_in_their_folders_take_no_disk(plan):
+    folders = plan | {"source": "folders"}
+    pixels = 3 * 16**2 * 350
+    assert stages(folders | {"store": "folder"})["prepare"].disk == pixels
+    packed = stages(folders | {"store": "packed"})["prepare"]
+    assert packed.disk == pixels + 1000 * 500
+    assert packed.images == {"decode": 2 * 1350}
+
+
+def test_distillation_needs_the_teacher_s_logits(plan):
+    plan["rows"]["m02"] = ROW | {"distill": 0.5}
+    teacher = stages(plan)["teacher"]
+    assert teacher.images == {"features": 3 * 1000}
+    assert teacher.disk == 4 * 10 * 1000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_rules_try_no_more_than_is_counted(seed):
+    names = [f"m{i:02d}" for i in range(9)]
+    rng, asked = np.random.default_rng(seed), []
+
+    def score(members: tuple[str, ...]) -> float:
+        asked.append(members)
+        return float(rng.random())
+
+    chosen, _ = select.greedy(names, select.remembered(score))
+    # The first is known from its own logits.
+    assert len(asked) - 1 == estimate.tried(soup("greedy", names))[0] == 8
+    select.prune(chosen, score)
+    assert len(asked) - 2 <= estimate.tried(soup("greedy_pruned", names))[0]
+
+
+def test_soups_of_the_first_n_try_about_what_is_counted(plan):
+    """Counted is the mean over orders, if every model is taken."""
+    counts, k = [], 12
+    for order in range(60):
+        names = select.shuffled([f"m{i:02d}" for i in range(k)], 0, order)
+        quality = {name: float(rank) for rank, name in enumerate(sorted(names))}
+        asked = []
+
+        def score(members, asked=asked):
+            asked.append(members)
+            return len(members)
+
+        list(select.greedy_first(names, quality, select.remembered(score)))
+        counts.append(len(asked))
+    plan |= {"base": names, "curves": plan["curves"] | {"number_of_models": {"orders": 1}}}
+    part = 100 + 50 + 20
+    counted = (stages(plan)["curves"].images["forward"] - part * 3 * k) / 50
+    assert np.mean(counts) == pytest.approx(counted, rel=0.1)
+
+
+def test_learned_soups_read_all_ingredients_every_step(plan):
+    names = plan["base"]
+    plan["soups"] = {"learned": soup("learned", names, epochs=5, batch_size=20)}
+    recipes = stages(plan)["recipes"]
+    assert recipes.images["gradient"] == 5 * 2 * 20
+    assert recipes.others["learn"] == 5 * 2 * 3 * 4000
+
+
+def test_curves_are_points_times_images(plan):
+    pairs = {"pairs": 4, "inner": 5, "gap": True, "not_evaluated": 2}
+    curves = plan["curves"] | {"landscape": {"images": 60, "points": 7}}
+    made = stages(plan | {"pairs": {"paths": pairs}, "curves": curves, "panels": 3})["curves"]
+    part = 100 + 50 + 20
+    assert made.images["forward"] == 20 * (part + 50) + 2 * part + 3 * 53 * (50 + 60)
+    assert made.jobs == 4
+
+
+def test_the_table_adds_up_and_keeps_devices_apart():
+    work = [
+        Work("prepare", 2, {"draw": 7200}, {}, 1e9, estimate.CPU),
+        Work("finetune", 10, {"train": 36000, "forward": 3600}, {"mix": 1e9}, 2.5e9, threads=8),
+        Work("ensembles", 4, {}, {}, 0, estimate.CPU, light=True),
+    ]
+    seconds = {"draw": 0.5, "train": 0.1, "forward": 0.01, "mix": 1e-9}
+    rows = estimate.table(work, seconds, 3.0, "cuda")
+    assert [row["stage"] for row in rows] == ["prepare", "finetune", "ensembles", "total", "total"]
+    assert rows[0]["hours"] == pytest.approx(1.0)
+    assert rows[1]["hours"] == pytest.approx((3600 + 36 + 1 + 30) / 3600, rel=0.05)
+    assert rows[1]["images_per_second"] == 11
+    assert rows[2]["hours"] == 0
+    assert {row["device"]: row["disk_bytes"] for row in rows[3:]} == {"cpu": 1e9, "cuda": 2.5e9}
+    header, cells = estimate.cells(rows)
+    assert len(header) == len(cells[0])
+    assert [row[4].split()[1] for row in cells] == ["CPU-h", "GPU-h", "CPU-h", "CPU-h", "GPU-h"]
+    # A job that holds eight cores costs eight core hours per hour.
+    alone = estimate.table(work[1:2], seconds, 3.0, "cpu")
+    assert alone[0]["hours"] == pytest.approx(8 * rows[1]["hours"], rel=0.05)
+
+
+def test_loading_is_hidden_only_behind_workers():
+    assert estimate.loaded(0.01, 0.04, 0) == 0.05
+    assert estimate.loaded(0.01, 0.04, 2) == 0.02
+    assert estimate.loaded(0.01, 0.04, 8) == 0.01
+    needed = estimate.workers_needed(0.01, 0.045)
+    assert needed == 5
+    assert estimate.loaded(0.01, 0.045, needed) == 0.01
+
+
+@pytest.mark.parametrize(
+    ("heldout", "wanted"), [({"fraction": 0.02, "per_class": None}, 22), ({"per_class": 3}, 6)]
+)
+def test_images_are_expected_or_counted(tmp_path, write_images, heldout, wanted):
+    for name in ("train", "test", "art"):
+        write_images(tmp_path / name, {"cat": 2, "dog": 3})
+    shifts = {"art": "art", "noise": {"corruption": "noise", "severity": 1}, "off": None}
+    shifts["art"] = {"folder": "art"}
+    inner = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": shifts}
+    inner |= {"expected": {"train": 1100}}
+    data = {"source": "folders", "folders": inner, "heldout": {"indices": None} | heldout}
+    names = script.class_names(data)
+    images, corpus = script.image_counts(data, names, 0)
+    assert names == ["cat", "dog"]
+    assert images.pop("train") == 1100 - wanted
+    assert images == {"test": 5, "art": 5, "noise": 5, "heldout": wanted}
+    assert corpus == 0
+
+
+@pytest.mark.parametrize(("workers", "slow"), [(0, True), (2, True), (5, False)])
+def test_what_to_know_beside_the_table(plan, monkeypatch, workers, slow):
+    monkeypatch.setattr(compute, "_now", compute.Compute(precision="bfloat16", accumulate=4))
+    p = SimpleNamespace(plan=plan, data={"source": "folders"}, corpus=0)
+    trained, load = {estimate.kind(ROW): 0.01}, {estimate.transforms(ROW): 0.045}
+    text = "\n".join(script.notes(p, 8, 3_400_000_000, "a GPU", trained, load, workers))
+    assert "seconds on a GPU" in text
+    assert "bfloat16, batches of 8 in 4 parts; 3.4 GB" in text
+    assert ("bottleneck" in text) == slow
+    if slow:
+        assert "training takes 100; 5 would keep up: --set-threads finetune=6" in text
+    assert "at a time" not in text
+    few = script.notes(p, 4, 3_400_000_000, "a GPU", trained, load, workers)
+    assert "measured with 4 at a time" in "\n".join(few)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(speeds, "SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("quick")
+def test_speeds_are_measured_with_the_real_functions(pretrained, tmp_path):
+    model = pretrained.classifier(4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seconds, batch = speeds.training(model, ROW | {"mixup": 0.2, "ema": 0.9, "distill": 0.5}, 16)
+    assert seconds > 0
+    assert batch == 8
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert speeds.evaluation(model, 16) > 0
+    pair = speeds.two_models(model, tmp_path)
+    assert speeds.mixing(pair) > 0
+    assert speeds.mixing(pair, {"rule": "trimmed_mean", "trim": 1}) > 0
+    image, byte = speeds.learning(model, pair[0], {"lr": 0.05, "batch_size": 8}, 16)
+    assert image >= 0 <= byte
+    settings = {"lr": 0.01, "batch_size": 8, "weight_decay": 0, "seed": 0}
+    assert speeds.probing(model, settings) > 0
+    assert speeds.peak_memory() > 10**7
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_slow_cpu_measures_small_batches(pretrained, monkeypatch):
+    steps = []
+
+    def step(model, row, batch, side, number, seconds):
+        steps.append(batch)
+        return 2 + 0.5 * batch  # seconds: of the step itself, and per image
+
+    monkeypatch.setattr(speeds, "_step", step)
+    monkeypatch.setattr(compute, "_now", compute.Compute(device="cpu"))
+    seconds, batch = speeds.training(pretrained.classifier(4), ROW | {"batch_size": 512}, 16)
+    assert seconds == pytest.approx(0.5 + 2 / 512)
+    assert batch == max(steps) == speeds.MORE
+
+
+def test_memory_that_does_not_suffice_is_one_sentence(pretrained, monkeypatch):
+    def step(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(speeds, "_step", step)
+    monkeypatch.setattr(compute, "_now", compute.Compute(device="cpu", accumulate=2))
+    with pytest.raises(UserError, match=r"of 8 images .* compute.accumulate is 2, .* such as 4"):
+        speeds.training(pretrained.classifier(4), ROW, 16)
+
+
+@pytest.mark.usefixtures("quick")
+def test_photographs_take_their_bytes_and_transforms_their_time(tmp_path):
+    images = speeds.photos(tmp_path / "photos", 24)
+    assert Image.open(images.path(0)).size == speeds.PHOTO
+    # ImageNet's have about 110 kB at 500 × 375 pixels.
+    assert 20_000 < len(images.read(0)) < 200_000
+    small = speeds.photos(tmp_path / "small", 24, 256)
+    assert min(Image.open(small.path(0)).size) == 256
+    assert speeds.decoding(images) > 0
+    array = np.zeros((4, 24, 24, 3), np.uint8)
+    assert speeds.loading(array, ROW) == 0
+    assert speeds.loading(array, ROW | {"flip": 0.5}) > 0
+    assert speeds.loading(images, ROW) > 0
+
+
+def test_only_named_weights_would_be_fetched(architecture):
+    made = speeds.random_model(architecture, ["cat", "dog"])
+    assert made.image_size == 16
+    assert script.size_of(made.classifier(2)) < script.size_of(made.whole)
