@@ -55,8 +55,10 @@ def keep_results(folder: Path, name: str, record: dict, figures: list[str] | Non
     text = present.text(*present.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")
     for name, present_as in (("claims", present.claims), ("effects", present.effects)):
-        parts = pd.read_csv(folder / "tables" / f"{name}.csv")
-        files.write_text(target / f"{name}.md", present.markdown(*present_as(parts)))
+        path = folder / "tables" / f"{name}.csv"
+        if path.is_file():  # published results have none
+            parts = pd.read_csv(path)
+            files.write_text(target / f"{name}.md", present.markdown(*present_as(parts)))
     record["job_minutes"] = minutes(folder / "benchmarks")
     files.write_json(target / "record.json", record)
 

@@ -51,6 +51,8 @@ def test_the_published_sweep_is_that_of_the_released_table(root, config, table):
     rows = sweep.draw(settings, config["finetune"])
     assert list(rows) == [f"model_{i}" for i in range(72)]
     assert rows["model_0"]["epochs"] == 0  # the linear probe as it is
+    # The authors' seeds are not known, but models of one configuration need different ones.
+    assert [row["seed"] for row in rows.values()] == list(range(72))
     for name, row in list(rows.items())[1:]:
         for key in published.HYPERPARAMETERS:
             assert row[key] == table.loc[name, key]
