@@ -1,5 +1,7 @@
 # make          install into .venv, run the miniature, print its methods table
 # make test     install, run the whole test suite
+# make test-slurm  the part of it that runs on a SLURM, started here (root, Debian)
+# make status   how far the miniature is; make status NAME=grid for another experiment
 # make lint     ruff, snakefmt, snakemake --lint
 # make seeds    repeat the sweep over seeds and worlds, and summarise
 # make ablations  training variants, slices, tasks, weaker pre-training, after the miniature
@@ -12,7 +14,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run unlocked install test lint format seeds ablations published bench bench-scale lock
+.PHONY: run unlocked install status test lint format seeds ablations published bench bench-scale \
+  lock test-slurm
 
 # A killed run leaves Snakemake's lock behind. flock knows whether another `make` is alive;
 # if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
@@ -34,8 +37,15 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --progress-bar off -r envs/requirements.txt
 	@touch $@
 
+status: NAME = miniature
+status:
+	@$(BIN)/python scripts/status.py results/$(NAME)
+
 test: install
 	$(BIN)/python -m pytest
+
+test-slurm: install
+	$(BIN)/python -m pytest tests/slurm
 
 lint: install
 	$(BIN)/ruff check scripts tests

@@ -1,5 +1,6 @@
 # Model soups (arXiv 2203.05482): from splits to soups to figures. README.md says how to run it.
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import architectures, catalog, files, folders, settings, sweep
+from soups import architectures, catalog, files, folders, progress, settings, status, sweep
 from soups.errors import UserError
 from soups.images import set_paths, train_paths
 
@@ -26,6 +27,23 @@ onstart:
     # What `shared` compares itself with.
     if not config["shared"]:
         files.write_json(f"{R}/settings.json", settings.sections(config))
+    # What scripts/status.py counts.
+    status.write_plan(
+        R,
+        shared=config["shared"],
+        rule="import_checkpoint" if CHECKPOINTS else "finetune",
+        ingredients=INGREDIENTS,
+        starts=STARTS,
+        soups=list(SOUPS),
+        ensembles=list(ENSEMBLES),
+        evaluated=MODELS,
+        tests=TESTS,
+        tables=[*TABLES, *CURVE_TABLES, "claims"],
+        figures=FIGURES,
+    )
+    # A job that has them all to itself shows a bar.
+    if workflow.resource_settings.cores:
+        os.environ[progress.CORES] = str(workflow.resource_settings.cores)
 
 
 include: "rules/common.smk"

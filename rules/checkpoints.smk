@@ -45,12 +45,13 @@ rule import_checkpoint:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         file=lambda w: FILES[w.ingredient],
         layout=CHECKPOINTS["layout"],
         dtype=CHECKPOINTS["dtype"],
         note=lambda w: {"hyperparameters": SWEEP[w.ingredient]},
-        inference=INFERENCE,
         stage=[STAGE["checkpoints"], STAGE["evaluate"]],
     script:
         "../scripts/import_checkpoint.py"
@@ -74,12 +75,13 @@ if CHECKPOINTS["initialization"]:
         conda:
             "../envs/environment.yaml"
         threads: 1
+        resources:
+            gpu=GPUS,
         params:
             file=FILES[CHECKPOINTS["initialization"]],
             layout=CHECKPOINTS["layout"],
             dtype=CHECKPOINTS["dtype"],
             note={"head": "initialization"},
-            inference=INFERENCE,
             stage=[STAGE["checkpoints"], STAGE["evaluate"]],
         script:
             "../scripts/import_checkpoint.py"

@@ -61,6 +61,9 @@ TRAIN_FILES = train_paths(f"{S}/prepared", STORE)  # images, labels, what the la
 TRAIN = list(TRAIN_FILES.values())
 # Images that are decoded whenever they are needed want processes that do so.
 READERS = 1 if STORE == "array" else 8
+# GPUs of a job that runs models: `--resources gpu=4` bounds how many do so at a time. Where there
+# are none, `auto` finds out in the job.
+GPUS = 0 if config["compute"]["device"] in ("cpu", "mps") else 1
 HELDOUT = {  # what selection may see of the data
     "pretrained": f"{S}/pretrained/model.safetensors",
     "heldout": set_paths(f"{S}/prepared", "heldout"),

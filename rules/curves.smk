@@ -49,6 +49,8 @@ rule plan_wise_ft:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         entry=BASE_ENTRY,
         recalibrate=RECALIBRATE,
@@ -74,6 +76,8 @@ rule plan_number_of_models:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         entry=BASE_ENTRY,
         recalibrate=RECALIBRATE,
@@ -99,6 +103,8 @@ rule plan_large_lr:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         entry=BASE_ENTRY | {"ingredients": [*BASE, *LARGE]},
         recalibrate=RECALIBRATE,
@@ -125,6 +131,8 @@ rule plan_slices:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         entry=BASE_ENTRY | {"ingredients": ON_CURVE.get("slices")},
         recalibrate=RECALIBRATE,
@@ -174,6 +182,8 @@ rule evaluate_curve:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         models=lambda w: ON_CURVE[w.curve],
         recalibrate=RECALIBRATE,

@@ -3,6 +3,7 @@
 
 FOLDERS = folders.settings_of(DATA["folders"])
 SOURCES = folders.sources(FOLDERS)
+KNOWN = files.fingerprint(folders.training_classes(FOLDERS))
 IN_FOLDERS = [name for name, spec in SOURCES.items() if "folder" in spec]
 
 
@@ -24,6 +25,7 @@ rule check_set:
     params:
         set="{set}",
         data=FOLDERS,
+        classes=KNOWN,  # shifts count in these
         stage=STAGE["folders"],
     script:
         "../scripts/check_set.py"
@@ -67,6 +69,7 @@ rule prepare_folder:
     params:
         set="{set}",
         data=FOLDERS,
+        classes=KNOWN,  # shifts count in these
         stage=STAGE["folders"],
     script:
         "../scripts/prepare_folder.py"
@@ -91,6 +94,7 @@ if STORE != "array":
         params:
             set="train",
             data=FOLDERS,
+            classes=KNOWN,  # shifts count in these
             stage=STAGE["folders"],
         script:
             "../scripts/prepare_folder.py"
@@ -137,6 +141,7 @@ rule folder_corpus:
     threads: 4
     params:
         data=FOLDERS,
+        classes=KNOWN,  # shifts count in these
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],
         stage=STAGE["folders"],

@@ -12,7 +12,9 @@ rule estimate_cost:
         f"{R}/benchmarks/estimate_cost.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS
+    threads: READERS * config["compute"]["gpus"]
+    resources:
+        gpu=GPUS * config["compute"]["gpus"],
     params:
         data=DATA,
         architecture=config["model"]["architecture"],

@@ -17,6 +17,8 @@ rule evaluate:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         inference=INFERENCE,
         stage=STAGE["evaluate"],

@@ -24,6 +24,8 @@ rule initialize:
     conda:
         "../envs/environment.yaml"
     threads: READERS
+    resources:
+        gpu=GPUS,
     params:
         probe=config["probe"],
         templates=config["model"]["templates"],
@@ -49,7 +51,9 @@ rule finetune:
         f"{R}/benchmarks/finetune/{{ingredient}}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS
+    threads: READERS * config["compute"]["gpus"]
+    resources:
+        gpu=GPUS * config["compute"]["gpus"],
     params:
         hyperparameters=lambda w: SWEEP[w.ingredient],
         compute=TRAINING,
@@ -76,6 +80,8 @@ rule teacher:
     conda:
         "../envs/environment.yaml"
     threads: READERS
+    resources:
+        gpu=GPUS,
     params:
         stage=[STAGE["evaluate"], STAGE["finetune"]],
     script:

@@ -70,6 +70,8 @@ rule evaluate_pairs:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         models=lambda w: PAIRED[w.pairs],
         alphas=lambda w: ALPHAS[w.pairs],
@@ -119,6 +121,8 @@ rule evaluate_landscape:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         models=IN_PLANES,
         images=CURVES["landscape"]["images"],

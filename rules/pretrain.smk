@@ -18,6 +18,8 @@ if settings.uses_corpus(config):
         conda:
             "../envs/environment.yaml"
         threads: 1
+        resources:
+            gpu=GPUS,
         params:
             architecture=config["model"]["architecture"],
             templates=config["model"]["templates"],
@@ -49,6 +51,7 @@ else:
         params:
             source=lambda w: config["model"]["pretrained"],
             architecture=config["model"]["architecture"],
+            pixels={key: config["model"][key] for key in ("mean", "std")},
             image_size=(DATA["folders"] or {}).get("image_size"),
             stage=STAGE["pretrain"],
         script:

@@ -18,12 +18,12 @@ rule recipe:
         "../envs/environment.yaml"
     threads: 1
     resources:
+        gpu=GPUS,
         # Ingredients that a learned soup may hold, on top of what every job needs.
         mem_mb=lambda w: round(2000 + 1024 * SOUPS[w.soup]["options"].get("memory_gb", 0)),
     params:
         entry=lambda w: SOUPS[w.soup],
         recalibrate=RECALIBRATE,
-        inference=INFERENCE,
         stage=STAGE["soups"],
     script:
         "../scripts/recipe.py"
@@ -45,10 +45,11 @@ rule cook:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        gpu=GPUS,
     params:
         entry=lambda w: SOUPS[w.soup],
         recalibrate=RECALIBRATE,
-        inference=INFERENCE,
         stage=STAGE["soups"],
     script:
         "../scripts/cook.py"

@@ -5,6 +5,7 @@
 rule split:
     input:
         TRAIN,
+        marks=[path for path in [config["data"]["heldout"]["indices"]] if path],
     output:
         train=f"{S}/splits/train.npy",
         heldout=f"{S}/splits/heldout.npy",

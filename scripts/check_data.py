@@ -1,23 +1,32 @@
-"""What was found of every set, as a table."""
+"""What was found of every set, as a table, and on the terminal."""
 
 import pandas as pd
 
-from soups import files
+from soups import files, present
 from soups.job import log, run
 
 LISTED = ("missing", "corrupt", "passed_over")
 
 
 def main(job) -> None:
-    rows = []
+    rows, remarks = [], []
     for path in job.input:
         found = files.read_json(path)
         counts = {name: len(found[name]) for name in LISTED}
         row = {name: found[name] for name in ("set", "classes", "images", "expected")}
         rows.append(row | counts | {"folder": found["folder"]})
         if found["expected"] not in (None, found["images"]):
-            log.info("%s: %d images, expected %d", found["set"], found["images"], found["expected"])
+            remarks.append(
+                f"{found['set']}: {found['images']:,} images, expected {found['expected']:,}"
+            )
+        if found["corrupt"] or found["missing"]:
+            remarks.append(f"{found['set']}: some are missing or cannot be read, see {path}")
+    if any(row["corrupt"] for row in rows):
+        remarks.append("after mending images: snakemake --forcerun check_set …")
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
+    print(present.text(*present.data(table)), *remarks, sep="\n")
+    for remark in remarks:
+        log.info("%s", remark)
     files.write_text(job.output[0], table.to_csv(index=False))
 
 

@@ -12,7 +12,8 @@ def main(job) -> None:
     spec = folders.sources(data)[name]
     found = folders.listing(data, name)
     folder = Path(data["root"]) / spec["folder"]
-    images = decode.ImageFiles(folder, found.paths, data["image_size"], spec["border"])
+    how = data["image_size"], spec["border"], data["upright"]
+    images = decode.ImageFiles(folder, found.paths, *how)
     broken = decode.broken(images, job.threads)
     for _, reason in broken:
         log.info("%s", reason)

@@ -24,7 +24,7 @@ def main(job) -> None:
     images, corpus = image_counts(p.data, names, p.corpus)
     pretrained = speeds.random_model(p.architecture, names)
     side, model = pretrained.image_size, pretrained.classifier(len(names))
-    workers = job.threads - 1
+    workers = job.threads // p.compute["gpus"] - 1
     with tempfile.TemporaryDirectory() as folder:
         packed = p.data["folders"] and p.plan["store"] == "packed"
         short = folders.settings_of(p.data["folders"])["packed_side"] if packed else None

@@ -52,7 +52,7 @@ def main(job) -> None:
             # β calibrates the soup, on the held-out set.
             inner = p.gap and 0 < alpha < 1
             betas.append(
-                1 / temperature(forward(model, heldout.images).numpy(), heldout.labels)
+                1 / temperature(forward(model, heldout.images, exact=True).numpy(), heldout.labels)
                 if inner
                 else np.nan
             )

@@ -38,7 +38,7 @@ def main(job) -> None:
     if distributed.rank():  # the first of several processes does what is left
         return
 
-    logits = forward(model, heldout.images, workers=workers).numpy()
+    logits = forward(model, heldout.images, exact=True).numpy()
     note = {"pretrained": Checkpoint(job.input.initialization).note["pretrained"]}
     note |= {"hyperparameters": h, "compute": job.params.compute, "inputs": inputs}
     files.write_array(job.output.heldout, logits)

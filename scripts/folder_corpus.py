@@ -26,7 +26,7 @@ def main(job) -> None:
         captions.append(templates[rng.integers(len(templates))].format(title))
     spec = data["train"]
     folder, chosen = Path(data["root"]) / spec["folder"], [paths[i] for i in rows]
-    images = decode.ImageFiles(folder, chosen, data["image_size"], spec["border"])
+    images = decode.ImageFiles(folder, chosen, data["image_size"], spec["border"], data["upright"])
     files.write_text(job.output.captions, "\n".join(captions) + "\n")
     files.write_blocks(job.output.images, decode.blocks(images, job.threads), len(rows))
 

@@ -21,6 +21,9 @@ def main(job) -> None:
                 f"data.folders.image_size is {size}, expected {model.image_size}, that of "
                 f"model.architecture {architecture!r} with model.pretrained {source!r}"
             )
+        model.mean = job.params.pixels["mean"] or model.mean
+        model.std = job.params.pixels["std"] or model.std
+        log.info("pixels have mean %s and deviation %s", model.mean, model.std)
         # Ready-made ingredients need no more of it than the architecture.
         model.save(job.output[0], {"source": source}, weights=source is not None)
     log.info("pre-trained model from %s", source)

@@ -28,8 +28,8 @@ def main(job) -> None:
     start = torch.zeros_like(model.head.weight).cpu() if zeroshot is None else zeroshot
     workers = job.threads - 1
     features = {
-        "train": forward(model.features, train.images, rows, workers=workers),
-        "heldout": forward(model.features, heldout.images),
+        "train": forward(model.features, train.images, rows, workers=workers, exact=True),
+        "heldout": forward(model.features, heldout.images, exact=True),
     }
     torch.manual_seed(job.params.probe["seed"])
     labels = torch.from_numpy(train.labels[rows])

@@ -19,11 +19,12 @@ def main(job) -> None:
             labels, data["pretrain_fraction"], data["seed"], found.names
         )
         paths, labels = [paths[i] for i in keep], labels[keep]
-    images = decode.ImageFiles(folder, paths, size, spec["border"])
+    images = decode.ImageFiles(folder, paths, size, spec["border"], data["upright"])
     log.info("%s: %d images of %d classes in %s", name, len(paths), len(found.names), folder)
 
     more, pixels = {"dropped": report["positions"]}, None
-    originals = {"folder": str(folder), "size": size, "border": spec["border"]}
+    originals = {"folder": str(folder), "size": size}
+    originals |= {"border": spec["border"], "upright": data["upright"]}
     if hasattr(job.output, "ends"):
         ends = decode.pack(images, job.output.packed, data["packed_side"], job.threads)
         files.write_array(job.output.ends, ends)

@@ -107,7 +107,7 @@ def synset_labels(path: Path, classes: Mapping[str, str]) -> None:
 
 def index_labels(path: Path, classes: Mapping[str, str]) -> None:
     """``val.txt``: an image and the index of its class per line."""
-    index = {wnid: i for i, wnid in enumerate(sorted(set(classes.values())))}
+    index = {wnid: i for i, wnid in enumerate(imagenet_classes())}
     path.write_text("".join(f"{name} {index[wnid]}\n" for name, wnid in classes.items()))
 
 

@@ -17,6 +17,8 @@ class Compute:
     accumulate: int = 1
     checkpoint_activations: bool = False
     gpus: int = 1
+    jobs_per_gpu: int = 1
+    save_minutes: float = 10
     batch_size: int | None = None
     deterministic: bool = True
 

@@ -29,13 +29,14 @@ TURNS = {
 }
 
 
-def load(path: str | Path, size: int, border: int = 0) -> np.ndarray:
+def load(path: str | Path, size: int, border: int = 0, upright: bool = True) -> np.ndarray:
     """Decode, resize the short side to ``size`` (bicubic), crop the centre, as CLIP does.
 
     Args:
         path: the image.
         size: pixels a side.
         border: pixels cut off every side first; ObjectNet's images have a frame of 2.
+        upright: turn the image as its EXIF data says; the paper's models were made without.
 
     Returns:
         uint8, shape (size, size, 3).
@@ -43,7 +44,7 @@ def load(path: str | Path, size: int, border: int = 0) -> np.ndarray:
     Raises:
         UserError: if the file is no readable image, or has nothing inside its border.
     """
-    return square(_open(path, Path(path), border), size)
+    return square(_open(path, Path(path), border, upright), size)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
@@ -65,12 +66,12 @@ def _short_side(image: Image.Image, size: int) -> Image.Image:
     return image.resize(shape, Image.Resampling.BICUBIC)
 
 
-def _open(source, path: Path, border: int) -> Image.Image:
-    """An upright RGB image; ``path`` is what messages call it."""
+def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
+    """An RGB image; ``path`` is what messages call it."""
     try:
         with Image.open(source) as image:
             image.load()
-            turn = _turn(image)
+            turn = _turn(image) if upright else None
             image = _eight_bits(image).convert("RGB")
     except Exception as error:  # a broken file may lead Pillow into any of them
         raise UserError(f"{path}: not a readable image ({error})") from error
@@ -108,13 +109,19 @@ class ImageFiles:
         folder: what ``paths`` are relative to.
         paths: one per image.
         size: pixels a side.
-        border: see `load`.
+        border, upright: see `load`.
     """
 
     def __init__(
-        self, folder: str | Path, paths: Sequence[str], size: int, border: int = 0
+        self,
+        folder: str | Path,
+        paths: Sequence[str],
+        size: int,
+        border: int = 0,
+        upright: bool = True,
     ) -> None:
-        self.folder, self.paths, self.size, self.border = Path(folder), paths, size, border
+        self.folder, self.paths, self.size = Path(folder), paths, size
+        self.border, self.upright = border, upright
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -145,9 +152,9 @@ class ImageFiles:
         if content.startswith((b"\xff\xd8", b"\x89PNG")):
             with contextlib.suppress(RuntimeError):
                 bytes_ = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-                image = decode_image(bytes_, ImageReadMode.RGB, apply_exif_orientation=True)
+                image = decode_image(bytes_, ImageReadMode.RGB, apply_exif_orientation=self.upright)
         if image is None or image.dtype != torch.uint8:
-            pixels = np.array(_open(BytesIO(content), self.path(row), 0))
+            pixels = np.array(_open(BytesIO(content), self.path(row), 0, self.upright))
             image = torch.from_numpy(pixels).permute(2, 0, 1)
         edge = self.border
         return image[:, edge : image.shape[1] - edge, edge : image.shape[2] - edge]
@@ -168,7 +175,7 @@ class ImageFiles:
             raise UserError(f"{self.path(row)}: not a readable image ({error})") from error
 
     def _image(self, row: int) -> Image.Image:
-        return _open(self.path(row), self.path(row), self.border)
+        return _open(self.path(row), self.path(row), self.border, self.upright)
 
 
 class PackedImages(ImageFiles):
@@ -178,10 +185,11 @@ class PackedImages(ImageFiles):
         path: the packed file.
         ends: where each JPEG ends, in bytes, shape (n,).
         size: pixels a side.
+        upright: see `load`.
     """
 
-    def __init__(self, path: str | Path, ends: np.ndarray, size: int) -> None:
-        super().__init__(path, [], size)
+    def __init__(self, path: str | Path, ends: np.ndarray, size: int, upright: bool = True) -> None:
+        super().__init__(path, [], size, 0, upright)
         self.ends = np.asarray(ends)
 
     def __len__(self) -> int:
@@ -203,7 +211,7 @@ class PackedImages(ImageFiles):
         return self._bytes[start : self.ends[row]].tobytes()
 
     def _image(self, row: int) -> Image.Image:
-        return _open(BytesIO(self.read(row)), self.path(row), 0)
+        return _open(BytesIO(self.read(row)), self.path(row), 0, self.upright)
 
 
 def blocks(

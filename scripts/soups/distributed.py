@@ -7,6 +7,7 @@ its part, so that they are as random as one process's, but not the same.
 
 import json
 import logging
+import os
 import signal
 import tempfile
 import time
@@ -23,10 +24,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from soups import compute, devices, files, job
+from soups import compute, devices, files, job, slots
 from soups.errors import UserError
 
-BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
+# Gloo for what lies in memory: asking whether to save must not wait for a GPU.
+BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
+
+GRACE = 300  # seconds that processes have to save their state once the job has to go
+STOPPED = 128 + signal.SIGTERM  # exit status of a job that is to be run again
 
 
 def rank() -> int:
@@ -64,6 +69,14 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def highest(number: int) -> int:
+    """The largest of all processes' numbers; to be called by all of them."""
+    if world() > 1:
+        dist.all_reduce(value := torch.tensor(number), dist.ReduceOp.MAX)
+        return int(value)
+    return number
+
+
 def averaging(model: nn.Module) -> nn.Module:
     """The model, such that gradients are averaged over the processes when it goes backward."""
     if world() == 1:
@@ -78,7 +91,7 @@ def spread(main: Callable, task) -> None:
     """Call ``main(task)`` in as many processes as `compute.gpus` says; in this one if that is 1.
 
     Started by torch's elastic launcher, as torchrun does: if one process fails, it ends the
-    others.
+    others; a signal that this process gets, it hands on to them.
 
     Args:
         main: a function of a module that can be imported.
@@ -87,13 +100,21 @@ def spread(main: Callable, task) -> None:
     Raises:
         UserError: if there are not so many GPUs, or a process raised one.
         RuntimeError: if a process failed otherwise.
+        SystemExit: if a signal ended them.
     """
     count = compute.current().gpus
     if count == 1:
         main(task)
         return
+    if 0 < (given := slots.asked(task)) < count:
+        raise UserError(
+            f"compute.gpus is {count}, but snakemake gives the job {given} (--resources gpu), "
+            f"expected at least {count}"
+        )
     _check(count)
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE))
     # Not needed by a single process, and slow to import.
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -109,13 +130,19 @@ def spread(main: Callable, task) -> None:
         local_addr="localhost",
         max_restarts=0,
         start_method="spawn",
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     )
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "failure.json"
         try:
             elastic_launch(config, _work)(main, plain(task, count), said)
+        except SignalException as error:
+            job.log.info("ended by %s", error.sigval.name)
+            raise SystemExit(STOPPED) from None
         except ChildFailedError as error:
             number, failure = error.get_first_failure()
+            if failure.exitcode == STOPPED:
+                raise SystemExit(STOPPED) from None
             # SIGTERM is how the launcher ends the others.
             killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
             if killed or not said.exists():

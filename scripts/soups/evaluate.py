@@ -1,6 +1,7 @@
 """Running a model over images, and scoring soups that are never written to disk."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,12 @@ BATCH, GPU_BATCH = 125, 500
 
 @torch.inference_mode()
 def forward(
-    run, images: Images, rows: np.ndarray | None = None, batch: int | None = None, workers: int = 0
+    run,
+    images: Images,
+    rows: np.ndarray | None = None,
+    batch: int | None = None,
+    workers: int = 0,
+    exact: bool = False,
 ) -> Tensor:
     """Apply ``run`` (a model or one of its methods) to uint8 images in batches.
 
@@ -29,6 +35,8 @@ def forward(
         rows: sorted indices of the images to use (all by default).
         batch: images at a time; by default what the configuration says.
         workers: processes that read images from files ahead of their use.
+        exact: in float32, whatever `compute.inference` says: for held-out images, so that
+            ingredients and soups are compared alike.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
@@ -40,7 +48,7 @@ def forward(
     starts = range(0, len(rows), size)
     out = None
     pixels = Reader(images, workers).read(rows[start : start + size] for start in starts)
-    with devices.autocast("inference"):
+    with nullcontext() if exact else devices.autocast("inference"):
         for start, x in zip(starts, pixels, strict=True):
             values = run(x).float().cpu()
             if out is None:  # one array from the start, rather than two at the end
@@ -51,7 +59,7 @@ def forward(
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
     """Share of the images whose largest logit is the label's."""
-    return (forward(model, images).argmax(1) == labels).double().mean().item()
+    return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()
 
 
 class HeldoutScorer:

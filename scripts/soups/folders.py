@@ -22,6 +22,7 @@ DEFAULTS = {
     "packed_side": 256,
     "corrupt": "list",
     "real": None,
+    "upright": True,
     "expected": {},
 }
 
@@ -52,8 +53,14 @@ def inputs(settings: dict, name: str) -> list[str]:
     spec = sources(settings)[name]
     folder = Path(settings["root"]) / spec["folder"]
     if spec["labels"]:
-        return [str(folder), f"{settings['root']}/{spec['labels']}"]
-    return [f"{folder}/{each}" for each in class_folders(folder)]
+        labels = Path(settings["root"]) / spec["labels"]
+        kit = labels.with_name(layouts.KIT)
+        return [str(path) for path in (folder, labels, kit) if path != kit or kit.is_file()]
+    maps = layouts.MAPPINGS if spec["mappings"] else []
+    return [
+        *(f"{folder}/{each}" for each in class_folders(folder)),
+        *(f"{settings['root']}/{spec['mappings']}/{file}" for file in maps),
+    ]
 
 
 def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:

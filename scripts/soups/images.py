@@ -66,7 +66,8 @@ class PreparedSet:
         decode = self.meta.get("decode") or {}
         if "ends" in decode:
             ends = np.load(self.path.with_name(decode["ends"]))
-            return PackedImages(self.path.with_name(decode["packed"]), ends, decode["size"])
+            packed = self.path.with_name(decode["packed"])
+            return PackedImages(packed, ends, decode["size"], decode["upright"])
         return self.originals
 
     @property
@@ -75,7 +76,8 @@ class PreparedSet:
         decode = self.meta.get("decode")
         if decode is None:
             return files.read_array(self.path)
-        return ImageFiles(decode["folder"], self.meta["paths"], decode["size"], decode["border"])
+        how = (decode[key] for key in ("size", "border", "upright"))
+        return ImageFiles(decode["folder"], self.meta["paths"], *how)
 
     @cached_property
     def labels(self) -> np.ndarray:

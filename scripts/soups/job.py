@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from soups import compute
+from soups import compute, slots
 from soups.errors import UserError
 
 log = logging.getLogger("soups")
@@ -17,7 +17,8 @@ def run(main: Callable, snakemake) -> None:
     """Call ``main(snakemake)`` as a job of the workflow.
 
     Progress goes to the rule's log file. A `UserError` ends the job with its one
-    sentence on the terminal and in the log; anything else keeps its traceback.
+    sentence on the terminal and in the log; anything else keeps its traceback. A job with a
+    resource `gpu` has GPUs of its own while it runs (`slots`).
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,8 @@ def run(main: Callable, snakemake) -> None:
     limit_threads(snakemake.threads)
     try:
         compute.configure(snakemake.config.get("compute", {}))
-        main(snakemake)
+        with slots.held(slots.asked(snakemake)):
+            main(snakemake)
     except UserError as error:
         log.error("error: %s", error)
         print(f"error: {error}", file=sys.stderr)

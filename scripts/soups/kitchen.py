@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from soups import devices, files, recipes
-from soups.batch_norm import Settle, settler
+from soups.batch_norm import Settle, kept, settler
 from soups.catalog import BEST
 from soups.checkpoints import Checkpoint
 from soups.evaluate import HeldoutScorer, accuracy
@@ -103,7 +103,11 @@ class Kitchen:
     def average(self) -> Score:
         """Held-out accuracy of uniform averages; each is computed once."""
         scorer = HeldoutScorer(self.model, self.paths, self.images, self.targets, self.settle)
-        return remembered(lambda names: self.scores[names[0]] if len(names) == 1 else scorer(names))
+        # Measured anew, even a single model's statistics are others than it was scored with.
+        known = self.settle is kept
+        return remembered(
+            lambda names: self.scores[names[0]] if known and len(names) == 1 else scorer(names)
+        )
 
     def score(self, recipe: dict) -> float:
         """Held-out accuracy of any recipe."""

@@ -22,7 +22,14 @@ from soups.errors import UserError
 from soups.files import read_json
 from soups.images import Mapping
 
-LAYOUTS = ("classes", "imagenet_index", "objectnet")
+# ObjectNet's own mapping files.
+MAPPINGS = (
+    "folder_to_objectnet_label.json",  # folder: object
+    "objectnet_to_imagenet_1k.json",  # object: ImageNet's names for it, "; " between them
+    "pytorch_to_imagenet_2012_id.json",  # index by WordNet id: number of 2012
+    "imagenet_to_label_2012_v2",  # a name per number of 2012
+)
+KIT = "meta.mat"  # of ImageNet's development kit: what the numbers of its labels mean
 # What may be said of a set besides its folder, and what holds if it is not.
 SPEC = {
     "labels": None,  # file of labels of a flat folder
@@ -43,7 +50,7 @@ class Listing:
         mapping: per label its name and the training classes it stands for.
         paths: of images, relative to the set's folder.
         labels: int64, shape (n,).
-        missing: images that the labels name and nobody has, and classes without any image.
+        missing: images that the labels name and nobody has.
         passed_over: class folders (for a flat folder: labels) that stand for no training class,
             and images of a flat folder that have no label.
     """
@@ -150,8 +157,6 @@ def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
         each = [sorted(walk(folder, name)) for name in names]
         labels = np.repeat(np.arange(len(names)), [len(paths) for paths in each])
         paths, missing = [path for paths in each for path in paths], []
-    count = np.bincount(labels, minlength=len(names))
-    missing += [f"{names[c]}/" for c in np.flatnonzero(count == 0)]
     return Listing(names, mapping, paths, labels.astype(np.int64), missing, passed_over)
 
 
@@ -184,20 +189,11 @@ def objectnet_classes(mappings: str | Path, here: Sequence[str]) -> dict[str, li
     Raises:
         UserError: for a missing file, or an object or class that another file does not know.
     """
-    mappings = Path(mappings)
-    files = {
-        name: mappings / name
-        for name in (
-            "folder_to_objectnet_label.json",  # folder: object
-            "objectnet_to_imagenet_1k.json",  # object: ImageNet's names for it, "; " between them
-            "pytorch_to_imagenet_2012_id.json",  # index by WordNet id: number of 2012
-            "imagenet_to_label_2012_v2",  # a name per number of 2012
-        )
-    }
-    for path in files.values():
+    files = [Path(mappings) / name for name in MAPPINGS]
+    for path in files:
         if not path.is_file():
             raise UserError(f"{path}: no such file, expected ObjectNet's own mapping files")
-    label_of, names_of, numbers, titles = files.values()
+    label_of, names_of, numbers, titles = files
     number = {int(n): int(index) for index, n in read_json(numbers).items()}
     lines = titles.read_text(encoding="utf-8").splitlines()
     known = imagenet_classes()
@@ -220,9 +216,9 @@ def _flat(
     """Images that lie in one folder, by a file of labels; sorted by class, then by name.
 
     The file has a class per line, one for each image in name order; or an image and its class
-    per line. A class is a training class's folder or its index from 0. Two files that come with
-    ImageNet are read as they are: Kaggle's LOC_val_solution.csv, and the development kit's
-    numbers, whose meaning stands in the meta.mat beside them.
+    per line. A class is a training class's folder or, beside an image, its index from 0. Two
+    files that come with ImageNet are read as they are: Kaggle's LOC_val_solution.csv, and the
+    development kit's numbers, whose meaning stands in the meta.mat beside them.
 
     Returns:
         paths, labels, images that are missing, and labels and images passed over.
@@ -232,7 +228,9 @@ def _flat(
     if not file.is_file():
         raise UserError(f"{file}: no such file, expected the labels of the images in {folder}")
     here = sorted(
-        e.name for e in os.scandir(folder) if e.is_file() and e.name.lower().endswith(ENDINGS)
+        e.name
+        for e in os.scandir(folder)
+        if e.is_file() and e.name.lower().endswith(ENDINGS) and not e.name.startswith(".")
     )
     label_of, named = _labels(file, folder, here)
     index = _meaning(file, set(label_of.values()), train, named)
@@ -251,8 +249,9 @@ def _flat(
 def _labels(file: Path, folder: Path, here: Sequence[str]) -> tuple[dict[str, str], bool]:
     """Image to label as it stands in the file; and whether images' names stand there, too."""
     text = file.read_text(encoding="utf-8-sig")
-    rows = csv.reader(text.splitlines(), delimiter="," if "," in text else " ")
-    rows = [row for row in ([cell for cell in cells if cell] for cells in rows) if row]
+    lines = text.splitlines()
+    cells = csv.reader(lines) if "," in text else (line.split() for line in lines)
+    rows = [row for row in ([cell for cell in row if cell] for row in cells) if row]
     named = bool(rows) and len(rows[0]) > 1
     if not named:
         if len(rows) != len(here):
@@ -281,8 +280,11 @@ def _meaning(file: Path, labels: set[str], train: Sequence[str], named: bool) ->
     if labels <= set(index) or not all(label.isdecimal() for label in labels):
         return index
     if named:
-        return {str(i): i for i in range(len(train))}
-    kit = file.with_name("meta.mat")
+        # ImageNet's indices are those of all its classes, also where some are trained on.
+        known = imagenet_classes()
+        own = train if not set(train) <= set(known) else known
+        return {str(i): index.get(name, -1) for i, name in enumerate(own)}
+    kit = file.with_name(KIT)
     if not kit.is_file():
         raise UserError(
             f"{file}: numbers without images' names, as in ImageNet's development kit, but "

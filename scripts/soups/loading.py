@@ -5,8 +5,11 @@ of workers nor an interruption changes a pixel, and random numbers drawn elsewhe
 they are.
 """
 
+import os
 import random
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -168,6 +171,24 @@ def _as_it_is(batch):
     return batch
 
 
+def _stay(_: int) -> None:
+    """Let a worker live until its own process ends it.
+
+    A cluster signals all processes of a job at once, and the step at hand still needs its images.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Only Linux says who sent a signal. Ignored, SIGTERM could not end a worker either.
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
+
+
 class Reader:
     """Reads batches of images, ahead of their use if there are workers.
 
@@ -193,6 +214,7 @@ class Reader:
                 batch_sampler=self._batches,
                 num_workers=workers,
                 collate_fn=_as_it_is,
+                worker_init_fn=_stay,
                 pin_memory=self._pinned,
                 prefetch_factor=PREFETCH,
                 persistent_workers=True,

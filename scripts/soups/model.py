@@ -9,10 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
-from open_clip import create_model, get_tokenizer, list_pretrained_tags_by_model
+from open_clip import (
+    create_model,
+    get_model_config,
+    get_pretrained_cfg,
+    get_tokenizer,
+    list_pretrained_tags_by_model,
+)
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
@@ -61,6 +68,7 @@ class Pretrained:
         else:
             if source and not _is_file(source):
                 _check_tag(source, list_pretrained_tags_by_model(architecture), architecture)
+                _check_activation(architecture, source)
             with _fetching(source):
                 self.clip = create_model(
                     architecture, pretrained=source, pretrained_text=bool(source)
@@ -249,6 +257,16 @@ def _check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
         )
 
 
+def _check_activation(architecture: str, tag: str) -> None:
+    """Weights fit towers of either activation, and features are then quietly wrong."""
+    wants = get_pretrained_cfg(architecture, tag).get("quick_gelu", False)
+    if wants and not get_model_config(architecture).get("quick_gelu", False):
+        raise UserError(
+            f"model.architecture is {architecture!r}, but the weights {tag!r} were trained with "
+            f"quick GELU, expected '{architecture}-quickgelu'"
+        )
+
+
 @contextmanager
 def _fetching(source: str | None) -> Iterator[None]:
     """What libraries raise when weights cannot be had becomes one sentence."""
@@ -256,6 +274,11 @@ def _fetching(source: str | None) -> Iterator[None]:
     logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
     try:
         yield
+    except UnpicklingError as error:
+        raise UserError(
+            f"model.pretrained is {source!r}, which needs code to be run to read it; expected a "
+            "file of tensors alone"
+        ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         if source is None:
             raise

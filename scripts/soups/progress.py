@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,18 +119,21 @@ def duration(seconds: float) -> str:
     """
     if seconds < 90:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
     if minutes < 90:
         return f"{minutes} min"
-    hours = round(seconds / 3600)
-    return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 _STAMP = re.compile(r"(\d\d):(\d\d):(\d\d) (.*)")
 _BEGIN = re.compile(r"step (\d+) of (\d+): begins, process (\d+) on (\S+)")
-_STEP = re.compile(r"(epoch \d+, )?step (\d+) of (\d+): loss (\S+), (\d+) images/s")
+_STEP = re.compile(r"(?:epoch \d+, )?step (\d+) of (\d+): loss (\d+\.\d+|nan|inf), (\d+) images/s")
+_KEPT = re.compile(r"state of \S+ MB saved")  # these two are of soups.resume
+_STOPPED = re.compile(r"stopped by \S+ after step (\d+)")
 _HALF_DAY, _DAY = 43_200, 86_400
-LONGEST = 2**20  # bytes at the end of a log that are looked at: weeks of lines
+LONGEST = 2**20  # bytes at the end of a log that are looked at: days of lines
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,13 @@ class Told:
     """What a job's log says; `None` is what it does not.
 
     Attributes:
-        first, step, total: steps when training began in this process, now, altogether.
-        epochs: whether a whole epoch was done.
-        loss: of the last line of training, a mean over the epoch if it is the epoch's.
-        speed: images per second, over all since it began.
+        first, step, total: steps when training began in this process, by now, altogether.
+        kept: whether a state is saved, by this process or the one it goes on from.
+        stopped: whether it said that it ends before its time, with its state saved.
+        loss: of the last line of training; the mean over the epoch if an epoch had ended.
+        speed: images per second since it began.
         rate: seconds per step, likewise.
-        seconds: between the first and the last line.
+        seconds: from the first line to the last.
         process, host: where it runs.
         error: why it failed, in a sentence.
         last: its last message.
@@ -153,11 +156,12 @@ class Told:
     first: int | None = None
     step: int | None = None
     total: int | None = None
-    epochs: bool = False
+    kept: bool = False
+    stopped: bool = False
     loss: float | None = None
     speed: int | None = None
     rate: float | None = None
-    seconds: float = 0.0
+    seconds: float = 0
     process: int | None = None
     host: str | None = None
     error: str | None = None
@@ -165,42 +169,54 @@ class Told:
 
 
 def read(path: str | Path) -> Told:
-    """What a log says that `Progress` writes to, by way of `soups.job`.
+    """What a log says that `Progress` and `soups.job` write.
 
-    Lines of other origin, and a last line that is not whole yet, are passed over. Lines carry the
-    time of day only; between two of them less than half a day passes.
+    Lines that are foreign, or not whole yet, are passed over.
 
     Raises:
         OSError: if it cannot be read.
     """
+    entries = _entries(path)
+    told = {"seconds": max(0, entries[-1][0]), "last": entries[-1][1][0]} if entries else {}
+    begin = None  # step and seconds from which the rate is taken
+    for seconds, lines in entries:
+        message = lines[0]
+        if found := _BEGIN.fullmatch(message):
+            first, total, process = map(int, found.groups()[:3])
+            told |= {"first": first, "step": first, "total": total, "kept": first > 0}
+            told |= {"process": process, "host": found[4]}
+            begin = first, seconds
+        elif found := _STEP.match(message):
+            step, total, speed = (int(found[group]) for group in (1, 2, 4))
+            told |= {"step": step, "total": total, "speed": speed, "loss": float(found[3])}
+            begin = begin or (step, seconds)
+            if step > begin[0] and seconds > begin[1]:
+                told["rate"] = (seconds - begin[1]) / (step - begin[0])
+        elif _KEPT.match(message):
+            told["kept"] = True
+        elif found := _STOPPED.match(message):
+            told |= {"kept": True, "stopped": True, "step": int(found[1])}
+        elif message.startswith("error: "):
+            told["error"] = message.removeprefix("error: ")
+        elif message.startswith("Traceback "):
+            told["error"] = next(filter(str.strip, reversed(lines))).strip()
+    return Told(**told)
+
+
+def _entries(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Messages of a log, by line, with their seconds since the first one."""
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - LONGEST))
         text = file.read().decode("utf-8", errors="replace")
-    lines = text.split("\n")[1 if size > LONGEST else 0 : -1]
-    at, seconds, began, told = None, 0.0, 0.0, {}
-    for number, line in enumerate(lines):
-        if not (stamp := _STAMP.match(line)):
-            continue
-        hours, minutes, rest, message = int(stamp[1]), int(stamp[2]), int(stamp[3]), stamp[4]
-        before, at = at, hours * 3600 + minutes * 60 + rest
-        if before is not None:  # past midnight, or an hour back at the end of summer
-            seconds += (at - before + _HALF_DAY) % _DAY - _HALF_DAY
-        told |= {"last": message, "seconds": max(0.0, seconds)}
-        if begin := _BEGIN.fullmatch(message):
-            first, total, process = map(int, begin.groups()[:3])
-            began = seconds
-            told |= {"first": first, "step": first, "total": total}
-            told |= {"process": process, "host": begin[4], "epochs": False}
-        elif (step := _STEP.match(message)) and (loss := _number(step[4])) is not None:
-            told |= {"step": int(step[2]), "total": int(step[3]), "speed": int(step[5])}
-            told |= {"loss": loss, "epochs": told.get("epochs", False) or bool(step[1])}
-            if (done := told["step"] - told.get("first", told["step"])) and seconds > began:
-                told["rate"] = (seconds - began) / done
-        elif message.startswith("error: "):
-            told["error"] = message.removeprefix("error: ")
-        elif message.startswith("Traceback "):
-            # Its last line is the exception; what follows it, if anything, has a time again.
-            trace = [line.strip() for line in _until_stamp(lines[number + 1 :])]
-            told["error"] = next(filter(None, reversed(trace)), "an unexpected error")
-    return Told(**told)
+    entries, before, seconds = [], None, 0
+    for line in text.split("\n")[:-1]:  # what follows the last end of line is not whole
+        if stamp := _STAMP.fullmatch(line):
+            now = int(stamp[1]) * 3600 + int(stamp[2]) * 60 + int(stamp[3])
+            # Lines have no date: to the next one is less than half a day, or an hour back.
+            step = (now - (now if before is None else before) + _HALF_DAY) % _DAY - _HALF_DAY
+            before, seconds = now, seconds + step
+            entries.append((seconds, [stamp[4]]))
+        elif entries:
+            entries[-1][1].append(line)
+    return entries

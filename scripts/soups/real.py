@@ -44,6 +44,8 @@ def read(path: str | Path, images: Sequence[str], classes: Sequence[str]) -> np.
                 "such as ILSVRC2012_val_00000001.JPEG"
             )
         for label in labels[int(number[1]) - 1]:
+            if label not in range(len(known)):
+                raise UserError(f"{path}: label {label!r}, expected an index of ImageNet's 1,000")
             if known[label] in index:
                 out[row, index[known[label]]] = True
     return out

@@ -187,6 +187,16 @@ def _check_store(config: dict, data: dict) -> None:
             f"data.folders.training_images is {kept!r} and model.pretrained is 'train', expected "
             "'array' for a model that is pre-trained here"
         )
+    heldout = config["data"]["heldout"]
+    for other, value in (
+        ("data.folders.pretrain_fraction", data["pretrain_fraction"]),
+        ("data.heldout.per_class", heldout["per_class"]),
+    ):
+        if heldout["indices"] and value:
+            raise UserError(
+                f"data.heldout.indices is {heldout['indices']!r} and {other} is {value}, expected "
+                "one of them to be null"
+            )
     if kept == "folder" and data["pretrain_fraction"]:
         raise UserError("data.folders.pretrain_fraction wants training_images: array")
     sets = folders.sources(data)

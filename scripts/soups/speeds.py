@@ -46,21 +46,22 @@ class _Enough(Exception):
 
 
 class _Stopwatch:
-    """In place of a training's saved state: looks at the clock whenever it is to be kept."""
+    """In place of a training's saved state: looks at the clock at the end of every epoch."""
 
     def __init__(self, seconds: float) -> None:
         self._wanted, self._begin = seconds, 0.0
-        self.seconds, self.epochs = 0.0, 0
+        self.seconds, self.epochs = 0.0, -1
 
-    def restore(self, **parts) -> int:
+    def restore(self, unit: str, /, **parts) -> int:
         return 0
 
-    def keep(self, epoch: int, **parts) -> None:
+    def keep(self, done: int, /, **parts) -> None:
         now = time.perf_counter()
-        if epoch == 1:  # everything is warm now
+        self.epochs += 1
+        if self.epochs == 0:  # everything is warm now
             self._begin = now
             return
-        self.seconds, self.epochs = now - self._begin, epoch - 1
+        self.seconds = now - self._begin
         if self.seconds >= self._wanted:
             raise _Enough
 

@@ -138,7 +138,9 @@ def pairs(
         ``several``), and their learning rates ``lr_1`` <= ``lr_2``.
     """
     out = []
-    for one, two in itertools.combinations(rows, 2):
+    # What was not trained is its start, and has no direction from there.
+    trained = [name for name, row in rows.items() if row.get("epochs") != 0]
+    for one, two in itertools.combinations(trained, 2):
         differ = [name for name in rows[one] if rows[one][name] != rows[two][name]]
         if starts[one] != starts[two] or (single and len(differ) != 1):
             continue

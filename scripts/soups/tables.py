@@ -51,7 +51,7 @@ def models_table(
 ) -> pd.DataFrame:
     """One row per model: id, variant and hyperparameters (empty for starts), accuracies."""
     models = [
-        {"model": name, "variant": origin.get(name, (None, None))[1], **sweep.get(name, {})}
+        {"model": name, "variant": origin.get(name, (None, None))[1], **_had(sweep.get(name, {}))}
         | rows[name]
         for name in [*starts, *sweep]
     ]
@@ -61,6 +61,11 @@ def models_table(
     # Starting points have no hyperparameters; whole numbers stay whole beside the gap.
     whole = [name for name in INTEGERS if name in table]
     return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _had(row: Mapping) -> dict:
+    """Hyperparameters that a model had: one that was not trained has none."""
+    return {"epochs": 0} if row.get("epochs") == 0 else dict(row)
 
 
 def method_list(

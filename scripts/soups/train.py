@@ -15,7 +15,7 @@ from soups.errors import UserError
 from soups.loading import Images, Reader, Transforms
 from soups.model import Classifier
 from soups.progress import Progress
-from soups.resume import GeneratorState, Resumable
+from soups.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.step import Step
 
 
@@ -80,13 +80,15 @@ def finetune(
             fraction of all steps or their number, ``mixup`` is the Beta distribution's parameter,
             ``swa`` the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the
             share of the teacher in the loss.
-        state: where an interrupted run continues from.
+        state: where an interrupted run continues from; it is saved at the end of every epoch,
+            every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends the run.
         teacher: its logits on the training images, shape (len(rows), classes), for ``distill``.
         workers: processes that read and transform images ahead of their use.
 
     Raises:
         UserError: if the device or the image tower cannot do what the configuration asks for,
             a batch is smaller than the number of processes, or an image cannot be read.
+        SystemExit: if a signal ended it; called again, it goes on from there.
     """
     device, chosen = devices.device(), compute.current()
     generator = optim.seed_everything(h["seed"])
@@ -108,34 +110,41 @@ def finetune(
     total = max(1, round(h["epochs"] * per_epoch)) if h["epochs"] else 0
     warmup = optim.warmup_steps(h["warmup"], total)
     averaged_from = total - max(1, round(h["swa"] * total)) if h["swa"] else 0
+    losses = Losses()
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
-    parts |= {"scaler": take_step.scaler} | ({"average": average} if average else {})
-    first = state.restore(**parts)
-    progress = Progress(min(first * per_epoch, total), total)
-    for epoch in range(first, -(-total // per_epoch)):
-        start = epoch * per_epoch
-        batches = islice(optim.batches(len(rows), size, epoch, h["seed"]), total - start)
-        mine = [distributed.part(batch) for batch in batches]
-        pixels = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
-        losses = []
-        for step, (batch, x) in enumerate(zip(mine, pixels, strict=True), start):
-            factor = optim.warmup_cosine(step, total, warmup)
-            if h["swa_lr"] and step >= averaged_from:
-                factor = h["swa_lr"]
-            optim.set_lr(optimizer, h["lr"] * factor)
-            y = torch.from_numpy(labels[rows[batch]]).to(device)
-            x = augment(model.pixels(x), h["augment"], generator)
-            if mixup:
-                x, y = mixup(x, y)
-            x = x.to(memory_format=layout)
-            soft = torch.from_numpy(teacher[batch]).to(device) if h["distill"] else None
-            losses.append(take_step(x, y, soft, size))
-            if average and step >= averaged_from:
-                average.update_parameters(model)
-            progress.step(size, losses[-1])
-        loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
-        progress.epoch(epoch + 1, loss)
-        state.keep(epoch + 1, **parts)
+    parts |= {"scaler": take_step.scaler, "losses": losses}
+    parts |= {"average": average} if average else {}
+    first = state.restore("step", **parts)
+    progress = Progress(first, total)
+    epochs = range(first // per_epoch, -(-total // per_epoch)) if first < total else ()
+    with Keeper(state, chosen.save_minutes, parts) as keeper:
+        for epoch in epochs:
+            begin = epoch * per_epoch
+            start, end = max(first, begin), min(begin + per_epoch, total)
+            batches = optim.batches(len(rows), size, epoch, h["seed"])
+            mine = [distributed.part(b) for b in islice(batches, start - begin, end - begin)]
+            pixels = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
+            for step, (batch, x) in enumerate(zip(mine, pixels, strict=True), start):
+                factor = optim.warmup_cosine(step, total, warmup)
+                if h["swa_lr"] and step >= averaged_from:
+                    factor = h["swa_lr"]
+                optim.set_lr(optimizer, h["lr"] * factor)
+                y = torch.from_numpy(labels[rows[batch]]).to(device)
+                x = augment(model.pixels(x), h["augment"], generator)
+                if mixup:
+                    x, y = mixup(x, y)
+                x = x.to(memory_format=layout)
+                soft = torch.from_numpy(teacher[batch]).to(device) if h["distill"] else None
+                losses.append(take_step(x, y, soft, size))
+                if average and step >= averaged_from:
+                    average.update_parameters(model)
+                progress.step(size, losses[-1])
+                if step + 1 < end:
+                    keeper.after(step + 1)
+            loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
+            progress.epoch(epoch + 1, loss)
+            losses.clear()
+            keeper.after(end, epoch=True)
     if average:
         model.load_state_dict(average.module.state_dict())
     if chosen.checkpoint_activations:

@@ -88,6 +88,11 @@ def test_a_file_of_open_clip_weights(tmp_path, ending):
     ("architecture", "source", "message"),
     [
         ("timm/resnet19", None, "model.architecture is 'timm/resnet19', unknown to timm"),
+        (
+            "ViT-B-32",
+            "openai",
+            "'openai' were trained with quick GELU, expected 'ViT-B-32-quickgelu'",
+        ),
         (TIMM, "in22k", r"model.pretrained is 'in22k', expected .*r160_in1k.* for timm/test_eff"),
         (
             "ViT-S-32-alt",
@@ -119,3 +124,15 @@ def test_no_network_is_one_sentence(monkeypatch, tmp_path, architecture):
         architecture, tag = "ViT-B-32-quickgelu", "openai"
     with pytest.raises(UserError, match=rf"model.pretrained is '{tag}', whose weights could not"):
         bring_in(architecture, tag)
+
+
+@pytest.mark.parametrize("architecture", ["ViT-S-32-alt", TIMM])
+def test_a_file_that_runs_code_is_refused(tmp_path, architecture):
+    class Payload:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    torch.save({"weight": Payload()}, tmp_path / "unsafe.pt")
+    with pytest.raises(UserError, match=r"unsafe\.pt', which needs code to be run|could not be"):
+        bring_in(architecture, str(tmp_path / "unsafe.pt"))
+    assert not (tmp_path / "ran").exists()

@@ -258,3 +258,26 @@ def test_a_pack_cut_short_is_named(packed):
     assert [row for row, _ in decode.broken(packed, 1)] == [3, 4, 5]
     with pytest.raises(UserError, match=r"images.jpegs\[5\]: not a readable image"):
         packed[5]
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_turning_by_exif_data_can_be_switched_off(tmp_path, upright):
+    """The reference reads ImageNet without it."""
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    images = decode.ImageFiles(tmp_path, ["turned.jpg"], 16, 0, upright)
+    size = (24, 16) if upright else (16, 24)
+    assert tuple(images.decode(0).shape) == (3, *size)
+    np.testing.assert_array_equal(
+        images[0], decode.load(tmp_path / "turned.jpg", 16, upright=upright)
+    )
+    # White is above as stored, and on the right once turned.
+    white = images[0].mean(2) > 128
+    assert white[:8].all() == (not upright)
+    assert white[:, 8:].all() == upright
+    ends = decode.pack(images, tmp_path / "packed", 64, 1)
+    packed = decode.PackedImages(tmp_path / "packed", ends, 16, upright)
+    np.testing.assert_array_equal(packed[0], images[0])

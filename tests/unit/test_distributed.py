@@ -1,9 +1,12 @@
 """Two processes on the CPU, by gloo, do what two GPUs do by NCCL."""
 
 import copy
+import multiprocessing
 import os
 import pickle
+import re
 import signal
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 import torch
 from snakemake.iocontainers import Namedlist
 
-from soups import compute, distributed
+from soups import compute, distributed, job
 from soups.distributed import Named, plain, spread
 from soups.errors import UserError
 from soups.resume import Resumable
@@ -30,6 +33,7 @@ CASES = {
     "accumulated": EVEN,
     "noisy": NOISY,
 }
+LONG = NOISY | {"epochs": 100, "ema": 0.9}  # 300 steps
 SETTINGS = {"accumulated": {"accumulate": 2}}
 
 
@@ -44,6 +48,15 @@ def tune(data: dict, h: dict, state: Resumable) -> dict:
         convolutional(), data["images"], data["labels"], ROWS, h, state, data["teacher"]
     )
     return copy.deepcopy(model.state_dict())
+
+
+class Signalled(Resumable):
+    """After its first state, the second process gets a signal: after 3 of 8 steps."""
+
+    def keep(self, done: int, /, **parts) -> None:
+        super().keep(done, **parts)
+        if done == 3 and distributed.rank() == 1:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def train_all(task) -> None:
@@ -65,10 +78,40 @@ def train_all(task) -> None:
         interrupted = True
     state = Resumable(folder, {"case": "killed"})
     out["resumed"] = tune(data, NOISY, state)
+
+    try:
+        tune(data, NOISY, Signalled(folder, {"case": "stopped"}))
+        stopped = None
+    except SystemExit as end:
+        stopped = end.code
+    state = Resumable(folder, {"case": "stopped"})
+    stops = distributed.gather(stopped), torch.load(state.path, weights_only=True)["done"]
+    distributed.gather(None)  # both have read it
+    out["stopped"] = tune(data, NOISY, state)
+    out["long"] = tune(data, LONG, Resumable(folder, {"case": "long"}))
     if distributed.rank() == 0:
         shares = [len(distributed.part(np.arange(7)))]
-        note = {"alike": alike, "interrupted": interrupted, "shares": shares}
+        note = {"alike": alike, "interrupted": interrupted, "shares": shares, "stops": stops}
         torch.save(out | note | {"threads": task.threads}, task.output.result)
+
+
+def train_long(task) -> None:
+    """So long that there is time for a signal; the state is saved after every step."""
+    data = np.load(task.input.data)
+    weights = tune(data, LONG, Resumable(task.params.folder, {"case": "long"}))
+    if distributed.rank() == 0:
+        torch.save(weights, task.output.result)
+
+
+def launch(folder) -> None:
+    """A job of its own, in a session of its own."""
+    os.setsid()
+    task = task_of(folder)
+    task.config["compute"] |= {"save_minutes": 1e-9}
+    compute.configure(task.config["compute"])
+    job.log_to(task.log[0])
+    job.limit_threads(1)
+    spread(train_long, task)
 
 
 def fail(task) -> None:
@@ -157,10 +200,18 @@ def test_an_interrupted_run_of_two_ends_with_the_same_bits(together):
     assert same(together["resumed"], together["noisy"])
 
 
+def test_processes_stop_at_the_same_step_and_go_on_with_the_same_bits(together):
+    codes, done = together["stops"]
+    assert codes == [143, 143]
+    assert done == 4  # in the middle of the second epoch
+    assert same(together["stopped"], together["noisy"])
+
+
 def test_the_first_process_alone_logs(together):
     epochs = [line for line in together["log"] if "epoch 1," in line]
-    assert len(epochs) == len(CASES) + 1
-    assert sum("resumed after epoch 1" in line for line in together["log"]) == 1
+    assert len(epochs) == len(CASES) + 3
+    assert sum("resumed after step 3" in line for line in together["log"]) == 1
+    assert sum("stopped by SIGTERM after step" in line for line in together["log"]) == 1
 
 
 def test_processes_share_batches_and_threads(together):
@@ -191,6 +242,36 @@ def test_a_process_that_fails_ends_the_others(two, tmp_path, how, kind, message)
     assert type(error.value) is kind
 
 
+def launched(folder, send) -> int:
+    """Run a job of two processes; once it has saved a state, send a signal. Its exit status."""
+    state = folder / "states" / Resumable("", {"case": "long"}).path.name
+    before = state.stat().st_mtime_ns if state.exists() else 0
+    process = multiprocessing.get_context("spawn").Process(target=launch, args=[folder])
+    process.start()
+    deadline = time.monotonic() + 180
+    while send and (state.stat().st_mtime_ns if state.exists() else 0) == before:
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    if send:
+        send(process.pid)
+    process.join(180)
+    return process.exitcode
+
+
+def test_signals_to_the_launcher_and_to_all_change_nothing(together, data, tmp_path):
+    np.savez(tmp_path / "data.npz", **data)
+    log = tmp_path / "job.log"
+    assert launched(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR1)) == distributed.STOPPED
+    done = re.findall(r"stopped by SIGUSR1 after step (\d+):", log.read_text())
+    assert launched(tmp_path, lambda pid: os.killpg(pid, signal.SIGTERM)) == distributed.STOPPED
+    done += re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
+    assert launched(tmp_path, None) == 0
+    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == done
+    assert 0 < int(done[0]) < int(done[1]) < 300
+    assert same(torch.load(tmp_path / "result.pt"), together["long"])
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpus_that_are_not_there_are_refused(configured):
     configured(device="cuda", gpus=2)
@@ -199,6 +280,15 @@ def test_gpus_that_are_not_there_are_refused(configured):
     configured(gpus=2)
     with pytest.raises(UserError, match=r"compute.gpus is 2, but torch sees no GPU"):
         spread(train_all, None)
+
+
+def test_fewer_gpus_than_processes_are_refused(two, tmp_path):
+    """Snakemake lowers what a rule asks for to what there is in all."""
+    task = task_of(tmp_path)
+    task.resources = {"gpu": 1}
+    message = r"compute.gpus is 2, but snakemake gives the job 1 \(--resources gpu\), expected at"
+    with pytest.raises(UserError, match=message):
+        spread(train_all, task)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")

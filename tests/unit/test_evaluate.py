@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups import checkpoints, devices
+from soups import checkpoints, compute, devices
+from soups.batch_norm import kept
 from soups.errors import UserError
 from soups.evaluate import HeldoutScorer, forward
 from soups.mixing import mix
@@ -39,9 +40,7 @@ def paths(model, tmp_path) -> dict:
 
 @pytest.fixture
 def scorer(model, paths, images, labels) -> HeldoutScorer:
-    return HeldoutScorer(
-        model, paths, images[ROWS], torch.from_numpy(labels)[ROWS], lambda model: None
-    )
+    return HeldoutScorer(model, paths, images[ROWS], torch.from_numpy(labels)[ROWS], kept)
 
 
 @pytest.fixture
@@ -102,3 +101,13 @@ def test_ingredients_that_cannot_be_mixed_are_refused(scorer, model, paths):
     scorer(("m0", "m1"))
     with pytest.raises(UserError, match=r"m2\.safetensors: fine-tuned from pre-trained model anot"):
         scorer(("m0", "m1", "m2"))
+
+
+def test_what_chooses_is_computed_in_float32_whatever_is_asked(model, images):
+    plain = forward(model, images)
+    compute.configure({"inference": "bfloat16"})
+    try:
+        assert torch.equal(forward(model, images, exact=True), plain)
+        assert not torch.equal(forward(model, images), plain)
+    finally:
+        compute.configure({})

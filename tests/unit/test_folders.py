@@ -126,12 +126,11 @@ def test_a_set_without_array_reads_images_where_they_are(tmp_path, store):
     folder = tmp_path / "imagenet" / "train"
     found = layouts.listing(tmp_path, layouts.complete("imagenet/train"), trees.wnids())
     files = decode.ImageFiles(folder, found.paths, 32)
+    where = {"folder": str(folder), "size": 32, "border": 0, "upright": True}
     if store == "packed":
         ends = decode.pack(files, tmp_path / "set" / "train.jpegs", 256, 2)
         np.save(tmp_path / "set" / "train.ends.npy", ends)
-        where = {"packed": "train.jpegs", "ends": "train.ends.npy", "size": 32}
-    else:
-        where = {"folder": str(folder), "size": 32, "border": 0}
+        where |= {"packed": "train.jpegs", "ends": "train.ends.npy"}
     path = tmp_path / "set" / "train.npy"
     write_set(path, None, found.labels, found.mapping, found.paths, decode=where)
     assert not path.exists()
@@ -139,6 +138,7 @@ def test_a_set_without_array_reads_images_where_they_are(tmp_path, store):
         read = PreparedSet(path.with_name(name))
         assert read.images.shape == (24, 32, 32, 3)
         np.testing.assert_array_equal(read.images[[5, 23]], files[[5, 23]])
+        np.testing.assert_array_equal(read.originals[[5, 23]], files[[5, 23]])
         assert read.classes == trees.wnids()
 
 

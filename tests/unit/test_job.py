@@ -1,7 +1,11 @@
 import logging
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from soups import compute, job
 from soups.errors import UserError
@@ -52,3 +56,38 @@ def test_a_log_is_of_one_run_and_several_processes(task):
     job.log.info("after")
     assert "from beside" in task.log[0].read_text()
     assert "after" in task.log[0].read_text()
+
+
+def test_threads_are_those_of_the_rule(task):
+    seen, before = [], torch.get_num_threads()
+
+    def main(given) -> None:
+        seen.append((torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]))
+
+    try:
+        for task.threads in (3, 1):
+            job.run(main, task)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(3, "3"), (1, "1")]
+
+
+def test_threads_are_those_of_the_rule_if_torch_comes_later(root):
+    """On one core this says nothing; torch never takes more threads than there are cores."""
+    code = "from soups import job; job.limit_threads(1); import torch as t; "
+    command = [sys.executable, "-c", code + "print(t.get_num_threads())"]
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        command, cwd=root / "scripts", env=environment, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout == b"1\n"
+
+
+def test_a_job_that_was_stopped_keeps_its_status(task):
+    def main(given) -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit) as end:
+        job.run(main, task)
+    assert end.value.code == 143
+    assert task.log[0].read_text() == ""

@@ -233,7 +233,7 @@ def test_an_image_without_label_is_passed_over(copy, name):
 def test_labels_that_are_no_training_class_are_named_or_passed_over(root, name):
     few = TRAIN[:-1]
     if name == INDICES:
-        sentence = "label '5' is none of the 5 training classes"
+        sentence = "label '954' is none of the 5 training classes"
     elif name == KIT:
         sentence = f"label '{trees.NUMBER_2012[954] + 1}' is none of the 5 training classes"
     else:

@@ -1,12 +1,14 @@
 """Every method on a tiny kitchen: what each must satisfy."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from soups import checkpoints, devices, recipes
+from soups.batch_norm import kept
 from soups.catalog import SOUP_METHODS
 from soups.evaluate import forward
 from soups.kitchen import Kitchen
@@ -49,8 +51,15 @@ def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
     rows = np.arange(0, len(images), 2)
     heldout = {name: values[rows] for name, values in logits.items()}
     kitchen = Kitchen(
-        NAMES, NAMES, "start", paths, heldout.__getitem__, labels[rows], images[rows],
-        lambda: model, lambda model: None,
+        NAMES,
+        NAMES,
+        "start",
+        paths,
+        heldout.__getitem__,
+        labels[rows],
+        images[rows],
+        lambda: model,
+        kept,
     )
     kitchen.made = {name: METHODS[name](kitchen) for name in ("uniform", "greedy")}
     return kitchen
@@ -154,3 +163,10 @@ def test_model_stock_of_equal_ingredients_is_the_ingredient(kitchen):
     soup = cooked(kitchen, METHODS["model_stock"](kitchen))
     for name, tensor in checkpoints.Checkpoint(kitchen.paths["m0"]).items():
         torch.testing.assert_close(soup[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_a_single_model_is_scored_with_the_statistics_it_would_get(kitchen):
+    calls = []
+    fresh = replace(kitchen, settle=lambda model: calls.append(1))
+    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # this model has no such statistics
+    assert calls

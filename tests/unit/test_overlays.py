@@ -205,5 +205,5 @@ def test_the_full_scale_is_good(overlays, models, root, validate, tmp_path):
     starts = sweep.origins(rows, settings.starts(config), overlays[-1] == "released")
     catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c), starts)
     assert settings.starts(config) == {
-        "grid": ["initialization"], "released": ["initialization"],
+        "released": ["initialization"],
     }.get(overlays[-1], ["zeroshot", "initialization"])  # fmt: skip

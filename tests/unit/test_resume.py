@@ -1,8 +1,71 @@
+import itertools
+import logging
+import multiprocessing
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from soups.resume import Resumable
-from tests.unit.training import NOISY, PLAIN, same
+from soups import compute, distributed, job, resume, train
+from soups.resume import Keeper, Losses, Resumable
+from soups.train import finetune
+from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
+
+LONG = NOISY | {"epochs": 2.5}  # 8 steps: 3, 3 and 2
+TRANSFORMS = {"crop": 0.5, "flip": 0.5, "rand_augment_ops": 2, "rand_augment_magnitude": 9}
+KINDS = {
+    "plain": LONG | {"mixup": 0, "augment": 0},
+    "noisy": LONG,
+    "ema": LONG | {"ema": 0.7},
+    "swa": LONG | {"swa": 0.6, "swa_lr": 0.5},
+    "sam": LONG | {"sam": 0.05},
+    "distilled": LONG | {"mixup": 0, "distill": 0.5},
+    "transforms": LONG | TRANSFORMS,
+    "layers": LONG | {"layer_decay": 0.5, "ema": 0.7, "sam": 0.05},
+}
+
+
+@pytest.fixture
+def whole(tuned, teacher):
+    """A function that fine-tunes a kind without interruption; once."""
+    known = {}
+
+    def weights(kind: str, workers: int = 0) -> dict:
+        if kind not in known:
+            known[kind] = tuned(KINDS[kind], teacher=teacher, workers=workers)
+        return known[kind]
+
+    return weights
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """A function that has something happen right after the nth step that is taken from now on."""
+
+    def arrange(number: int, happens) -> None:
+        class Disturbed(train_step):
+            taken = 0
+
+            def __call__(self, *args):
+                loss = super().__call__(*args)
+                Disturbed.taken += 1
+                if Disturbed.taken == number:
+                    happens()
+                return loss
+
+        monkeypatch.setattr(train, "Step", Disturbed)
+
+    train_step = train.Step
+    return arrange
+
+
+def crash() -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_interrupted_finetune_ends_with_the_same_bits(tuned, killed, tmp_path):
@@ -36,3 +99,268 @@ def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
     with pytest.raises(KeyboardInterrupt):
         tuned(h, killed(tmp_path, h))
     assert same(tuned(h, Resumable(tmp_path, h)), whole)
+
+
+# Within an epoch
+
+
+@settings(max_examples=30)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    steps=st.lists(st.integers(1, 4), min_size=1, max_size=2),
+    number=st.sampled_from(resume.SIGNALS),
+)
+def test_a_signal_at_any_step_changes_nothing(
+    tuned, whole, teacher, at_step, tmp_path_factory, kind, steps, number
+):
+    """Also one after another, in the middle of epochs and at their ends."""
+    h, folder = KINDS[kind], tmp_path_factory.mktemp("state")
+    expected = whole(kind)  # before something happens at a step
+    for step in steps:
+        at_step(step, lambda: signal.raise_signal(number))
+        with pytest.raises(SystemExit) as end:
+            tuned(h, Resumable(folder, h), teacher=teacher)
+        assert end.value.code == 143
+    at_step(0, None)
+    state = Resumable(folder, h)
+    saved = torch.load(state.path, weights_only=True)
+    assert saved["done"] == sum(steps)
+    assert same(tuned(h, state, teacher=teacher), expected)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(("minutes", "step", "done"), [(1e-9, 5, 4), (60, 5, 3), (60, 2, None)])
+def test_what_was_saved_before_a_crash_is_not_lost(
+    tuned, whole, teacher, at_step, tmp_path, configured, kind, minutes, step, done
+):
+    h, expected = KINDS[kind], whole(kind)
+    state = Resumable(tmp_path, h)
+    configured(save_minutes=minutes)
+    at_step(step, crash)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(h, state, teacher=teacher)
+    assert state.path.exists() == (done is not None)
+    if done:
+        assert torch.load(state.path, weights_only=True)["done"] == done
+    at_step(0, None)
+    assert same(tuned(h, Resumable(tmp_path, h), teacher=teacher), expected)
+
+
+def test_workers_do_not_matter_to_a_resumed_run(tuned, whole, at_step, tmp_path):
+    h, expected = KINDS["transforms"], whole("transforms", workers=2)
+    for step, workers in ((2, 2), (2, 0)):
+        at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            tuned(h, Resumable(tmp_path, h), workers=workers)
+    at_step(0, None)
+    assert same(tuned(h, Resumable(tmp_path, h), workers=2), expected)
+
+
+def test_a_stopped_run_says_where_and_what_it_saved(tuned, at_step, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "soups")
+    at_step(2, lambda: signal.raise_signal(signal.SIGUSR1))
+    with pytest.raises(SystemExit):
+        tuned(LONG, Resumable(tmp_path, LONG))
+    assert caplog.messages[-1] == "stopped by SIGUSR1 after step 2: run again, the job goes on here"
+    at_step(0, None)
+    tuned(LONG, Resumable(tmp_path, LONG))
+    assert any(line.startswith("resumed after step 2 from") for line in caplog.messages)
+    sizes = [line for line in caplog.messages if line.startswith("state of ")]
+    assert len(sizes) == 2  # once a run, however often it is saved
+
+
+def test_the_loss_of_an_epoch_is_that_of_all_its_steps(tuned, at_step, tmp_path, caplog):
+    """Also of those before the interruption."""
+    caplog.set_level(logging.INFO, "soups")
+
+    def losses() -> list[str]:
+        lines = [line for line in caplog.messages if line.startswith("epoch ")]
+        caplog.clear()
+        return [line.split("loss ")[1].split(",")[0] for line in lines]
+
+    tuned(LONG)
+    expected = losses()
+    at_step(2, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        tuned(LONG, Resumable(tmp_path, LONG))
+    at_step(0, None)
+    tuned(LONG, Resumable(tmp_path, LONG))
+    assert losses() == expected
+
+
+# Files that are no state of this run
+
+
+def stopped(tuned, at_step, folder, h: dict, step: int = 2) -> Resumable:
+    at_step(step, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        tuned(h, Resumable(folder, h))
+    at_step(0, None)
+    return Resumable(folder, h)
+
+
+def test_a_torn_state_starts_afresh(tuned, at_step, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "soups")
+    whole = tuned(LONG)
+    state = stopped(tuned, at_step, tmp_path, LONG)
+    content = state.path.read_bytes()
+    for share in (0, 0.01, 0.5, 0.9, 0.999):
+        state.path.write_bytes(content[: int(share * len(content))])
+        caplog.clear()
+        assert same(tuned(LONG, state), whole)
+        assert any("is unreadable" in m and m.endswith("beginning") for m in caplog.messages)
+        assert not any("resumed" in m for m in caplog.messages)
+
+
+def test_a_foreign_file_starts_afresh(tuned, at_step, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "soups")
+    whole = tuned(LONG)
+    state = stopped(tuned, at_step, tmp_path / "state", LONG)
+    other = stopped(tuned, at_step, tmp_path / "other", LONG | {"seed": 9})
+    saved = torch.load(state.path, weights_only=True)
+    foreign = [[1, 2], {"model": 1}, torch.zeros(3), saved | {"own": saved["own"] * 2}]
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.pt")  # may not be loaded
+    for number, content in enumerate([*foreign, other.path, tmp_path / "pickled.pt", b"zip?"]):
+        if isinstance(content, bytes):
+            state.path.write_bytes(content)
+        elif hasattr(content, "read_bytes"):
+            state.path.write_bytes(content.read_bytes())
+        else:
+            torch.save(content, state.path)
+        caplog.clear()
+        assert same(tuned(LONG, state), whole), number
+        assert any(m.endswith("starting from the beginning") for m in caplog.messages), number
+
+
+# When it is saved
+
+
+class Counted:
+    """What a `Keeper` saves with; counts instead of writing."""
+
+    def __init__(self) -> None:
+        self.kept = []
+
+    def keep(self, done: int, /, **parts) -> None:
+        self.kept.append(done)
+
+
+def test_states_are_saved_by_the_clock_and_after_epochs():
+    state, clock = Counted(), itertools.count()  # a second per look
+    keeper = Keeper(state, minutes=10 / 60, parts={}, clock=lambda: next(clock))
+    for step in range(1, 31):
+        keeper.after(step)
+    assert state.kept == [10, 20, 30]
+    keeper.after(31, epoch=True)
+    for step in range(32, 42):  # an epoch's state counts too
+        keeper.after(step)
+    assert state.kept == [10, 20, 30, 31, 41]
+
+
+def test_a_signal_after_the_last_step_has_its_usual_effect():
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append("usual"))
+    try:
+        with Keeper(Counted(), 10, {}) as keeper:
+            keeper.after(1, epoch=True)
+            signal.raise_signal(signal.SIGUSR1)
+            assert seen == []
+        assert seen == ["usual"]
+        signal.raise_signal(signal.SIGUSR1)
+        assert seen == ["usual", "usual"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_losses_come_back():
+    losses = Losses([torch.tensor(0.25), torch.tensor(1.5)])
+    back = Losses()
+    back.load_state_dict(losses.state_dict())
+    assert [float(loss) for loss in back] == [0.25, 1.5]
+    back.load_state_dict(Losses().state_dict())
+    assert back == []
+
+
+# Processes of their own
+
+DATA = np.random.default_rng(0)
+PIXELS, TRUTH = DATA.integers(0, 256, (60, 16, 16, 3), np.uint8), DATA.integers(0, 4, 60)
+LASTING = KINDS["transforms"] | {"ema": 0.9, "epochs": 40}  # 120 steps
+
+
+def run_alone(folder, workers: int, minutes: float) -> dict:
+    job.limit_threads(1)
+    compute.configure({"device": "cpu", "save_minutes": minutes})
+    state = Resumable(folder, LASTING)
+    model = finetune(convolutional(), PIXELS, TRUTH, ROWS, LASTING, state, workers=workers)
+    return dict(model.state_dict())
+
+
+def run_in_a_session(folder, workers: int) -> None:
+    os.setsid()
+    folder.mkdir()
+    job.log_to(folder / "log")
+    run_alone(folder, workers, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_signal_to_all_processes_of_a_job(tmp_path, configured, number, status):
+    """As of a cluster: workers that read images get it too."""
+    folder = tmp_path / "state"
+    process = multiprocessing.get_context("spawn").Process(
+        target=run_in_a_session, args=[folder, 2], daemon=False
+    )
+    process.start()
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("[!.]*.pt")):
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    process.join(60)
+    assert process.exitcode == status
+
+    state = Resumable(folder, LASTING)
+    done = torch.load(state.path, weights_only=True)["done"]
+    assert 0 < done < 120
+    said = f"stopped by {signal.Signals(number).name} after step {done}:"
+    assert (said in (folder / "log").read_text()) == (status == distributed.STOPPED)
+    try:
+        whole = run_alone(tmp_path / "whole", 0, 10)
+        assert same(run_alone(folder, 0, 10), whole)
+    finally:
+        configured()
+
+
+def test_a_worker_ends_with_its_process_alone():
+    """Other processes cannot end it by SIGTERM; its own can, or else a job would never end."""
+    from soups.loading import _stay
+
+    context = multiprocessing.get_context("fork")
+    ready, outside = context.Event(), context.Event()
+
+    def work() -> None:
+        _stay(0)
+        ready.set()
+        time.sleep(60)
+
+    def send(pid: int) -> None:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGUSR1)
+        outside.set()
+
+    worker = context.Process(target=work, daemon=True)
+    worker.start()
+    assert ready.wait(30)
+    sender = context.Process(target=send, args=[worker.pid])
+    sender.start()
+    assert outside.wait(30)
+    sender.join(30)
+    worker.join(0.5)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(30)
+    assert worker.exitcode == 0

@@ -363,3 +363,10 @@ def test_pairs_that_differ_in_one_hyperparameter():
 def test_identical_models_are_no_pair():
     rows = {"a": {"lr": 0.1}, "b": {"lr": 0.1}}
     assert pairs(rows, dict.fromkeys(rows, "initialization"), single=True) == []
+
+
+def test_what_was_not_trained_is_in_no_pair():
+    rows = {name: DEFAULTS | {"seed": i} for i, name in enumerate("abc")}
+    rows["a"]["epochs"] = 0
+    found = pairs(rows, dict.fromkeys(rows, "initialization"))
+    assert [(pair["model_1"], pair["model_2"]) for pair in found] == [("b", "c")]

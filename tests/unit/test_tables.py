@@ -172,3 +172,13 @@ def test_trace_table():
     assert table["step"].tolist() == [1, 2]
     assert table["candidate"].tolist() == ["m2", "m0"]
     assert table["accepted"].tolist() == [True, False]
+
+
+def test_a_model_that_was_not_trained_has_no_hyperparameters():
+    sweep = {"m0": {"lr": 0.1, "epochs": 0, "seed": 1}, "m1": {"lr": 0.2, "epochs": 2, "seed": 3}}
+    origin = {name: (name, "base") for name in sweep}
+    rows = {name: {"test": 0.5} for name in sweep}
+    table = models_table(sweep, origin, rows, []).set_index("model")
+    assert table.loc["m0", ["lr", "seed"]].isna().all()
+    assert table["epochs"].tolist() == [0, 2]
+    assert table.loc["m1", "seed"] == 3

@@ -141,7 +141,7 @@ def test_training_reads_one_file_of_jpegs(finished):
     prepared = finished.results / "prepared"
     assert not (prepared / "train.npy").exists()
     meta = read(finished, "train")
-    source = {"folder": "data/imagenet/train", "border": 0, "size": 32}
+    source = {"folder": "data/imagenet/train", "border": 0, "size": 32, "upright": False}
     assert meta["decode"] == {"packed": "train.jpegs", "ends": "train.ends.npy"} | source
     ends = np.load(prepared / "train.ends.npy")
     assert len(ends) == len(meta["paths"]) == TRAIN * CLASSES

@@ -1,6 +1,7 @@
 """Killed anywhere and run again: the same bytes as an undisturbed run."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -8,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import TINY
+from tests.workflow.conftest import FEW, TINY
 
 COMPARED = ("models/*.safetensors", "soups/*.safetensors", "tables/*.csv", "recipes/*.json")
 COMPARED += ("pretrained/*.safetensors", "prepared/*.npy", "splits/*", "figures/*.png")
 
 
-def interrupt(project, signum: int, when) -> None:
+def interrupt(project, signum: int, when, *arguments: str) -> None:
     """Start a run, wait until ``when()``, send the signal to everything it started."""
     process = subprocess.Popen(
-        project.command(),
+        project.command(*arguments),
         cwd=project.folder,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
@@ -59,3 +60,25 @@ def test_killed_twice_gives_the_same_bytes(finished, project):
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert not list(results.rglob("*.part*"))
+
+
+@pytest.mark.workflow
+def test_preempted_within_an_epoch_goes_on_from_there(project):
+    """SIGTERM to all processes, as SLURM sends it."""
+    one = {"random": {"n": 1, "parameters": {"epochs": "choice(6, 6)"}}} | FEW["sweep"]
+    copy = project(TINY | FEW | {"sweep": one})
+    model = copy.results / "models" / "m00.safetensors"
+    target = str(model.relative_to(copy.folder))
+    copy.run(target)
+    undisturbed = model.read_bytes()
+
+    model.unlink()
+    log, states = copy.results / "logs" / "finetune" / "m00.log", copy.results / ".state"
+    interrupt(copy, signal.SIGTERM, lambda: list(states.glob("[!.]*.pt")), target)
+    stopped = re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
+    assert len(stopped) == 1
+    assert not model.exists()
+    copy.run(target)
+    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == stopped
+    assert model.read_bytes() == undisturbed
+    assert not list(states.glob("*"))

@@ -1,0 +1,65 @@
+"""How far a run is, told from its files alone."""
+
+import copy
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from soups import progress, status
+from tests.workflow.conftest import FEW, FIGURES, TINY
+from tests.workflow.test_interrupt import interrupt
+from tests.workflow.test_run import INGREDIENTS, METHODS, VARIANTS
+
+
+@pytest.mark.workflow
+def test_all_is_done_at_the_end(finished):
+    now = status.look(finished.results)
+    assert now.done
+    assert [m.name for m in now.ingredients] == [*INGREDIENTS, *VARIANTS]
+    for m in now.ingredients:
+        assert (m.state, m.step, m.note) == ("done", m.total, None)
+        assert m.cost > 0
+        assert (m.loss, m.speed) != (None, None)
+    stages = {stage: planned for stage, _, planned in now.stages}
+    assert stages["figures"] == len(FIGURES)
+    assert stages["ensembles"] == len([name for name in METHODS if "ensemble" in name])
+    command = [sys.executable, "scripts/status.py", "results/tiny", "--watch"]
+    shown = subprocess.run(command, cwd=finished.folder, capture_output=True, text=True, timeout=60)
+    assert shown.stderr == ""
+    assert shown.stdout == status.text(now).replace(str(finished.results), "results/tiny") + "\n\n"
+    assert "waiting" not in shown.stdout
+
+
+@pytest.mark.workflow
+def test_a_killed_fine_tune_is_interrupted(project):
+    overlay = copy.deepcopy(TINY)
+    overlay["sweep"] = {"random": {"n": 3, "parameters": {"epochs": 20}}, **FEW["sweep"]}
+    overlay |= {"soups": FEW["soups"], "curves": FEW["curves"], "tasks": {}}
+    one = project(overlay)
+    logs = one.results / "logs" / "finetune"
+    seen = []
+
+    def trained() -> bool:
+        if any(progress.read(log).kept for log in logs.glob("*.log")):
+            seen.append(status.look(one.results))
+        return bool(seen)
+
+    interrupt(one, signal.SIGKILL, trained)
+    running = {m.name for m in seen[0].ingredients if m.state == "running"}
+    assert 1 <= len(running) <= 2
+    assert not seen[0].done
+
+    def look() -> dict[str, status.Ingredient]:
+        return {m.name: m for m in status.look(one.results).ingredients}
+
+    deadline = time.monotonic() + 60
+    while any(m.state == "running" for m in look().values()):
+        assert time.monotonic() < deadline, "killed processes never went"
+        time.sleep(0.05)
+    now = look()
+    assert {name for name, m in now.items() if m.state == "interrupted"} == running
+    assert any("go on from there" in now[name].note for name in running)
+    assert {m.state for name, m in now.items() if name not in running} == {"waiting"}
