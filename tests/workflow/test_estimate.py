@@ -12,7 +12,7 @@ def test_the_cost_is_told_before_anything_ran(project):
     tiny = project(TINY)
     printed = tiny.run("estimate").stdout
     made = {path.name for path in tiny.results.iterdir()}
-    assert made == {"settings.json", "tables", "logs", "benchmarks"}
+    assert made == {"settings.json", "plan.json", "tables", "logs", "benchmarks"}
     table = pd.read_csv(tiny.results / "tables" / "estimate.csv").set_index("stage")
     assert list(table.index) == [*STAGES[:4], "teacher", *STAGES[4:]]
     # Three models and their variants, as the rules have it.
