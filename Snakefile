@@ -24,23 +24,25 @@ report: "rules/captions/workflow.rst"
 
 
 onstart:
-    # What `shared` compares itself with.
-    if not config["shared"]:
-        files.write_json(f"{R}/settings.json", settings.sections(config))
-    # What scripts/status.py counts.
-    status.write_plan(
-        R,
-        shared=config["shared"],
-        rule="import_checkpoint" if CHECKPOINTS else "finetune",
-        ingredients=INGREDIENTS,
-        starts=STARTS,
-        soups=list(SOUPS),
-        ensembles=list(ENSEMBLES),
-        evaluated=MODELS,
-        tests=TESTS,
-        tables=[*TABLES, *CURVE_TABLES, "claims"],
-        figures=FIGURES,
-    )
+    # The published results are no part of the experiment.
+    if set(workflow.dag_settings.targets) != {"published"}:
+        # What `shared` compares itself with.
+        if not config["shared"]:
+            files.write_json(f"{R}/settings.json", settings.sections(config))
+        # What scripts/status.py counts.
+        status.write_plan(
+            R,
+            shared=config["shared"],
+            rule="import_checkpoint" if CHECKPOINTS else "finetune",
+            ingredients=INGREDIENTS,
+            starts=STARTS,
+            soups=list(SOUPS),
+            ensembles=list(ENSEMBLES),
+            evaluated=MODELS,
+            tests=TESTS,
+            tables=[*TABLES, *CURVE_TABLES, "claims"],
+            figures=FIGURES,
+        )
     # A job that has them all to itself shows a bar.
     if workflow.resource_settings.cores:
         os.environ[progress.CORES] = str(workflow.resource_settings.cores)

@@ -20,9 +20,12 @@ def main(job) -> None:
                 f"{found['set']}: {found['images']:,} images, expected {found['expected']:,}"
             )
         if found["corrupt"] or found["missing"]:
-            remarks.append(f"{found['set']}: some are missing or cannot be read, see {path}")
+            missing, corrupt = len(found["missing"]), len(found["corrupt"])
+            remarks.append(
+                f"{found['set']}: {corrupt} cannot be read, {missing} missing; listed in {path}"
+            )
     if any(row["corrupt"] for row in rows):
-        remarks.append("after mending images: snakemake --forcerun check_set …")
+        remarks.append("After mending images, run the same command with --forcerun check_set.")
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
     print(present.text(*present.data(table)), *remarks, sep="\n")
     for remark in remarks:

@@ -127,7 +127,14 @@ def check(data: dict, heldout: dict) -> None:
         mapping, _ = mapping_of(root, spec, train)
         _check_mapping(spec, mapping, train, root, where)
         if spec["labels"]:
-            layouts.listing(root, spec, train)
+            found = layouts.listing(root, spec, train)
+            none = [name for i, name in enumerate(train) if i not in set(found.labels.tolist())]
+            if none:
+                raise UserError(
+                    f"{root / spec['labels']}: gives {len(found.paths)} images of "
+                    f"{root / spec['folder']} a class, but none {none[0]!r}, expected at least one "
+                    "image per class"
+                )
             continue
         for folder, _ in mapping:
             if next(walk(root / spec["folder"], folder), None) is None:

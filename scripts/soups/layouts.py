@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from soups.decode import ENDINGS
-from soups.errors import UserError
+from soups.errors import UserError, near
 from soups.files import read_json
 from soups.images import Mapping
 
@@ -131,6 +131,11 @@ def mapping_of(root: str | Path, spec: dict, train: Sequence[str]) -> tuple[Mapp
     for name in here:
         members = stands.get(name, [])
         foreign = [member for member in members if member not in index]
+        if foreign and not spec["skip_unknown"] and name in (spec["mapping"] or {}):
+            raise UserError(
+                f"{folder}: the mapping of {name!r} names {foreign[0]!r}, which is not among the "
+                f"{len(train)} training classes{near(foreign[0], train)}"
+            )
         if foreign and not spec["skip_unknown"]:
             raise UserError(
                 f"{folder}: class {foreign[0]!r} is not among the {len(train)} training classes; "
@@ -248,7 +253,10 @@ def _flat(
 
 def _labels(file: Path, folder: Path, here: Sequence[str]) -> tuple[dict[str, str], bool]:
     """Image to label as it stands in the file; and whether images' names stand there, too."""
-    text = file.read_text(encoding="utf-8-sig")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not text, expected labels, a line for each image") from None
     lines = text.splitlines()
     cells = csv.reader(lines) if "," in text else (line.split() for line in lines)
     rows = [row for row in ([cell for cell in row if cell] for row in cells) if row]

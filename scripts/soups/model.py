@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from soups import checkpoints
 from soups.architectures import TIMM, WEIGHTS
-from soups.errors import UserError
+from soups.errors import UserError, near
 from soups.tokens import WordTokenizer
 
 # Pixel statistics of the tiny model; named models bring their own.
@@ -176,7 +176,8 @@ class Backbone(Pretrained):
 
         name = architecture.removeprefix(TIMM)
         if not timm.is_model(name):
-            raise UserError(f"model.architecture is {architecture!r}, unknown to timm")
+            meant = near(name, timm.list_models())
+            raise UserError(f"model.architecture is {architecture!r}, unknown to timm{meant}")
         self.architecture, self.words = architecture, None
         if source and not _is_file(source):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{name}.*")]

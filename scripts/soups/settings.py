@@ -199,7 +199,7 @@ def _check_store(config: dict, data: dict) -> None:
             )
     if kept == "folder" and data["pretrain_fraction"]:
         raise UserError("data.folders.pretrain_fraction wants training_images: array")
-    sets = folders.sources(data)
+    sets = ["train", "test", *config["data"]["folders"]["shifts"]]  # also switched off
     for name in data["expected"]:
         if name not in sets:
             raise UserError(

@@ -56,7 +56,13 @@ LABELS = {"ingredient": "fine-tuned model"} | TITLES
 
 def hyperparameter(name: str) -> str:
     """A hyperparameter in words."""
-    return {"lr": "learning rate", "augment": "augmentation"}.get(name, name.replace("_", " "))
+    words = {
+        "lr": "learning rate",
+        "augment": "augmentation",
+        "rand_augment_ops": "RandAugment operations",
+        "rand_augment_magnitude": "RandAugment magnitude",
+    }
+    return words.get(name, name.replace("_", " "))
 
 
 def use() -> None:

@@ -41,7 +41,7 @@ def test_a_shift_may_know_fewer_classes_and_merge_some(tmp_path, write_images):
 def test_a_foreign_class_is_named_or_passed_over(tmp_path, write_images, given):
     here, train = ["cat", "zebra"], ["cat", "dog"]
     foreign = given["zebra"][0] if given else "zebra"
-    with pytest.raises(UserError, match=f"class '{foreign}' is not among the 2 training"):
+    with pytest.raises(UserError, match=f"'{foreign}'.* is not among the 2 training"):
         mapping(tmp_path, write_images, here, train, mapping=given)
     spec = layouts.complete({"folder": "shift", "mapping": given, "skip_unknown": True})
     assert layouts.mapping_of(tmp_path, spec, train) == ([("cat", [0])], ["zebra"])

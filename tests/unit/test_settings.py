@@ -195,7 +195,7 @@ SKETCH = "data.folders.shifts.sketch"
         ({SKETCH: {"folder": "drawn"}}, "/drawn: class 'puppy' is not among the 2 training classe"),
         (
             {SKETCH: {"folder": "drawn", "mapping": {"puppy": ["wolf"]}}},
-            "/drawn: class 'wolf' is not among the 2 training classes",
+            "/drawn: the mapping of 'puppy' names 'wolf', which is not among the 2",
         ),
         (
             {SKETCH: {"corruption": "blurr", "severity": 1}},

@@ -1,5 +1,7 @@
 """Figures of how ingredients were trained: the sweep, averages along the way, the start."""
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -43,7 +45,7 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
                 ax.set_xticks(ends, [f"{end:g}" for end in ends])
             if x == 0:
                 ax.set_ylabel(label)
-        axes[1, x].set_xlabel(style.hyperparameter(name))
+        axes[1, x].set_xlabel(fill(style.hyperparameter(name), 15))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
