@@ -90,7 +90,10 @@ def test_the_small_dataset_is_good(validate, folders):
         ({"inner": {"folder": "test/cat"}}, "has no subfolder, expected one per class"),
         ({"art": {"mapping": {"bird": ["cat"]}}}, "'bird' is no class folder of this shift"),
         ({"art": {"mapping": {"pet": ["cat"]}}}, "'cat' is stood for by two classes"),
-        ({"art": {"mapping": {"pet": ["cow"]}}}, "the mapping of 'pet' names 'cow', which is not among"),
+        (
+            {"art": {"mapping": {"pet": ["cow"]}}},
+            "the mapping of 'pet' names 'cow', which is not among",
+        ),
         (
             {"gone": {"folder": "gone"}},
             "no such folder, expected one subfolder of images per class",
