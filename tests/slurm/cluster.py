@@ -1,0 +1,252 @@
+"""A SLURM of one node on this machine: real daemons, a state folder and ports of their own.
+
+A SLURM that is installed and configured here is left alone: nothing of this reads or writes
+outside the state folder, and the daemons are ended by their own process ids.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+PACKAGES = ("slurm-wlm", "munge")  # Debian's
+COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+# Daemons live where root's PATH alone may look.
+SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
+READY = 60  # seconds that the node may take to be idle
+
+CONFIG = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+StateSaveLocation={folder}/slurmctld
+SlurmdSpoolDir={folder}/slurmd
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobs.txt
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
+SlurmdParameters=config_overrides
+EnforcePartLimits=ALL
+DefMemPerCPU=500
+MinJobAge=86400
+KillWait=20
+ReturnToService=1
+MpiDefault=none
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:fake:2 State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+"""
+# A device file for each: SLURM counts these, and sets CUDA_VISIBLE_DEVICES.
+GPUS = "Name=gpu Type=fake File=/dev/null\nName=gpu Type=fake File=/dev/zero\n"
+# Snakemake's plugin drops SLURM_CONF before the `srun` inside a job.
+SRUN = '#!/bin/sh\nSLURM_CONF={conf} exec {srun} "$@"\n'
+
+
+def why_not() -> str | None:
+    """The reason why no SLURM can be started here, after trying to install it; None if one can."""
+    if os.geteuid():
+        return "SLURM's daemons want root"
+    if not all(map(_found, COMMANDS)):
+        _install()
+    missing = [command for command in COMMANDS if not _found(command)]
+    return f"no {', '.join(missing)}: needs {' and '.join(PACKAGES)}" if missing else None
+
+
+def _found(command: str) -> str | None:
+    return shutil.which(command, path=SEARCHED)
+
+
+def _install() -> None:
+    """Ask Debian for the packages; what does not work shows in the commands still missing."""
+    if not shutil.which("apt-get"):
+        return
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES]
+    for command in (["apt-get", "update"], install):
+        try:
+            subprocess.run(command, env=environment, timeout=300, **quiet)
+        except subprocess.TimeoutExpired:
+            return
+
+
+class Cluster:
+    """One running cluster: `environment` makes SLURM's commands speak to it."""
+
+    def __init__(self, folder: Path, cpus: int) -> None:
+        self.folder = folder
+        self.host = socket.gethostname().split(".")[0]
+        conf = folder / "slurm.conf"
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10 >> 20
+        conf.write_text(
+            CONFIG.format(
+                host=self.host, folder=folder, ports=_free_ports(2), cpus=cpus, memory=memory
+            )
+        )
+        (folder / "gres.conf").write_text(GPUS)
+        for name in ("slurmctld", "slurmd", "munge", "bin"):
+            (folder / name).mkdir(mode=0o755)
+        wrapper = folder / "bin" / "srun"
+        wrapper.write_text(SRUN.format(conf=conf, srun=_found("srun")))
+        wrapper.chmod(0o755)
+        self.environment = {
+            "SLURM_CONF": str(conf),
+            "PATH": f"{folder / 'bin'}{os.pathsep}{SEARCHED}",
+        }
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """What one of SLURM's commands prints."""
+        done = subprocess.run(
+            command,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def jobs(self) -> list[dict[str, str]]:
+        """Every job so far, oldest first: what it is (rule and wildcards), where, what it asked."""
+        keys = ("id", "state", "reason", "comment", "partition", "cpus", "memory", "time")
+        rows = self.run("squeue", "-h", "-t", "all", "-S", "i", "-o", "%i|%T|%r|%k|%P|%C|%m|%l")
+        jobs = [dict(zip(keys, row.split("|"), strict=True)) for row in rows.splitlines()]
+        wide = "jobid:20,tres-per-job:40"
+        gpus = self.run("squeue", "-h", "-t", "all", "-O", wide).splitlines()
+        asked = {row[:20].strip(): row[20:].strip() for row in gpus}
+        return [job | {"gpus": asked.get(job["id"], "N/A")} for job in jobs]
+
+    def steps(self) -> list[str]:
+        """Steps of jobs that the node still looks after: each has a socket."""
+        sockets = (self.folder / "slurmd").glob(f"{self.host}_*.*")
+        return [path.name for path in sockets if path.is_socket()]
+
+    def node(self, state: str) -> None:
+        """Set the node's state, as an administrator does."""
+        self.run("scontrol", "update", f"NodeName={self.host}", f"State={state}", "Reason=a test")
+
+    def node_state(self) -> str:
+        return self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T", check=False).strip()
+
+
+@contextmanager
+def running(cpus: int = 2):
+    """Start munge, controller and node, wait until the node is idle; end them afterwards.
+
+    Raises:
+        RuntimeError: with the end of the daemons' logs, if the node is not idle in time.
+    """
+    with ExitStack() as ending:
+        # Not below pytest's folders: munge refuses a socket that not everybody can reach.
+        folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        cluster = Cluster(folder, cpus)
+        key = folder / "munge" / "key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        munge = {
+            "key-file": key, "socket": folder / "munge" / "socket",
+            "pid-file": folder / "munge" / "pid", "log-file": folder / "munge" / "log",
+            "seed-file": folder / "munge" / "seed",
+        }  # fmt: skip
+        options = [f"--{name}={value}" for name, value in munge.items()]
+        ending.callback(_end_processes, cluster)
+        ending.enter_context(_daemon(cluster, "munged", "--foreground", *options))
+        _wait(cluster, lambda: (folder / "munge" / "socket").exists(), "munge has no socket")
+        ending.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
+        ending.enter_context(_daemon(cluster, "slurmd", "-D", "-c"))
+        ending.callback(_end_jobs, cluster)
+        _wait(cluster, lambda: cluster.node_state() == "idle", "the node is not idle")
+        yield cluster
+
+
+@contextmanager
+def _daemon(cluster: Cluster, name: str, *options: str):
+    process = subprocess.Popen(
+        [_found(name), *options],
+        env=os.environ | cluster.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the tests
+        preexec_fn=_end_with_parent,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_with_parent() -> None:
+    """In a new process: have Linux end it when the tests are killed, however that happens."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait(cluster: Cluster, ready, otherwise: str) -> None:
+    deadline = time.monotonic() + READY
+    while not ready():
+        if time.monotonic() > deadline:
+            logs = [p for p in sorted(cluster.folder.rglob("*log")) if p.is_file()]
+            ends = [f"{log.name}:\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
+            raise RuntimeError("\n".join([f"{otherwise} after {READY} s", *ends]))
+        time.sleep(0.2)
+
+
+def _end_jobs(cluster: Cluster) -> None:
+    """Cancel what is left and wait until SLURM knows no more of it."""
+    deadline = time.monotonic() + 60
+    while cluster.run("squeue", "-h", check=False).strip() and time.monotonic() < deadline:
+        cluster.run("scancel", "--user=root", check=False)
+        time.sleep(1)
+
+
+def _end_processes(cluster: Cluster) -> None:
+    """Kill what jobs left behind: after a node failed, SLURM without cgroups may lose some.
+
+    They are known by the configuration in their environment, which is this cluster's alone.
+    """
+    mine = f"SLURM_CONF={cluster.environment['SLURM_CONF']}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mine in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # gone by now, or not ours
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

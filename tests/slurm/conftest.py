@@ -1,0 +1,63 @@
+"""One SLURM for the tests of this folder, and the profile with its site keys set for it."""
+
+import re
+
+import pytest
+
+from tests.slurm import cluster as slurm
+from tests.workflow.conftest import ROOT, Project
+
+# Of the site: all that this machine has to do with.
+SITE = {
+    "cpus": "2", "short": "5", "evaluation": "5", "long": "5", "training": "10", "quick": "5",
+    "cpu_memory": "1500", "gpu_memory": "1500", "evaluations": "4",
+}  # fmt: skip
+FASTER = {"latency-wait": "15", "slurm-init-seconds-before-status-checks": "2"}
+PRETRAINED = "results/recorded/pretrained/world0.safetensors"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slurm: starts a SLURM on this machine")
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A running `Cluster`; skips where none can be had."""
+    if reason := slurm.why_not():
+        pytest.skip(reason)
+    with slurm.running() as running:
+        yield running
+
+
+class SlurmProject(Project):
+    """A working copy whose `run` sends every job to the cluster, by the profile as shipped."""
+
+    def __init__(self, folder, overlay, cluster) -> None:
+        super().__init__(folder, overlay)
+        self.cluster = cluster
+        target = self.folder / PRETRAINED
+        target.parent.mkdir(parents=True)
+        target.write_bytes((ROOT / PRETRAINED).read_bytes())
+        path = self.folder / "profiles" / "slurm" / "config.yaml"
+        text = path.read_text()
+        for key, value in (SITE | FASTER).items():
+            text, found = re.subn(rf"(?m)^( *{key}: )\d+", rf"\g<1>{value}", text)
+            assert found == 1, f"the profile has {found} keys {key}"
+        path.write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        snakemake, *others = super().command(*arguments)
+        return [snakemake, "--workflow-profile", "slurm", *others]
+
+    def environment(self) -> dict:
+        ours = super().environment()
+        theirs = self.cluster.environment
+        return ours | theirs | {"PATH": f"{self.cluster.folder / 'bin'}:{ours['PATH']}"}
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory, cluster):
+    """Make projects: ``small(overlay)``."""
+    folder = tmp_path_factory.mktemp("slurm")
+    count = iter(range(100))
+    return lambda overlay: SlurmProject(folder / f"project{next(count)}", overlay, cluster)

@@ -1,0 +1,135 @@
+"""The profiles speak of the rules that there are, and every environment of the locked packages."""
+
+import re
+
+import pytest
+import yaml
+import yte
+from snakemake.cli import parse_args
+
+PROFILES = ("slurm", "generic")
+# What a profile calls the place for jobs with a GPU.
+QUEUE = {"slurm": "slurm_partition", "generic": "queue"}
+
+
+def profile(root, name: str, **site) -> dict:
+    """A profile as Snakemake reads it, some keys of its site set otherwise."""
+    text = (root / "profiles" / name / "config.yaml").read_text(encoding="utf-8")
+    for key, value in site.items():
+        text, found = re.subn(rf"(?m)^  {key}: [^#\n]*", f"  {key}: {value} ", text)
+        assert found, key
+    return yte.process_yaml(text, require_use_yte=True)
+
+
+@pytest.fixture(scope="module")
+def rules(root) -> dict[str, str]:
+    """Rule to its text. Those of figures are made in a loop, a caption for each."""
+    text = "\n".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
+    parts = re.split(r"(?m)^ *rule (\w+):\n", text)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    captions = (root / "rules" / "captions" / "figures").glob("*.rst")
+    plots = {f"plot_{path.stem}" for path in captions} - {"plot_contact_sheet"}
+    return named | dict.fromkeys(plots, "")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_snakemake_takes_every_key(root, name):
+    _, args = parse_args(["-n", "--workflow-profile", str(root / "profiles" / name)])
+    assert args.executor == {"slurm": "slurm", "generic": "cluster-generic"}[name]
+    assert args.cores == 8
+    assert args.retries == 2
+    assert args.keep_going
+    assert args.group_components["evaluations"] == 8
+    assert args.groups["cook"] == args.groups["recipe"] == "soups"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_rule_that_a_profile_names_exists(root, rules, name):
+    made = profile(root, name)
+    for key in ("set-resources", "set-threads", "groups"):
+        assert set(made[key]) - set(rules) == set(), key
+    figures = {rule for rule in rules if rule.startswith("plot_")}
+    assert figures <= made["set-resources"].keys() & made["groups"].keys()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_rules_that_run_models_go_where_the_gpus_are(root, rules, name):
+    key = QUEUE[name]
+    made = profile(root, name, **{f"cpu_{key.removeprefix('slurm_')}": "slow"})
+    asked = {rule for rule, text in rules.items() if re.search(r"(?m)^ *gpu=GPUS", text)}
+    assert {"finetune", "initialize", "evaluate", "recipe", "cook"} <= asked
+    placed = {rule for rule, wants in made["set-resources"].items() if wants.get(key) == "gpu"}
+    assert asked <= placed
+    assert made["default-resources"][key] == "slow"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_group_has_one_place_and_a_second_try_gets_more(root, name):
+    made = profile(root, name)
+    places = {}
+    for rule, group in made["groups"].items():
+        wants = made["default-resources"] | made["set-resources"].get(rule, {})
+        places.setdefault(group, set()).add(wants[QUEUE[name]])
+        assert wants["mem_mb"].startswith("attempt * ")
+        assert wants["runtime"].startswith("attempt * ")
+    assert all(len(place) == 1 for place in places.values())
+    assert "finetune" not in made["groups"]
+    assert set(made["group-components"]) <= set(places)
+
+
+def test_the_profiles_differ_only_in_how_jobs_are_submitted(root):
+    slurm, generic = (profile(root, name) for name in PROFILES)
+    for key in ("groups", "group-components", "set-threads", "retries", "cores", "jobs"):
+        assert slurm[key] == generic[key], key
+    assert slurm["set-resources"].keys() == generic["set-resources"].keys()
+    default = yaml.safe_load((root / "profiles" / "default" / "config.yaml").read_text())
+    for made in (slurm, generic):
+        assert made["rerun-triggers"] == default["rerun-triggers"]
+
+
+def test_keys_of_a_site_reach_every_job(root):
+    made = profile(root, "slurm")
+    assert "slurm_account" not in made["default-resources"]
+    made = profile(
+        root,
+        "slurm",
+        account="lab",
+        gpu='{gpu: 0, gres: "gpu:a100:1"}',
+        gpu_partition="big",
+        training=99,
+        evaluations=25,
+        cpus=4,
+    )
+    assert made["default-resources"]["slurm_account"] == "lab"
+    assert made["set-resources"]["finetune"]["runtime"] == "attempt * 99"
+    assert made["group-components"]["evaluations"] == 25
+    assert made["cores"] == 4
+    on_gpu = [wants for wants in made["set-resources"].values() if "gres" in wants]
+    assert len(on_gpu) > 15
+    for wants in on_gpu:
+        assert wants["gres"] == "gpu:a100:1"
+        assert wants["gpu"] == 0
+        assert wants["slurm_partition"] == "big"
+
+
+def test_every_environment_installs_the_locked_packages_for_the_same_python(root):
+    conda = yaml.safe_load((root / "envs" / "environment.yaml").read_text())
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    assert pip == ["-r requirements.txt"]
+    python = next(str(e).split("=")[1] for e in conda["dependencies"] if str(e).startswith("pyth"))
+
+    recipe = (root / "envs" / "apptainer.def").read_text()
+    assert re.search(r"(?m)^From: python:([\d.]+)-slim$", recipe)[1] == python
+    copied = re.search(r"(?m)^    envs/requirements\.txt (\S+)$", recipe)[1]
+    assert re.search(rf"(?m)^    pip install .*--requirement {copied}$", recipe)
+    parts = re.findall(r"(?m)^%(\w+)", recipe)
+    assert parts == ["files", "post", "environment", "test"]
+
+
+def test_what_the_workflow_needs_is_locked(root):
+    wanted = (root / "envs" / "requirements.in").read_text()
+    names = [re.match(r"[\w-]+", line)[0] for line in wanted.splitlines() if line[:1].isalpha()]
+    locked = (root / "envs" / "requirements.txt").read_text()
+    assert "snakemake-executor-plugin-slurm" in names
+    for name in names:
+        assert re.search(rf"(?m)^{name.replace('_', '-')}==", locked), name
