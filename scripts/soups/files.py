@@ -44,11 +44,12 @@ def _sweep_up(path: Path) -> None:
     """Remove what a killed job was writing in place of ``path``."""
     for stale in path.parent.glob(f".{path.stem}.{_HOST}-*.part{path.suffix}"):
         owner = stale.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
-        if not _alive(int(owner)):
+        if not alive(int(owner)):
             stale.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Is there a process of that number on this machine, whoever's it is?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -128,7 +128,8 @@ def check(data: dict, heldout: dict) -> None:
         _check_mapping(spec, mapping, train, root, where)
         if spec["labels"]:
             found = layouts.listing(root, spec, train)
-            none = [name for i, name in enumerate(train) if i not in set(found.labels.tolist())]
+            have = set(found.labels.tolist())
+            none = [name for i, name in enumerate(train) if i not in have]
             if none:
                 raise UserError(
                     f"{root / spec['labels']}: gives {len(found.paths)} images of "

@@ -214,8 +214,12 @@ class Backbone(Pretrained):
 
 def bring_in(architecture: str | dict, source: str | None) -> Pretrained:
     """A named model of open_clip's or timm's with pre-trained weights."""
+    return _class_of(architecture)(architecture, None, source)
+
+
+def _class_of(architecture: str | dict) -> type[Pretrained]:
     timm = isinstance(architecture, str) and architecture.startswith(TIMM)
-    return (Backbone if timm else Pretrained)(architecture, None, source)
+    return Backbone if timm else Pretrained
 
 
 def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
@@ -225,11 +229,10 @@ def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
         raise UserError(
             f"{checkpoint.path}: a safetensors file, but not a pre-trained model of this workflow"
         )
-    timm = isinstance(note["architecture"], str) and note["architecture"].startswith(TIMM)
-    model = (Backbone if timm else Pretrained)(note["architecture"], note["words"])
+    model = _class_of(note["architecture"])(note["architecture"], note["words"])
     model.mean = note.get("mean", model.mean)
     model.std = note.get("std", model.std)
-    if timm:
+    if isinstance(model, Backbone):
         model._size = note["image_size"]
     return model
 

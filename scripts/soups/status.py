@@ -6,7 +6,6 @@ torch nor pandas, which take seconds to import.
 """
 
 import math
-import os
 import textwrap
 import time
 from collections import Counter
@@ -168,20 +167,16 @@ def _state(told: Told, quiet: float, root: Path) -> str:
     if told.stopped:
         return "interrupted"
     if told.host == progress.HOST:
-        if not _alive(told.process):
+        if not _runs(told.process):
             return "interrupted"
     elif quiet >= FRESH and not any((root / ".snakemake" / "locks").glob("*")):
         return "interrupted"  # no workflow runs
     return "running" if quiet < FRESH else "silent"
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def _runs(process: int) -> bool:
+    if not files.alive(process):
         return False
-    except PermissionError:
-        pass  # somebody else's, and alive
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
