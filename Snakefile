@@ -9,7 +9,8 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import architectures, catalog, files, folders, progress, settings, status, sweep
+from soups import architectures, catalog, files, folders, hyperparameters, progress, settings
+from soups import status, sweep, variants
 from soups.errors import UserError
 from soups.images import set_paths, train_paths
 

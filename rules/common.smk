@@ -5,25 +5,25 @@ R = f"results/{config['name']}"
 S = f"results/{config['shared'] or config['name']}"
 
 BASE = sweep.draw(config["sweep"], config["finetune"])  # ingredient id: hyperparameters
-SWEEP, ORIGIN = sweep.vary(BASE, config["sweep"]["variants"])  # rows trained otherwise as well
+SWEEP, ORIGIN = variants.vary(BASE, config["sweep"]["variants"])  # rows trained otherwise as well
 INGREDIENTS = list(SWEEP)
 STARTS = settings.starts(config)  # with logits of their own
 
 
 def pool(*choice):
-    return sweep.pool(SWEEP, ORIGIN, *choice)
+    return variants.pool(SWEEP, ORIGIN, *choice)
 
 
 TASKS = {name: classes for name, classes in config["tasks"].items() if classes}
 for name, row in SWEEP.items():
-    if row["task"] not in (sweep.ALL, *TASKS):
-        known = ", ".join([sweep.ALL, *TASKS])
+    if row["task"] not in (hyperparameters.ALL, *TASKS):
+        known = ", ".join([hyperparameters.ALL, *TASKS])
         raise UserError(f"sweep: {name} has task = {row['task']!r}, expected one of {known}")
 
 
 def of_variants(names, key):
     """Ingredients of some variants; those that are switched off have none."""
-    known = [sweep.BASE, *config["sweep"]["variants"]]
+    known = [variants.BASE, *config["sweep"]["variants"]]
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {', '.join(known)}")
     return [m for m in INGREDIENTS if ORIGIN[m][1] in names]
@@ -33,7 +33,9 @@ def of_variants(names, key):
 CHECKPOINTS = (
     config["ingredients"]["source"] == "checkpoints" and config["ingredients"]["checkpoints"]
 )
-ORIGINS = sweep.origins(SWEEP, STARTS, ready_made=bool(CHECKPOINTS))
+if not CHECKPOINTS:
+    sweep.check_different(BASE)
+ORIGINS = variants.origins(SWEEP, STARTS, ready_made=bool(CHECKPOINTS))
 
 
 def origins(models):
@@ -50,7 +52,7 @@ BASE_ENTRY = {"ingredients": list(BASE), "pool": list(BASE), "start": None}
 SOUPS = catalog.soups(config["soups"], pool, ORIGINS)  # soup id: how its recipe is made
 ENSEMBLES = catalog.ensembles(config["ensembles"], SOUPS, pool)
 # Models that only figures use, on a part of every set: not evaluated on all images.
-FOR_CURVES = sweep.for_curves(config["curves"])
+FOR_CURVES = variants.for_curves(config["curves"])
 USED = {m for entry in [*SOUPS.values(), *ENSEMBLES.values()] for m in entry["ingredients"]}
 EVALUATED = [m for m in INGREDIENTS if m in USED or ORIGIN[m][1] not in FOR_CURVES]
 catalog.check_names([*INGREDIENTS, *sweep.RESERVED], soups=SOUPS, ensembles=ENSEMBLES)
@@ -109,7 +111,7 @@ wildcard_constraints:
 
 def home(model):
     """The experiment a model belongs to: starting points may be another's."""
-    return S if model in sweep.START.values() else R
+    return S if model in hyperparameters.START.values() else R
 
 
 def weights(model):

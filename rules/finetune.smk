@@ -37,7 +37,7 @@ rule initialize:
 rule finetune:
     input:
         pretrained=f"{S}/pretrained/model.safetensors",
-        initialization=lambda w: weights(sweep.START[SWEEP[w.ingredient]["start"]]),
+        initialization=lambda w: weights(hyperparameters.START[SWEEP[w.ingredient]["start"]]),
         images=TRAIN,
         train=f"{S}/splits/train.npy",
         heldout=set_paths(f"{S}/prepared", "heldout"),

@@ -4,8 +4,8 @@
 PATHS = CURVES["paths"]
 PAIRS = {
     # Pairs of the sweep's own ingredients; and pairs that differ in one hyperparameter only.
-    "pairs": sweep.pairs(BASE, ORIGINS, CURVES["pairs"]),
-    "paths": sweep.pairs(
+    "pairs": variants.pairs(BASE, ORIGINS, CURVES["pairs"]),
+    "paths": variants.pairs(
         {m: SWEEP[m] for m in of_variants(PATHS["variants"], "curves.paths")}, ORIGINS, single=True
     ),
 }

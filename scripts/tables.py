@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from soups import files, recipes, sweep, tables
+from soups import files, recipes, tables, variants
 from soups.job import run
 from soups.metrics import correct
 from soups.outputs import Outputs
@@ -29,7 +29,7 @@ def main(job) -> None:
         for name, entry in p.soups.items()
     }
     ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
-    base = [name for name in p.sweep if p.origin[name][1] == sweep.BASE]
+    base = [name for name in p.sweep if p.origin[name][1] == variants.BASE]
     ranking = by_score({name: rows[name]["heldout"] for name in base})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
     methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)

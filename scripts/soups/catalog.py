@@ -54,7 +54,7 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
 
     Args:
         settings: the ``soups`` section: name to method and options, or to null.
-        pool: ``pool(variants, query, key)`` returns ingredient ids, see `sweep.pool`.
+        pool: ``pool(variants, query, key)`` returns ingredient ids, see `variants.pool`.
         starts: ingredient to the model it is fine-tuned from.
 
     Returns:

@@ -16,8 +16,8 @@ from soups import resample
 from soups.claims import NOT_TESTED, verdict
 from soups.errors import UserError
 from soups.select import by_score
-from soups.sweep import BASE
 from soups.tables import DECIMALS
+from soups.variants import BASE
 
 # Images of each set; every published accuracy is a whole number of these.
 IMAGES = {

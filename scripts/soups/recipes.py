@@ -8,7 +8,7 @@ ingredients element by element. `mixing.mix` turns any recipe into weights.
 from collections.abc import Iterable, Mapping
 
 from soups.errors import UserError
-from soups.sweep import START
+from soups.hyperparameters import START
 
 Coefficient = float | Mapping[str, float]
 

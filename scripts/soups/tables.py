@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from soups.hyperparameters import INTEGERS
 from soups.metrics import bootstrap_mean, by_images
 from soups.significance import LEVEL, compare, holm
-from soups.sweep import INTEGERS
 
 DECIMALS = 6
 MEASURES = ("test", "shifts_mean")

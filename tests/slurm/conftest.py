@@ -32,6 +32,8 @@ def cluster():
 class SlurmProject(Project):
     """A working copy whose `run` sends every job to the cluster, by the profile as shipped."""
 
+    profile = "slurm"
+
     def __init__(self, folder, overlay, cluster) -> None:
         super().__init__(folder, overlay)
         self.cluster = cluster
@@ -47,7 +49,7 @@ class SlurmProject(Project):
 
     def command(self, *arguments: str) -> list[str]:
         snakemake, *others = super().command(*arguments)
-        return [snakemake, "--workflow-profile", "slurm", *others]
+        return [snakemake, "--profile", f"profiles/{self.profile}", *others]
 
     def environment(self) -> dict:
         ours = super().environment()

@@ -196,13 +196,13 @@ def generic(small):
     for key, value in SITE.items():
         settings = re.sub(rf"(?m)^( *{key}: )\d+", rf"\g<1>{value}", settings)
     path.write_text(settings)
+    project.profile = "generic"
     return project
 
 
 def test_the_generic_profile_submits_and_watches(generic, cluster):
     before = {job["id"] for job in cluster.jobs()}
-    # The later of two profiles counts.
-    generic.run("splits", "pretrained", "--workflow-profile", "generic")
+    generic.run("splits", "pretrained")
     for name in ("splits/manifest.json", "pretrained/model.safetensors"):
         assert (generic.results / name).is_file()
     jobs = [job for job in cluster.jobs() if job["id"] not in before]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from soups import catalog, settings, sweep
+from soups import catalog, hyperparameters, settings, sweep, variants
 from soups.errors import UserError
 from tests import layouts as trees
 
@@ -168,9 +168,11 @@ def test_the_ablations_extend_the_default(root, validate):
     def parsed(overlay: dict) -> tuple[dict, dict]:
         config = validate(overlay)
         base = sweep.draw(config["sweep"], config["finetune"])
-        rows, origin = sweep.vary(base, config["sweep"]["variants"])
-        starts = {name: sweep.START[row["start"]] for name, row in rows.items()}
-        return rows, catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c), starts)
+        rows, origin = variants.vary(base, config["sweep"]["variants"])
+        starts = {name: hyperparameters.START[row["start"]] for name, row in rows.items()}
+        return rows, catalog.soups(
+            config["soups"], lambda *c: variants.pool(rows, origin, *c), starts
+        )
 
     overlay = yaml.safe_load((root / "experiments" / "ablations.yaml").read_text(encoding="utf-8"))
     rows, soups = parsed({})
@@ -203,10 +205,10 @@ def test_the_full_scale_is_good(overlays, models, root, validate, tmp_path):
         overlay = merge(overlay, yaml.safe_load(text))
     config = validate(overlay)
     rows = sweep.draw(config["sweep"], config["finetune"])
-    rows, origin = sweep.vary(rows, config["sweep"]["variants"])
+    rows, origin = variants.vary(rows, config["sweep"]["variants"])
     assert len(rows) == models
-    starts = sweep.origins(rows, settings.starts(config), overlays[-1] == "released")
-    catalog.soups(config["soups"], lambda *c: sweep.pool(rows, origin, *c), starts)
+    starts = variants.origins(rows, settings.starts(config), overlays[-1] == "released")
+    catalog.soups(config["soups"], lambda *c: variants.pool(rows, origin, *c), starts)
     assert settings.starts(config) == {
         "released": ["initialization"],
     }.get(overlays[-1], ["zeroshot", "initialization"])  # fmt: skip

@@ -32,9 +32,38 @@ def rules(root) -> dict[str, str]:
     return named | dict.fromkeys(plots, "")
 
 
+@pytest.fixture
+def read(root, monkeypatch):
+    """Snakemake's settings for a command line: ``read("-n", "--profile", …)``."""
+    monkeypatch.chdir(root)
+
+    def made(*arguments: str):
+        monkeypatch.setattr("sys.argv", ["snakemake", *arguments])
+        return parse_args(list(arguments))[1]
+
+    return made
+
+
+def test_the_default_profile_leaves_machines_to_another_one(read, monkeypatch, tmp_path):
+    (tmp_path / "config.yaml").write_text("cores: 3\ndefault-resources: {mem_mb: 77}\n")
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    alone, beside = read("-n"), read("-n", "--profile", str(tmp_path))
+    assert alone.cores > 0
+    assert (beside.cores, alone.rerun_incomplete, beside.rerun_incomplete) == (3, True, True)
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path))
+    assert read("-n").cores == 3
+    for made in (alone, beside):
+        assert made.resources == {"downloads": 2}
+    own, other = (made.default_resources.args for made in (alone, beside))
+    assert {"mem_mb=2000", "runtime=120"} <= set(own)
+    assert "mem_mb=77" in other
+    assert "runtime=120" not in other
+
+
 @pytest.mark.parametrize("name", PROFILES)
-def test_snakemake_takes_every_key(root, name):
-    _, args = parse_args(["-n", "--workflow-profile", str(root / "profiles" / name)])
+@pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])
+def test_snakemake_takes_every_key(read, name, option):
+    args = read("-n", option, f"profiles/{name}")
     assert args.executor == {"slurm": "slurm", "generic": "cluster-generic"}[name]
     assert args.cores == 8
     assert args.retries == 2
@@ -82,7 +111,7 @@ def test_the_profiles_differ_only_in_how_jobs_are_submitted(root):
     for key in ("groups", "group-components", "set-threads", "retries", "cores", "jobs"):
         assert slurm[key] == generic[key], key
     assert slurm["set-resources"].keys() == generic["set-resources"].keys()
-    default = yaml.safe_load((root / "profiles" / "default" / "config.yaml").read_text())
+    default = profile(root, "default")
     for made in (slurm, generic):
         assert made["rerun-triggers"] == default["rerun-triggers"]
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.sweep import draw, pairs, pool, vary
+from soups.sweep import check_different, draw
+from soups.variants import pairs, pool, vary
 
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
@@ -182,6 +183,12 @@ def test_a_table_without_names_counts_its_rows(table):
 def test_table_errors(table, text, message):
     with pytest.raises(UserError, match=message):
         table(text)
+
+
+def test_rows_that_are_alike_would_be_trained_twice(table):
+    check_different(table("lr,seed\n0.1,0\n0.1,1\n"))
+    with pytest.raises(UserError, match="m01 and m03 are the same configuration"):
+        check_different(table("lr,seed\n0.1,0\n0.1,1\n0.1,2\n0.10,1\n"))
 
 
 def test_a_missing_table_is_named():

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups import present, style
-from soups.sweep import BASE
+from soups.variants import BASE
 
 # What is highlighted among the ingredients, in drawing order.
 HIGHLIGHTED = ("zeroshot", "initialization", "best_individual", "uniform", "greedy")

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 from soups import present, style
 from soups.figures.methods import scatter, shifts
 from soups.figures.sweeps import LOGARITHMIC
-from soups.sweep import BASE
+from soups.variants import BASE
 
 SETS = {
     "heldout": "held-out",

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from soups import present, style
-from soups.sweep import BASE, TEXT
+from soups.hyperparameters import TEXT
+from soups.variants import BASE
 
 LOGARITHMIC = ("lr", "weight_decay")
 
