@@ -25,6 +25,15 @@ report: "rules/captions/workflow.rst"
 
 
 onstart:
+    # A GPU that is not there is missed now, not by the first job that needs it. (What submits
+    # jobs to other machines, or runs none that uses models, needs none.)
+    asked = config["compute"]
+    if workflow.local_exec and (asked["device"], asked["gpus"]) != ("auto", 1):
+        if any("gpu" in job.resources.keys() for job in workflow.dag.needrun_jobs()):
+            from soups import compute, distributed  # imports torch
+
+            compute.configure(asked)
+            distributed.check()
     # The published results are no part of the experiment.
     if set(workflow.dag_settings.targets) != {"published"}:
         # What `shared` compares itself with.

@@ -37,6 +37,20 @@ def kind() -> str:
     return wanted
 
 
+def cuda_number() -> int:
+    """Which CUDA device is this process's; takes no memory of it.
+
+    Raises:
+        UserError: if there are not so many.
+    """
+    index = current().device.partition(":")[2]
+    ranked = distributed.is_available() and distributed.is_initialized()
+    number = int(index) if index else distributed.get_rank() if ranked else 0
+    if number >= (count := torch.cuda.device_count()):
+        raise UserError(f"compute.device is cuda:{number}, but torch sees {count} CUDA devices")
+    return number
+
+
 def device() -> torch.device:
     """The device of this process; the processes of one fine-tune have a GPU each.
 
@@ -45,11 +59,7 @@ def device() -> torch.device:
     """
     if kind() != "cuda":
         return torch.device(kind())
-    index = current().device.partition(":")[2]
-    ranked = distributed.is_available() and distributed.is_initialized()
-    number = int(index) if index else distributed.get_rank() if ranked else 0
-    if number >= (count := torch.cuda.device_count()):
-        raise UserError(f"compute.device is cuda:{number}, but torch sees {count} CUDA devices")
+    number = cuda_number()
     torch.cuda.set_device(number)  # what names no device, such as NCCL, means this one
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

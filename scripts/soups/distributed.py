@@ -111,7 +111,7 @@ def spread(main: Callable, task) -> None:
             f"compute.gpus is {count}, but snakemake gives the job {given} (--resources gpu), "
             f"expected at least {count}"
         )
-    _check(count)
+    check()
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE))
     # Not needed by a single process, and slow to import.
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -154,8 +154,17 @@ def spread(main: Callable, task) -> None:
             raise kind(failed["text"]) from None
 
 
-def _check(count: int) -> None:
-    kind, chosen = devices.kind(), compute.current().device
+def check() -> None:
+    """Whether this machine has the devices that the configuration names; takes no memory of them.
+
+    Raises:
+        UserError: if not.
+    """
+    kind, chosen, count = devices.kind(), compute.current().device, compute.current().gpus
+    if kind == "cuda":
+        devices.cuda_number()
+    if count == 1:
+        return
     if (kind, chosen) == ("cpu", "auto"):
         raise UserError(
             f"compute.gpus is {count}, but torch sees no GPU; expected 1, "

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,9 @@ def run(main: Callable, snakemake) -> None:
         log.error("error: %s", error)
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # whoever pressed Ctrl-C knows why it ends
+        log.info("stopped by SIGINT")
+        raise SystemExit(128 + signal.SIGINT) from None
     except Exception:
         log.error(traceback.format_exc())
         raise

@@ -174,9 +174,11 @@ def _as_it_is(batch):
 def _stay(_: int) -> None:
     """Let a worker live until its own process ends it.
 
-    A cluster signals all processes of a job at once, and the step at hand still needs its images.
+    A cluster signals all processes of a job at once, a terminal all that run in front, and the
+    step at hand still needs its images.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     # Only Linux says who sent a signal. Ignored, SIGTERM could not end a worker either.
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -1,20 +1,18 @@
 """Contrastive pre-training of a small CLIP on captioned images (Radford et al., 2021)."""
 
-import logging
-import time
+from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from soups import devices, optim
+from soups import compute, devices, optim
 from soups.augment import augment
 from soups.model import Pretrained
-from soups.resume import GeneratorState, Resumable
+from soups.progress import Progress
+from soups.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.tokens import WordTokenizer
-
-log = logging.getLogger("soups")
 
 MAX_LOGIT_SCALE = np.log(100)  # CLIP's own clamp
 BETAS = (0.9, 0.98)
@@ -51,7 +49,10 @@ def pretrain(
             augment, seed``. The cosine ends after ``horizon`` epochs and is warmed up over
             the fraction ``warmup`` of those; of the ``epochs`` that are trained, the last
             ``cooldown`` take the learning rate linearly to 0.
-        state: where an interrupted run continues from.
+        state: where an interrupted run continues from; saved as that of a fine-tune is.
+
+    Raises:
+        SystemExit: if a signal of `resume.SIGNALS` ended it; called again, it goes on from there.
     """
     seed, epochs = settings["seed"], settings["epochs"]
     size = min(settings["batch_size"], len(images))
@@ -68,33 +69,39 @@ def pretrain(
     per_epoch = len(images) // size
     total, horizon = epochs * per_epoch, settings["horizon"] * per_epoch
     warmup, cooldown = int(settings["warmup"] * horizon), settings["cooldown"] * per_epoch
-    begin = time.monotonic()
+    losses = Losses()
     parts = {"model": clip, "optimizer": optimizer, "noise": GeneratorState(generator)}
-    for epoch in range(state.restore(**parts), epochs):
-        losses = []
-        for i, batch in enumerate(optim.batches(len(images), size, epoch, seed)):
-            step = epoch * per_epoch + i
-            factor = optim.warmup_cosine(min(step, total - cooldown), horizon, warmup)
-            factor = optim.with_cooldown(factor, step, total, cooldown)
-            optim.set_lr(optimizer, settings["lr"] * factor)
-            x = pixels(torch.from_numpy(images[batch]).to(device))
-            x = augment(x, settings["augment"], generator)
-            loss = contrastive_loss(
-                clip.encode_image(x, normalize=True),
-                clip.encode_text(tokens[batch].to(device), normalize=True),
-                clip.logit_scale.exp(),
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(clip.parameters(), settings["clip"])
-            optimizer.step()
-            with torch.no_grad():
-                clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-            losses.append(loss.detach())
-        done = time.monotonic() - begin
-        log.info(
-            "epoch %d/%d  loss %.4f  %.0f s", epoch + 1, epochs, torch.stack(losses).mean(), done
-        )
-        state.keep(epoch + 1, **parts)
+    parts |= {"losses": losses}
+    first = state.restore("step", **parts)
+    progress = Progress(first, total)
+    with Keeper(state, compute.current().save_minutes, parts) as keeper:
+        for epoch in range(first // per_epoch, epochs):
+            begin, end = epoch * per_epoch, (epoch + 1) * per_epoch
+            start = max(first, begin)
+            batches = optim.batches(len(images), size, epoch, seed)
+            for step, batch in enumerate(islice(batches, start - begin, None), start):
+                factor = optim.warmup_cosine(min(step, total - cooldown), horizon, warmup)
+                factor = optim.with_cooldown(factor, step, total, cooldown)
+                optim.set_lr(optimizer, settings["lr"] * factor)
+                x = pixels(torch.from_numpy(images[batch]).to(device))
+                x = augment(x, settings["augment"], generator)
+                loss = contrastive_loss(
+                    clip.encode_image(x, normalize=True),
+                    clip.encode_text(tokens[batch].to(device), normalize=True),
+                    clip.logit_scale.exp(),
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(clip.parameters(), settings["clip"])
+                optimizer.step()
+                with torch.no_grad():
+                    clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+                losses.append(loss.detach())
+                progress.step(size, losses[-1])
+                if step + 1 < end:
+                    keeper.after(step + 1)
+            progress.epoch(epoch + 1, torch.stack(losses).mean())
+            losses.clear()
+            keeper.after(end, epoch=True)
     model.clip = clip.cpu().eval()
     return model

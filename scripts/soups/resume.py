@@ -17,9 +17,10 @@ from soups.errors import UserError
 from soups.files import fingerprint, replacing
 
 log = logging.getLogger("soups")
-FORMAT = 3  # of the files; those of another are left alone
+FORMAT = 4  # of the files; those of another are left alone
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # how a cluster says that it takes the machine away
+# How a cluster says that it takes the machine away; Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 SAVE = 1  # less than any of the signals
 
 

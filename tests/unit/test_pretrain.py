@@ -1,8 +1,12 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from soups import pretrain as module
+from soups import resume
 from soups.pretrain import contrastive_loss, pretrain
 from soups.resume import Resumable
 
@@ -56,4 +60,30 @@ def test_an_interrupted_pretraining_ends_with_the_same_bits(corpus, architecture
         run(killed(tmp_path, {}))
     assert Resumable(tmp_path, {}).path.exists()
     resumed = run(Resumable(tmp_path, {}))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
+
+
+@pytest.mark.parametrize("number", resume.SIGNALS)
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_a_signal_at_any_step_changes_nothing(
+    corpus, architecture, monkeypatch, tmp_path, number, step
+):
+    def run(name: str) -> dict:
+        return pretrain(*corpus, [], architecture, SETTINGS, Resumable(tmp_path, {"run": name}))
+
+    def disturbed(*args):
+        left.pop()
+        if not left:
+            signal.raise_signal(number)
+        return contrastive_loss(*args)
+
+    whole, left = run("whole").clip.state_dict(), [None] * step
+    monkeypatch.setattr(module, "contrastive_loss", disturbed)
+    with pytest.raises(SystemExit) as end:
+        run("disturbed")
+    monkeypatch.undo()
+    assert end.value.code == 143
+    saved = torch.load(Resumable(tmp_path, {"run": "disturbed"}).path, weights_only=True)
+    assert saved["done"] == step
+    resumed = run("disturbed").clip.state_dict()
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())

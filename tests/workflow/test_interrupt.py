@@ -54,7 +54,7 @@ def test_killed_twice_gives_the_same_bytes(finished, project):
     copy.run()
 
     log = (results / "logs" / "pretrain.log").read_text()
-    assert "resumed after epoch" in log
+    assert "resumed after step" in log
     assert not list((results / ".state").glob("*"))
     ours, theirs = contents(results), contents(finished.results)
     assert ours.keys() == theirs.keys()
@@ -64,7 +64,7 @@ def test_killed_twice_gives_the_same_bytes(finished, project):
 
 @pytest.mark.workflow
 def test_preempted_within_an_epoch_goes_on_from_there(project):
-    """SIGTERM to all processes, as SLURM sends it."""
+    """SIGTERM to all processes, as SLURM sends it; then SIGINT, as a terminal does at Ctrl-C."""
     one = {"random": {"n": 1, "parameters": {"epochs": "choice(6, 6)"}}} | FEW["sweep"]
     copy = project(TINY | FEW | {"sweep": one})
     model = copy.results / "models" / "m00.safetensors"
@@ -75,8 +75,14 @@ def test_preempted_within_an_epoch_goes_on_from_there(project):
     model.unlink()
     log, states = copy.results / "logs" / "finetune" / "m00.log", copy.results / ".state"
     interrupt(copy, signal.SIGTERM, lambda: list(states.glob("[!.]*.pt")), target)
-    stopped = re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
-    assert len(stopped) == 1
+    before = re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
+    interrupt(
+        copy, signal.SIGINT, lambda: re.search("resumed(.|\n)*epoch", log.read_text()), target
+    )
+    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == before
+    stopped = re.findall(r"stopped by SIGINT after step (\d+):", log.read_text())
+    assert len(before) == len(stopped) == 1
+    assert int(stopped[0]) > int(before[0])
     assert not model.exists()
     copy.run(target)
     assert re.findall(r"resumed after step (\d+) from", log.read_text()) == stopped
