@@ -214,7 +214,7 @@ class _Download:
                 f"{self.url}: the server gives no Content-Length and there is no checksum, "
                 "expected one of them, to tell a whole file from half of one"
             )
-        with Progress(self._name, self.size(), self._total) as progress:
+        with Transfer(self._name, self.size(), self._total) as progress:
             while True:
                 with _network():
                     chunk = answer.read1(CHUNK)
@@ -326,7 +326,7 @@ def check(name: str, digest: str, sums: str | Path | None, record: bool = False)
         )
 
 
-class Progress:
+class Transfer:
     """How far a download is: a line in the log now and then, a bar if there is a terminal.
 
     Args:
@@ -347,7 +347,7 @@ class Progress:
         self._first, self._start = done, clock()
         self._said = self._start
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Transfer":
         # disable=None: no bar where nobody would see one.
         self._bar = tqdm(
             desc=self._name, initial=self._done, total=self._total, disable=None, leave=False,

@@ -95,6 +95,7 @@ def check(data: dict, heldout: dict) -> None:
         heldout: the section ``data.heldout``.
     """
     settings = settings_of(data)
+    _check_there(settings)
     root, train = Path(settings["root"]), training_classes(settings)
     if isinstance(settings["names"], dict):
         for name in settings["names"]:
@@ -144,6 +145,20 @@ def check(data: dict, heldout: dict) -> None:
                 )
     _check_apart(root, [s["folder"] for s in sources(settings).values() if "folder" in s])
     _check_counts(settings, train, heldout)
+
+
+def _check_there(settings: dict) -> None:
+    """All that is missing at once: who downloads data sets wants to know what is left to do."""
+    root = Path(settings["root"])
+    folders = {name: s["folder"] for name, s in sources(settings).items() if "folder" in s}
+    missing = {
+        name: root / folder for name, folder in folders.items() if not (root / folder).is_dir()
+    }
+    if len(missing) > 1:  # a single one is told by `class_folders`
+        raise UserError(
+            f"data.folders: no folders {', '.join(map(str, missing.values()))}, "
+            f"expected the images of {', '.join(missing)}"
+        )
 
 
 def _check_spec(spec: dict, where: str) -> None:

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -41,6 +42,31 @@ def wait(process: subprocess.Popen, what: str, happened) -> None:
         time.sleep(0.2)
 
 
+@contextmanager
+def started(project, *arguments: str):
+    """Snakemake at work, its output in ``project.output``; interrupted if the block fails."""
+    project.output = project.folder / "output.txt"
+    with project.output.open("w") as file:
+        process = subprocess.Popen(
+            project.command(*arguments),
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A test run in the background ignores Ctrl-C, and what it starts would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    try:
+        yield process
+        process.wait(LIMIT)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+    assert process.returncode == 0, project.output.read_text()
+
+
 def training(cluster) -> dict[str, str]:
     """SLURM ids of the fine-tunes that run now, by model."""
     jobs = [job for job in cluster.jobs() if job["state"] == "RUNNING"]
@@ -56,23 +82,11 @@ def training(cluster) -> dict[str, str]:
 def disturbed(small, cluster):
     """A whole run, in which a fine-tune is cancelled and the node goes down and comes back.
 
-    The project has the run's output as `output`, the SLURM ids in it as `jobs`, the model whose
-    fine-tune was cancelled as `cancelled`, and the id that this one had as `first`.
+    The project has the run's SLURM ids as `jobs`, the model whose fine-tune was cancelled as
+    `cancelled`, and the id that this one had as `first`.
     """
     project = small(SMALL)
-    output = project.folder / "output.txt"
-    with output.open("w") as file:
-        process = subprocess.Popen(
-            project.command(*TARGETS),
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # A test run in the background ignores Ctrl-C, and what it starts would too.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-    try:
+    with started(project, *TARGETS) as process:
         state = project.results / ".state"
         logs = project.results / "logs" / "finetune"
 
@@ -97,14 +111,7 @@ def disturbed(small, cluster):
         # SLURM holds what it queued again back for two minutes, for those processes to end.
         for job in waiting():
             cluster.run("scontrol", "update", f"JobId={job['id']}", "StartTime=now")
-        process.wait(LIMIT)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-    project.output = output.read_text()
-    project.jobs = set(re.findall(r"SLURM jobid (\d+)", project.output))
-    assert process.returncode == 0, project.output
+    project.jobs = set(re.findall(r"SLURM jobid (\d+)", project.output.read_text()))
     return project
 
 
@@ -165,6 +172,24 @@ def test_jobs_run_where_the_profile_says_and_short_ones_together(disturbed, clus
     assert {kind: set(jobs) for kind, jobs in asked.items()} == {
         kind: {gpu if kind in on_gpu else cpu} for kind in number
     }
+
+
+def test_a_fine_tune_out_of_time_saves_and_goes_on(disturbed, cluster):
+    """By the profile SLURM sends SIGTERM two minutes before; here that is at its next look."""
+    model = disturbed.results / "models" / "m00_long.safetensors"
+    log = disturbed.results / "logs" / "finetune" / "m00_long.log"
+    long = "sweep={variants: {long: {first: 1, set: {epochs: 40}}}}"
+    with started(disturbed, str(model.relative_to(disturbed.folder)), "--config", long) as process:
+        wait(process, "a fine-tune trains", lambda: "epoch 1" in text(log))
+        job = training(cluster)["m00_long"]
+        cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        wait(process, "it is told to go", lambda: "stopped by SIGTERM" in text(log))
+        stopped = re.search(r"stopped by SIGTERM after step (\d+)", text(log))[1]
+        wait(process, "it resumes", lambda: f"resumed after step {stopped} " in text(log))
+    assert {job["state"] for job in cluster.jobs() if job["comment"].endswith("_m00_long")} == {
+        "FAILED", "COMPLETED",
+    }  # fmt: skip
+    assert model.is_file()
 
 
 def test_a_failing_job_tells_why_and_where(small):

@@ -415,7 +415,7 @@ def test_one_download_at_a_time(server, half):
 def test_progress_in_the_log(caplog):
     caplog.set_level(logging.INFO, "soups")
     now = 100.0
-    with download.Progress("x.pt", 200_000_000, 500_000_000, lambda: now) as progress:
+    with download.Transfer("x.pt", 200_000_000, 500_000_000, lambda: now) as progress:
         for _ in range(12):
             now += 1
             progress.add(20_000_000)
@@ -428,7 +428,7 @@ def test_progress_in_the_log(caplog):
 
 def test_progress_without_a_size():
     now = 0.0
-    with download.Progress("x.pt", 0, None, lambda: now) as progress:
+    with download.Transfer("x.pt", 0, None, lambda: now) as progress:
         assert progress.line() == "x.pt: 0.0 MB, 0.0 MB/s"
         now = 2.0
         progress.add(3_000_000)

@@ -184,6 +184,16 @@ def test_imagenets_sets_are_good_as_they_come(imagenet, tmp_path):
     assert depends == [f"{tmp_path}/imagenet-a/{wnid}" for wnid in trees.wnids((10, 671))]
 
 
+def test_all_folders_that_are_missing_are_named_at_once(imagenet, tmp_path):
+    (tmp_path / "sketch").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="/sketch: no such folder, expected one subfolder"):
+        folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
+    (tmp_path / "imagenet" / "val").rename(tmp_path / "elsewhere" / "val")
+    sentence = f"no folders {tmp_path}/imagenet/val, {tmp_path}/sketch, .* of test, sketch$"
+    with pytest.raises(UserError, match=sentence):
+        folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
+
+
 def test_a_flat_test_set_is_good_as_it_comes(imagenet, tmp_path):
     classes = trees.flatten(tmp_path / "imagenet" / "val", tmp_path / "imagenet" / "flat")
     trees.kaggle_labels(tmp_path / "imagenet" / "LOC_val_solution.csv", classes)
