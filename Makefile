@@ -48,14 +48,14 @@ test-slurm: install
 	$(BIN)/python -m pytest tests/slurm
 
 lint: install
-	$(BIN)/ruff check scripts tests
-	$(BIN)/ruff format --check scripts tests
+	$(BIN)/ruff check envs scripts tests
+	$(BIN)/ruff format --check envs scripts tests
 	$(BIN)/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
 
 format: install
-	$(BIN)/ruff check --fix scripts tests
-	$(BIN)/ruff format scripts tests
+	$(BIN)/ruff check --fix envs scripts tests
+	$(BIN)/ruff format envs scripts tests
 	$(BIN)/snakefmt Snakefile rules
 
 seeds: install
@@ -82,3 +82,4 @@ lock:
 	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
 	  --custom-compile-command "make lock" --output-file envs/requirements.txt envs/requirements.in
 	rm -r .venv-lock
+	$(PYTHON) envs/conda.py

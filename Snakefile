@@ -18,6 +18,9 @@ from soups.images import set_paths, train_paths
 configfile: "config.yaml"
 
 
+# A job's script in place of its shell: a signal to all processes of the job (SLURM's, Ctrl-C) must
+# not end the shell, and Snakemake with it, while the script still saves its state.
+shell.prefix("set -euo pipefail; exec ")
 settings.validate(config, f"{workflow.basedir}/rules/schemas/config.schema.yaml")
 
 
@@ -25,6 +28,9 @@ report: "rules/captions/workflow.rst"
 
 
 onstart:
+    allowed = workflow.global_resources.get("gpu")
+    if GPUS and allowed is not None and allowed.value == 0:
+        raise UserError("--resources gpu is 0, expected 1 or more, or compute.device: cpu")
     # A GPU that is not there is missed now, not by the first job that needs it. (What submits
     # jobs to other machines, or runs none that uses models, needs none.)
     asked = config["compute"]

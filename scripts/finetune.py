@@ -1,6 +1,7 @@
 """Fine-tune one ingredient; its held-out logits come along, so no selection needs another job."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,9 @@ def main(job) -> None:
     teacher = files.read_array(job.input.teacher[0]) if job.input.teacher else None
     inputs |= {"teacher": files.sha256(job.input.teacher[0])} if job.input.teacher else {}
     choices = {"classes": job.params.classes, "compute": job.params.compute}
-    state = Resumable(job.params.state, h | inputs | choices | {"stage": job.params.stage})
+    made = [files.stamp(path) for path in job.input.images]  # too large to be read for this
+    identity = h | inputs | choices | {"images": made, "stage": job.params.stage}
+    state = Resumable(job.params.state, identity, Path(job.output.weights).stem)
 
     workers = job.threads - 1
     model = load_classifier(job.input.pretrained, job.input.initialization)

@@ -18,7 +18,9 @@ def main(job) -> None:
         "images": files.sha256(job.input.images),
         "captions": files.sha256(job.input.captions),
     }
-    state = Resumable(job.params.state, recipe | inputs | {"stage": job.params.stage})
+    # Words of the prompts are in the vocabulary, too.
+    identity = recipe | inputs | {"prompts": prompts, "stage": job.params.stage}
+    state = Resumable(job.params.state, identity, "pretrained")
 
     model = pretrain(images, captions, prompts, **recipe, state=state)
     model.save(job.output[0], recipe | {"corpus": inputs})

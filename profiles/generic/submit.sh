@@ -27,10 +27,11 @@ sge)
     -l "h_vmem=$((memory / cpus))M,h_rt=$seconds,gpu=$gpus" "$script"
   ;;
 slurm)
+  # One node, for --gpus may be spread over several.
   [ "$gpus" = 0 ] || set -- "--gpus=$gpus"
   [ "$gpus" != 0 ] || set --
   printed=$(sbatch --parsable --job-name=soups --output="$logs/%j.log" --partition="$queue" \
-    --ntasks=1 --cpus-per-task="$cpus" --mem="$memory" --time="$minutes" "$@" "$script")
+    --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --mem="$memory" --time="$minutes" "$@" "$script")
   echo "${printed%%;*}"
   ;;
 *)

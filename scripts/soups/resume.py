@@ -19,9 +19,8 @@ from soups.files import fingerprint, replacing
 log = logging.getLogger("soups")
 FORMAT = 4  # of the files; those of another are left alone
 
-# How a cluster says that it takes the machine away; Ctrl-C.
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-SAVE = 1  # less than any of the signals
+# How a cluster says that it takes the machine away; Ctrl-C; a terminal that is closed.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class Own:
@@ -37,11 +36,14 @@ class Resumable:
     Args:
         folder: where states lie, e.g. ``results/miniature/.state``.
         identity: everything the result depends on; another identity never resumes from this one.
+        name: of what is trained, in that folder. It has one state: where the identity has changed,
+            the one that nobody will ask for again goes when the new one is written.
     """
 
-    def __init__(self, folder: str | Path, identity: dict) -> None:
+    def __init__(self, folder: str | Path, identity: dict, name: str = "run") -> None:
         self._key = fingerprint(identity | {"torch": torch.__version__, "format": FORMAT})
-        self.path = Path(folder) / f"{self._key[:32]}.pt"
+        self._others = f"{name}-{'[0-9a-f]' * 32}.pt"
+        self.path = Path(folder) / f"{name}-{self._key[:32]}.pt"
         self._told = False
 
     def restore(self, unit: str = "epoch", /, **parts) -> int:
@@ -102,6 +104,8 @@ class Resumable:
         saved = {name: part.state_dict() for name, part in parts.items() if name not in own}
         with replacing(self.path) as aside:
             torch.save(saved | {"key": self._key, "done": done, "own": each}, aside)
+        for other in set(self.path.parent.glob(self._others)) - {self.path}:
+            other.unlink(missing_ok=True)
         if not self._told:
             self._told = True
             size, seconds = self.path.stat().st_size / 1e6, time.monotonic() - begin
@@ -117,7 +121,7 @@ class Keeper:
 
     As a context: inside, `SIGNALS` end the process only after the step at hand, with its state
     saved and the exit status `distributed.STOPPED`. One that comes after the last step has its
-    usual effect when the context ends.
+    usual effect when the context ends. One that was ignored before (`nohup`) stays so.
 
     Args:
         state: where it is saved.
@@ -137,7 +141,8 @@ class Keeper:
         self._saved, self._signal = clock(), 0
 
     def __enter__(self) -> "Keeper":
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, kind, *_) -> None:
@@ -161,14 +166,14 @@ class Keeper:
         """
         # Processes look at clocks of their own, and perhaps only one of them got the signal.
         late = self._clock() - self._saved >= self._seconds
-        wish = distributed.highest(self._signal or SAVE * late)
+        wish = distributed.highest(2 * self._signal + late)
         if not (wish or epoch):
             return
         self._state.keep(done, **self._parts)
         self._saved = self._clock()
-        if wish in SIGNALS:
+        if number := wish // 2:
             distributed.gather(None)  # the first one writes: the others must not end it by going
-            name = signal.Signals(wish).name
+            name = signal.Signals(number).name
             log.info("stopped by %s after step %d: run again, the job goes on here", name, done)
             raise SystemExit(distributed.STOPPED)
 

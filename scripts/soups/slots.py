@@ -1,7 +1,8 @@
 """Which GPUs of this machine a job computes on: jobs share them out among themselves.
 
 A slot is a lock file, `compute.jobs_per_gpu` of them per GPU. The kernel lets go of a lock when
-the process that holds it dies, however it dies. Knows nothing of torch until it has to count.
+the process that holds it, and workers that it forked, have died, however that was. Knows nothing
+of torch until it has to count.
 """
 
 import fcntl
@@ -31,16 +32,14 @@ def asked(task) -> int:
 def held(wanted: int) -> Iterator[None]:
     """Inside, the job has so many GPUs; waits until they are free.
 
-    Nothing is held if the configuration wants no CUDA device, if there are not so many (which
-    whoever uses them says better), or if SLURM gave the job its own.
+    Nothing is held if the configuration wants no CUDA device, or if there are not so many (which
+    whoever uses them says better).
     """
     chosen = compute.current()
     kind, _, number = chosen.device.partition(":")
     names = visible() if wanted and kind in ("auto", "cuda") else []
     among = list(enumerate(names))[int(number) :][:1] if number else list(enumerate(names))
-    # Of an allocation that several jobs live in, each takes its share.
-    given = "SLURM_JOB_ID" in os.environ and len(names) == wanted
-    if not among or len(among) < wanted or given:
+    if not among or len(among) < wanted:
         yield
         return
     with taken([name for _, name in among], wanted, chosen.jobs_per_gpu, folder()) as mine:

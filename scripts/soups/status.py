@@ -156,8 +156,7 @@ def _ingredient(
         return Ingredient(**seen, state=state, since=since, quiet=quiet, left=left, note=waits)
     if state == "silent":
         return Ingredient(**seen, state=state, since=written, quiet=quiet, note=waits)
-    # States do not say whose they are, but those of what is done are gone.
-    kept = told.kept and any((folder / ".state").glob("[!.]*.pt"))
+    kept = told.kept and any((folder / ".state").glob(f"{name}-{'[0-9a-f]' * 32}.pt"))
     note = "its state is saved, so it will go on from there" if kept else "it will begin again"
     return Ingredient(**seen, state=state, since=written, note=note)
 

@@ -10,7 +10,8 @@ from tests.workflow.conftest import ROOT, Project
 # Of the site: all that this machine has to do with.
 SITE = {
     "cpus": "2", "short": "5", "evaluation": "5", "long": "5", "training": "10", "quick": "5",
-    "cpu_memory": "1500", "gpu_memory": "1500", "evaluations": "4",
+    "longest": "12", "cpu_memory": "1500", "gpu_memory": "1500", "recipe_memory": "1500",
+    "evaluations": "4",
 }  # fmt: skip
 FASTER = {"latency-wait": "15", "slurm-init-seconds-before-status-checks": "2"}
 PRETRAINED = "results/recorded/pretrained/world0.safetensors"
@@ -49,6 +50,8 @@ class SlurmProject(Project):
 
     def command(self, *arguments: str) -> list[str]:
         snakemake, *others = super().command(*arguments)
+        at = others.index("--cores")  # of one machine
+        del others[at : at + 2]
         return [snakemake, "--profile", f"profiles/{self.profile}", *others]
 
     def environment(self) -> dict:

@@ -43,7 +43,7 @@ def wait(process: subprocess.Popen, what: str, happened) -> None:
 
 
 @contextmanager
-def started(project, *arguments: str):
+def started(project, *arguments: str, status: int = 0):
     """Snakemake at work, its output in ``project.output``; interrupted if the block fails."""
     project.output = project.folder / "output.txt"
     with project.output.open("w") as file:
@@ -64,7 +64,7 @@ def started(project, *arguments: str):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait(60)
-    assert process.returncode == 0, project.output.read_text()
+    assert process.returncode == status, project.output.read_text()
 
 
 def training(cluster) -> dict[str, str]:
@@ -83,7 +83,7 @@ def disturbed(small, cluster):
     """A whole run, in which a fine-tune is cancelled and the node goes down and comes back.
 
     The project has the run's SLURM ids as `jobs`, the model whose fine-tune was cancelled as
-    `cancelled`, and the id that this one had as `first`.
+    `cancelled`, the id that this one had as `first`, and the step it came to as `step`.
     """
     project = small(SMALL)
     with started(project, *TARGETS) as process:
@@ -97,7 +97,9 @@ def disturbed(small, cluster):
 
         wait(process, "a fine-tune saved its state", saved)
         project.cancelled, project.first = saved()
+        log = logs / f"{project.cancelled}.log"
         cluster.run("scancel", project.first)
+        project.step = stopped(process, log)
 
         def waiting():
             return [job for job in cluster.jobs() if job["state"] == "PENDING"]
@@ -108,11 +110,16 @@ def disturbed(small, cluster):
         wait(process, "its processes are gone", lambda: not cluster.steps())
         assert waiting()
         cluster.node("RESUME")
-        # SLURM holds what it queued again back for two minutes, for those processes to end.
-        for job in waiting():
-            cluster.run("scontrol", "update", f"JobId={job['id']}", "StartTime=now")
+        cluster.start_now()
     project.jobs = set(re.findall(r"SLURM jobid (\d+)", project.output.read_text()))
     return project
+
+
+def stopped(process: subprocess.Popen, log) -> str:
+    """The step after which a fine-tune said that it stops."""
+    said = re.compile(r"stopped by SIGTERM after step (\d+)")
+    wait(process, f"{log.stem} is told to go", lambda: said.search(text(log)))
+    return said.search(text(log))[1]
 
 
 def text(path) -> str:
@@ -126,15 +133,15 @@ def test_a_cancelled_fine_tune_is_a_new_job_that_resumes(disturbed, cluster):
     assert states.pop(disturbed.first) == "CANCELLED"
     assert "COMPLETED" in states.values()
     log = (disturbed.results / "logs" / "finetune" / f"{disturbed.cancelled}.log").read_text()
-    assert "resumed" in log
+    assert f"resumed after step {disturbed.step} " in log
     assert not list((disturbed.results / ".state").glob("*.pt"))
 
 
-def test_a_further_try_asks_slurm_for_more(disturbed, cluster):
+def test_a_further_try_asks_slurm_for_more_memory(disturbed, cluster):
     comment = f"rule_finetune_wildcards_{disturbed.cancelled}"
     asked = [(job["memory"], job["time"]) for job in cluster.jobs() if job["comment"] == comment]
     assert asked[0] == ("1500M", "10:00")
-    assert asked[-1] == ("3000M", "20:00")
+    assert asked[-1] == ("3000M", "10:00")  # a fine-tune goes on where it was
 
 
 def test_the_tables_are_those_of_a_local_run(disturbed, tmp_path):
@@ -165,7 +172,7 @@ def test_jobs_run_where_the_profile_says_and_short_ones_together(disturbed, clus
     # Four sets; initialize, and a fine-tune more for the one that was cancelled; two soups; seven
     # models by fours; tables and a figure.
     assert number == {
-        "sets": 1, "import_pretrained": 1, "splits": 1, "initialize": 1, "finetune": 4, "soups": 2,
+        "sets": 1, "import_pretrained": 1, "splits": 1, "initialize": 1, "finetune": 4, "soups": 1,
         "evaluations": 2, "report": 1,
     }  # fmt: skip
     on_gpu = {"initialize", "finetune", "soups", "evaluations"}
@@ -174,22 +181,46 @@ def test_jobs_run_where_the_profile_says_and_short_ones_together(disturbed, clus
     }
 
 
-def test_a_fine_tune_out_of_time_saves_and_goes_on(disturbed, cluster):
+def test_a_group_that_runs_models_asks_for_no_more_than_one_of_them(disturbed, cluster):
+    jobs = [job for job in cluster.jobs() if job["id"] in disturbed.jobs]
+    asked = {
+        kind: {(job["cpus"], job["memory"]) for job in jobs if kind in job["comment"]}
+        for kind in ("evaluations", "soups", "sets")
+    }
+    assert asked["evaluations"] == asked["soups"] == {("2", "1500M")}
+    # What does not, runs side by side.
+    assert asked["sets"] == {("4", "6000M")}
+
+
+def test_out_of_time_preempted_interrupted_a_fine_tune_goes_on(disturbed, cluster):
     """By the profile SLURM sends SIGTERM two minutes before; here that is at its next look."""
     model = disturbed.results / "models" / "m00_long.safetensors"
     log = disturbed.results / "logs" / "finetune" / "m00_long.log"
-    long = "sweep={variants: {long: {first: 1, set: {epochs: 40}}}}"
-    with started(disturbed, str(model.relative_to(disturbed.folder)), "--config", long) as process:
+    target = str(model.relative_to(disturbed.folder))
+    long = "sweep={variants: {long: {first: 1, set: {epochs: 1000}}}}"
+    with started(disturbed, target, "--config", long, status=1) as process:
         wait(process, "a fine-tune trains", lambda: "epoch 1" in text(log))
-        job = training(cluster)["m00_long"]
-        cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-        wait(process, "it is told to go", lambda: "stopped by SIGTERM" in text(log))
-        stopped = re.search(r"stopped by SIGTERM after step (\d+)", text(log))[1]
-        wait(process, "it resumes", lambda: f"resumed after step {stopped} " in text(log))
-    assert {job["state"] for job in cluster.jobs() if job["comment"].endswith("_m00_long")} == {
-        "FAILED", "COMPLETED",
-    }  # fmt: skip
-    assert model.is_file()
+        first = training(cluster)["m00_long"]
+        cluster.run("scontrol", "update", f"JobId={first}", "TimeLimit=1")
+        step = stopped(process, log)
+
+        def goes_on():
+            cluster.start_now()
+            return re.search(rf"resumed after step {step} (.|\n)*epoch", text(log))
+
+        wait(process, "it goes on, in a new job", goes_on)
+        second = training(cluster)["m00_long"]
+        cluster.run("sbatch", "-p", "urgent", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
+        step = stopped(process, log)
+        wait(process, "it goes on, in the same job", goes_on)
+        assert training(cluster)["m00_long"] == second != first
+
+        process.send_signal(signal.SIGINT)
+        process.wait(LIMIT)
+    states = {job["id"]: job["state"] for job in cluster.jobs()}
+    assert (states[first], states[second]) == ("FAILED", "CANCELLED")
+    assert list((disturbed.results / ".state").glob("m00_long-*.pt"))
+    assert not model.exists()
 
 
 def test_a_failing_job_tells_why_and_where(small):

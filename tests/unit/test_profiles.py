@@ -1,6 +1,8 @@
 """The profiles speak of the rules that there are, and every environment of the locked packages."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -52,8 +54,7 @@ def test_the_default_profile_leaves_machines_to_another_one(read, monkeypatch, t
     assert (beside.cores, alone.rerun_incomplete, beside.rerun_incomplete) == (3, True, True)
     monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path))
     assert read("-n").cores == 3
-    for made in (alone, beside):
-        assert made.resources == {"downloads": 2}
+    assert (alone.resources.get("downloads"), beside.resources) == (2, {})
     own, other = (made.default_resources.args for made in (alone, beside))
     assert {"mem_mb=2000", "runtime=120"} <= set(own)
     assert "mem_mb=77" in other
@@ -65,7 +66,8 @@ def test_the_default_profile_leaves_machines_to_another_one(read, monkeypatch, t
 def test_snakemake_takes_every_key(read, name, option):
     args = read("-n", option, f"profiles/{name}")
     assert args.executor == {"slurm": "slurm", "generic": "cluster-generic"}[name]
-    assert args.cores == 8
+    assert args.resources == {"downloads": 2, "share": 8}
+    assert args.set_resource_scopes["share"] == "local"
     assert args.retries == 2
     assert args.keep_going
     assert args.group_components["evaluations"] == 8
@@ -87,20 +89,35 @@ def test_rules_that_run_models_go_where_the_gpus_are(root, rules, name):
     made = profile(root, name, **{f"cpu_{key.removeprefix('slurm_')}": "slow"})
     asked = {rule for rule, text in rules.items() if re.search(r"(?m)^ *gpu=GPUS", text)}
     assert {"finetune", "initialize", "evaluate", "recipe", "cook"} <= asked
-    placed = {rule for rule, wants in made["set-resources"].items() if wants.get(key) == "gpu"}
+    placed = {rule for rule, wants in made["set-resources"].items() if wants.get(key) == "'gpu'"}
     assert asked <= placed
-    assert made["default-resources"][key] == "slow"
+    assert made["default-resources"][key] == "'slow'"
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_a_group_has_one_place_and_a_second_try_gets_more(root, name):
+def test_a_further_try_gets_more_up_to_what_there_is(root, name):
+    made = profile(root, name, longest=100)
+    for rule in set(made["groups"]) | set(made["set-resources"]):
+        wants = made["default-resources"] | made["set-resources"].get(rule, {})
+        assert wants["mem_mb"].startswith("attempt * ")
+        # Training goes on where it was, so that it needs no longer tries.
+        if rule not in ("finetune", "pretrain", "estimate_cost"):
+            tries = [eval(wants["runtime"], {"attempt": n, "min": min}) for n in (1, 2, 9)]
+            assert tries[0] < tries[1] <= tries[2] <= 100 or tries[0] == 100
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_groups_stay_in_one_place_and_run_models_one_after_the_other(root, rules, name):
     made = profile(root, name)
     places = {}
     for rule, group in made["groups"].items():
         wants = made["default-resources"] | made["set-resources"].get(rule, {})
         places.setdefault(group, set()).add(wants[QUEUE[name]])
-        assert wants["mem_mb"].startswith("attempt * ")
-        assert wants["runtime"].startswith("attempt * ")
+        on_gpu = "gpu=GPUS" in rules[rule]
+        planned = rule.startswith("plan_")  # before its curve, so never beside it
+        assert (wants["share"] == made["set-resources"]["evaluate"]["share"]) == (
+            on_gpu and not planned
+        ), rule
     assert all(len(place) == 1 for place in places.values())
     assert "finetune" not in made["groups"]
     assert set(made["group-components"]) <= set(places)
@@ -110,41 +127,67 @@ def test_the_profiles_differ_only_in_how_jobs_are_submitted(root):
     slurm, generic = (profile(root, name) for name in PROFILES)
     for key in ("groups", "group-components", "set-threads", "retries", "cores", "jobs"):
         assert slurm[key] == generic[key], key
-    assert slurm["set-resources"].keys() == generic["set-resources"].keys()
     default = profile(root, "default")
     for made in (slurm, generic):
         assert made["rerun-triggers"] == default["rerun-triggers"]
+        assert made["resources"] == ["downloads=2", "share=8"]
+
+    def common(made: dict, name: str) -> dict:
+        """What rules ask for, by words that both profiles know."""
+        words = {"place": QUEUE[name], **{key: key for key in ("mem_mb", "runtime", "share")}}
+        parts = {"default": made["default-resources"], **made["set-resources"]}
+        return {
+            rule: {word: wants.get(key) for word, key in words.items()}
+            for rule, wants in parts.items()
+        }
+
+    assert common(slurm, "slurm") == common(generic, "generic")
 
 
 def test_keys_of_a_site_reach_every_job(root):
     made = profile(root, "slurm")
     assert "slurm_account" not in made["default-resources"]
+    assert not [wants for wants in made["set-resources"].values() if "gres" in wants]
     made = profile(
-        root,
-        "slurm",
-        account="lab",
-        gpu='{gpu: 0, gres: "gpu:a100:1"}',
-        gpu_partition="big",
-        training=99,
-        evaluations=25,
-        cpus=4,
-    )
-    assert made["default-resources"]["slurm_account"] == "lab"
-    assert made["set-resources"]["finetune"]["runtime"] == "attempt * 99"
+        root, "slurm", account="lab", gpu_partition="big", gres="gpu:a100", gpus=4, training=99,
+        evaluations=25, cpus=4, recipe_memory=64000,
+    )  # fmt: skip
+    assert made["default-resources"]["slurm_account"] == "'lab'"
+    assert made["set-resources"]["finetune"]["runtime"] == 99
+    assert made["set-resources"]["recipe"]["mem_mb"] == "attempt * 64000"
     assert made["group-components"]["evaluations"] == 25
-    assert made["cores"] == 4
-    on_gpu = [wants for wants in made["set-resources"].values() if "gres" in wants]
+    assert made["set-threads"]["evaluate"] == 4
+    on_gpu = {rule: wants for rule, wants in made["set-resources"].items() if "gres" in wants}
     assert len(on_gpu) > 15
-    for wants in on_gpu:
-        assert wants["gres"] == "gpu:a100:1"
+    for rule, wants in on_gpu.items():
+        several = rule in ("finetune", "pretrain", "estimate_cost")
+        assert wants["gres"] == f"'gpu:a100:{4 if several else 1}'"
         assert wants["gpu"] == 0
-        assert wants["slurm_partition"] == "big"
+        assert wants["slurm_partition"] == "'big'"
+    made = profile(root, "slurm", gpu_model="a100")
+    assert made["set-resources"]["evaluate"]["gpu_model"] == "'a100'"
+
+
+@pytest.mark.parametrize(("name", "key"), [("slurm", "partition"), ("generic", "queue")])
+def test_text_that_is_python_as_well_stays_text(root, name, key, tmp_path):
+    """Snakemake evaluates text: `all`, `max` or `all.q` are partitions all the same."""
+    made = profile(root, name, **{f"cpu_{key}": "all.q", f"gpu_{key}": "max"})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(made))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--profile", str(tmp_path)],
+        cwd=root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    places = set(re.findall(rf"{QUEUE[name]}=([^,\s]+)", done.stdout))
+    assert places == {"all.q", "max"}
 
 
 def test_every_environment_installs_the_locked_packages_for_the_same_python(root):
     conda = yaml.safe_load((root / "envs" / "environment.yaml").read_text())
     pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
-    assert pip == ["-r requirements.txt"]
+    # Snakemake copies the file elsewhere before conda reads it: it can name no other one.
+    lock = (root / "envs" / "requirements.txt").read_text().splitlines()
+    assert pip == [line for line in lock if re.match(r"\w", line)]
+    assert len(pip) > 50
     python = next(str(e).split("=")[1] for e in conda["dependencies"] if str(e).startswith("pyth"))
 
     recipe = (root / "envs" / "apptainer.def").read_text()

@@ -92,6 +92,26 @@ def test_another_recipe_starts_afresh(tuned, killed, tmp_path):
     assert same(tuned(PLAIN, Resumable(tmp_path, {"lr": 0.01})), tuned(PLAIN))
 
 
+def test_a_changed_recipe_leaves_no_state_behind(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    states = [Resumable(tmp_path, {"lr": lr}, name) for lr in (1, 2) for name in ("m0", "m0-1")]
+    for state in states[:3]:
+        state.keep(1, model=model)
+    assert set(tmp_path.iterdir()) == {states[1].path, states[2].path}
+    assert states[2].restore(model=model) == states[1].restore(model=model) == 1
+
+
+def test_what_was_ignored_stays_so(tuned, at_step, tmp_path):
+    """As of a run that `nohup` or a shell's `&` started."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        at_step(2, lambda: signal.raise_signal(signal.SIGINT))
+        tuned(PLAIN, Resumable(tmp_path, PLAIN))
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("key", ["ema", "swa"])
 def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
     h = PLAIN | {"epochs": 2.5, key: 0.7}

@@ -19,8 +19,8 @@ from soups import compute, job, slots
 from soups.errors import UserError
 
 FOUR = ["0", "1", "2", "3"]
-# A job: takes GPUs, says so, holds them for so many seconds or until there is a file, says so,
-# lets them go.
+# A job: says if it has to wait, takes GPUs, says so, holds them for so many seconds or until there
+# is a file, says so, lets them go.
 JOB = """
 import json, os, sys, time
 from pathlib import Path
@@ -31,6 +31,7 @@ def say(what, mine):
     line = json.dumps([what, os.getpid(), mine]) + "\\n"
     file = os.open(said, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line.encode())
+slots.log.info = lambda *_: say("waits", [])
 with slots.taken(names, wanted, shares, Path(folder)) as mine:
     say("takes", mine)
     while isinstance(hold, str) and not Path(hold).exists():
@@ -51,8 +52,11 @@ def jobs(root, tmp_path):
         started.append(subprocess.Popen(command, cwd=root / "scripts"))
         return started[-1]
 
-    start.events = lambda: [json.loads(x) for x in said.read_text().splitlines()]
-    start.said = said
+    def events(waits: bool = False) -> list:
+        lines = said.read_text().splitlines() if said.exists() else []
+        return [event for event in map(json.loads, lines) if (event[0] == "waits") == waits]
+
+    start.events = events
     yield start
     for process in started:
         process.kill()
@@ -81,9 +85,7 @@ def most_at_once(events) -> Counter:
 def test_many_jobs_never_share_more_than_they_may_and_use_all(jobs, tmp_path, shares):
     count, go = 8 * shares, tmp_path / "go"
     started = [jobs(FOUR, shares=shares, hold=str(go)) for _ in range(count)]
-    until(lambda: jobs.said.exists() and len(jobs.events()) == count / 2)
-    time.sleep(0.3)
-    assert len(jobs.events()) == count / 2
+    until(lambda: len(jobs.events()) == len(jobs.events(waits=True)) == count / 2)
     go.touch()
     assert [process.wait(60) for process in started] == [0] * count
     assert most_at_once(jobs.events()) == dict.fromkeys(FOUR, shares)
@@ -92,7 +94,7 @@ def test_many_jobs_never_share_more_than_they_may_and_use_all(jobs, tmp_path, sh
 def test_jobs_of_one_two_and_three_gpus_all_get_theirs(jobs):
     wishes = [1, 2, 3, 4, 1, 3, 2, 1, 2, 3, 4, 1]
     started = {process.pid: n for n in wishes for process in [jobs(FOUR, wanted=n)]}
-    until(lambda: jobs.said.exists() and len(jobs.events()) == 2 * len(wishes))
+    until(lambda: len(jobs.events()) == 2 * len(wishes))
     assert max(most_at_once(jobs.events()).values()) == 1
     for _, pid, mine in jobs.events():
         assert len(set(mine)) == started[pid]
@@ -123,8 +125,8 @@ def test_who_wants_two_is_not_passed_for_ever_by_who_wants_one(jobs, tmp_path):
         both = jobs(["0", "1"], wanted=2)
         until(lambda: not queue_is_free(folder, ["0", "1"]))
         single = jobs(["0", "1"])  # one would be free for it
-        time.sleep(0.5)
-        assert not jobs.said.exists()
+        until(lambda: len(jobs.events(waits=True)) == 2)
+        assert not jobs.events()
     assert first == ["0"]
     assert both.wait(60) == single.wait(60) == 0
     assert [len(mine) for _, _, mine in jobs.events()] == [2, 2, 1, 1]
@@ -133,9 +135,9 @@ def test_who_wants_two_is_not_passed_for_ever_by_who_wants_one(jobs, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_slot_of_a_killed_job_is_free_again(jobs, number):
     holder = jobs(["0"], hold=600)
-    until(jobs.said.exists)
+    until(jobs.events)
     waiting = jobs(["0"])
-    time.sleep(0.3)
+    until(lambda: jobs.events(waits=True))
     assert len(jobs.events()) == 1
     os.kill(holder.pid, number)
     assert waiting.wait(60) == 0
@@ -271,13 +273,16 @@ def test_nothing_is_held_where_there_is_nothing_to_hold(
     assert not list(tmp_path.glob("model-soups-gpu-*"))
 
 
-def test_what_slurm_gave_is_the_jobs_own(machine, configured, tmp_path):
+def test_the_gpu_of_an_allocation_is_one_jobs_at_a_time(machine, configured, tmp_path):
+    """`salloc --gpus=1`, and in it a workflow of several jobs at a time."""
     machine(1, "3", slurm="17")
     configured()
-    with slots.held(1), slots.held(1):  # would wait for ever
-        assert compute.current().device == "auto"
+    with slots.held(1):
+        assert compute.current().device == "cuda:0"
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-    assert not list(tmp_path.glob("model-soups-gpu-*"))
+        assert slots._grab(["3"], 1, 1, slots.folder()) is None
+    for lock in slots._grab(["3"], 1, 1, slots.folder()).values():
+        lock.close()
 
 
 def test_jobs_in_one_allocation_share_it(machine, configured, tmp_path):

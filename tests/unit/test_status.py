@@ -69,7 +69,7 @@ training = Progress(0, 40)
 for _ in range(10):
     training.step(8, torch.tensor(1.25))
 training.epoch(1, torch.tensor(1.25))
-Resumable(sys.argv[2], {"lr": 1}).keep(10, model=torch.nn.Linear(2, 2))
+Resumable(sys.argv[2], {"lr": 1}, "m00").keep(10, model=torch.nn.Linear(2, 2))
 print("saved", flush=True)
 time.sleep(600)
 """
@@ -130,7 +130,10 @@ def test_a_job_of_another_machine_is_told_by_the_age_of_its_log(experiment):
 def test_a_job_that_says_that_it_stops_is_interrupted(experiment):
     last = "10:00:50 stopped by SIGTERM after step 25: run again, the job goes on here"
     log_of(experiment, "m00", *ELSEWHERE, last)
-    touch(experiment / ".state" / "0.pt")
+    other = experiment / ".state" / f"m00-2-{'0' * 32}.pt"
+    touch(other)
+    assert "begin again" in seen(experiment).note
+    other.rename(other.with_name(f"m00-{'0' * 32}.pt"))
     stopped = seen(experiment)
     assert (stopped.state, stopped.step) == ("interrupted", 25)
     assert "go on from there" in stopped.note

@@ -1,5 +1,7 @@
 """A device that is not there is missed before anything is computed."""
 
+import re
+
 import pytest
 import torch
 
@@ -9,6 +11,20 @@ pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
 ]
+
+
+def test_no_gpu_for_what_wants_one_is_told(project):
+    done = project(TINY | FEW).run("models", "--resources", "gpu=0", check=False)
+    assert done.returncode == 1
+    assert "--resources gpu is 0, expected 1 or more, or compute.device: cpu" in done.stderr
+
+
+def test_jobs_that_want_a_gpu_wait_for_it(project):
+    """With one for two cores, no fine-tune begins before the one before it has ended."""
+    two = {"random": {"n": 2, "parameters": {"epochs": "choice(1, 1)"}}} | FEW["sweep"]
+    done = project(TINY | FEW | {"sweep": two}).run("models", "--resources", "gpu=1")
+    events = re.findall(r"rule (finetune):|Finished jobid: \d+ \(Rule: (finetune)\)", done.stderr)
+    assert events == [("finetune", ""), ("", "finetune")] * 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.workflow.conftest import FEW, TINY
@@ -45,26 +46,33 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_killed_twice_gives_the_same_bytes(finished, project):
     copy = project(TINY)
     results = copy.results
+    # Curves and figures follow from these, by rules of the same kind.
+    targets = "soups", str(results.relative_to(copy.folder) / "tables" / "methods.csv")
     # While pre-training has saved an epoch but written nothing.
-    interrupt(copy, signal.SIGKILL, lambda: list((results / ".state").glob("[!.]*.pt")))
+    interrupt(copy, signal.SIGKILL, lambda: list((results / ".state").glob("[!.]*.pt")), *targets)
     assert not (results / "pretrained" / "model.safetensors").exists()
     copy.run("--unlock")
     # With some ingredients done and another one under way.
-    interrupt(copy, signal.SIGINT, lambda: (results / "models" / "m00.safetensors").exists())
-    copy.run()
+    done = results / "models" / "m00.safetensors"
+    interrupt(copy, signal.SIGINT, done.exists, *targets)
+    copy.run(*targets)
 
-    log = (results / "logs" / "pretrain.log").read_text()
-    assert "resumed after step" in log
+    assert "resumed after step" in (results / "logs" / "pretrain.log").read_text()
     assert not list((results / ".state").glob("*"))
     ours, theirs = contents(results), contents(finished.results)
-    assert ours.keys() == theirs.keys()
+    assert len(ours) > 30
+    assert ours.keys() <= theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert not list(results.rglob("*.part*"))
 
 
 @pytest.mark.workflow
-def test_preempted_within_an_epoch_goes_on_from_there(project):
+def test_preempted_within_an_epoch_goes_on_from_there(project, tmp_path, monkeypatch):
     """SIGTERM to all processes, as SLURM sends it; then SIGINT, as a terminal does at Ctrl-C."""
+    # A shell with a trap stays beside what it runs, as older ones always do; a signal would end it
+    # before what it runs has saved.
+    (tmp_path / "stays.sh").write_text("trap : EXIT\n")
+    monkeypatch.setenv("BASH_ENV", str(tmp_path / "stays.sh"))
     one = {"random": {"n": 1, "parameters": {"epochs": "choice(6, 6)"}}} | FEW["sweep"]
     copy = project(TINY | FEW | {"sweep": one})
     model = copy.results / "models" / "m00.safetensors"
@@ -72,19 +80,31 @@ def test_preempted_within_an_epoch_goes_on_from_there(project):
     copy.run(target)
     undisturbed = model.read_bytes()
 
+    path, states = copy.results / "logs" / "finetune" / "m00.log", copy.results / ".state"
     model.unlink()
-    log, states = copy.results / "logs" / "finetune" / "m00.log", copy.results / ".state"
-    interrupt(copy, signal.SIGTERM, lambda: list(states.glob("[!.]*.pt")), target)
-    before = re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
-    interrupt(
-        copy, signal.SIGINT, lambda: re.search("resumed(.|\n)*epoch", log.read_text()), target
-    )
-    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == before
-    stopped = re.findall(r"stopped by SIGINT after step (\d+):", log.read_text())
-    assert len(before) == len(stopped) == 1
-    assert int(stopped[0]) > int(before[0])
+    path.unlink()
+
+    def said(pattern: str) -> list[str]:
+        return re.findall(pattern, path.read_text()) if path.exists() else []
+
+    parents = set()
+
+    def saved() -> bool:
+        for process in said(r"begins, process (\d+) on"):
+            parents.add(psutil.Process(int(process)).parent().name())
+        return any(states.glob("[!.]*.pt"))
+
+    interrupt(copy, signal.SIGTERM, saved, target)
+    assert parents
+    assert "bash" not in parents
+    first = said(r"stopped by SIGTERM after step (\d+):")
+    interrupt(copy, signal.SIGINT, lambda: said(r"resumed(?:.|\n)*epoch"), target)
+    assert said(r"resumed after step (\d+) from") == first
+    second = said(r"stopped by SIGINT after step (\d+):")
+    assert len(first) == len(second) == 1
+    assert int(second[0]) > int(first[0])
     assert not model.exists()
     copy.run(target)
-    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == stopped
+    assert said(r"resumed after step (\d+) from") == second
     assert model.read_bytes() == undisturbed
     assert not list(states.glob("*"))
