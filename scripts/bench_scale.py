@@ -87,7 +87,7 @@ def greedy(folder: Path, images) -> int:
     """The greedy rule over all models, each average evaluated on all images."""
     import torch
 
-    from soups.evaluate import HeldoutScorer
+    from soups.scoring import HeldoutScorer
     from soups.select import greedy
 
     paths = _paths(folder)

@@ -1,18 +1,13 @@
-"""Running a model over images, and scoring soups that are never written to disk."""
+"""Running a model over images."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from soups import compute, devices
-from soups.batch_norm import Settle
-from soups.checkpoints import Checkpoint
 from soups.loading import Images, Reader
-from soups.mixing import growing
 
 # On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
 BATCH, GPU_BATCH = 125, 500
@@ -60,30 +55,3 @@ def forward(
 def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
     """Share of the images whose largest logit is the label's."""
     return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()
-
-
-class HeldoutScorer:
-    """Held-out accuracy of uniform averages, for the greedy soup.
-
-    Keeps the float64 sum of the ingredients that are in the soup and one more, however
-    many are tried.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        paths: Mapping[str, str | Path],
-        images: np.ndarray,
-        labels: Tensor,
-        settle: Settle,
-    ) -> None:
-        self._model = model.to(devices.device()).eval()
-        self._paths, self._heldout = paths, (images, labels)
-        self._soup, self._settle = growing(paths), settle
-
-    def __call__(self, names: tuple[str, ...]) -> float:
-        """Accuracy, a fraction, of the average of ``names``; the last one is the candidate."""
-        soup = self._soup.of(tuple(names[:-1]))
-        soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
-        self._settle(self._model)
-        return accuracy(self._model, *self._heldout)

@@ -13,9 +13,10 @@ from soups import devices, files, recipes
 from soups.batch_norm import Settle, kept, settler
 from soups.catalog import BEST
 from soups.checkpoints import Checkpoint
-from soups.evaluate import HeldoutScorer, accuracy
+from soups.evaluate import accuracy
 from soups.images import PreparedSet
 from soups.mixing import mix
+from soups.scoring import HeldoutScorer
 from soups.select import Score, by_score, greedy, remembered
 
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from soups import checkpoints, compute, devices
 from soups.batch_norm import kept
 from soups.errors import UserError
-from soups.evaluate import HeldoutScorer, forward
+from soups.evaluate import forward
 from soups.mixing import mix
 from soups.recipes import uniform
+from soups.scoring import HeldoutScorer
 from soups.select import greedy
 
 NAMES = [f"m{i}" for i in range(5)]
