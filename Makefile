@@ -17,14 +17,17 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 .PHONY: run unlocked install status test lint format seeds ablations published bench bench-scale \
   lock test-slurm
 
-# A killed run leaves Snakemake's lock behind. flock knows whether another `make` is alive;
-# if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
+# A killed run leaves Snakemake's lock behind. flock knows whether another `make` or `snakemake` is
+# alive; if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
 run: install
 	@mkdir -p .snakemake
 	@flock -n -o -E 75 .snakemake/make.lock $(MAKE) --no-print-directory unlocked || { \
 	  status=$$?; [ $$status != 75 ] || echo "another make is running here" >&2; exit $$status; }
 
+# A living one holds .snakemake/alive, whoever started it (soups.runs.mark_alive).
 unlocked:
+	@[ ! -e .snakemake/alive ] || flock -n .snakemake/alive true || { \
+	  echo "snakemake is running here" >&2; exit 75; }
 	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
 	$(SNAKEMAKE) --quiet rules
 	@$(BIN)/python scripts/print_methods.py results/miniature

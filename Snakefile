@@ -10,7 +10,7 @@ min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from soups import architectures, catalog, files, folders, hyperparameters, progress, settings
-from soups import status, sweep, variants
+from soups import runs, sweep, variants
 from soups.errors import UserError
 from soups.images import set_paths, train_paths
 
@@ -46,7 +46,7 @@ onstart:
         if not config["shared"]:
             files.write_json(f"{R}/settings.json", settings.sections(config))
         # What scripts/status.py counts.
-        status.write_plan(
+        runs.begin(
             R,
             shared=config["shared"],
             rule="import_checkpoint" if CHECKPOINTS else "finetune",
@@ -59,9 +59,19 @@ onstart:
             tables=[*TABLES, *CURVE_TABLES, "claims"],
             figures=FIGURES,
         )
+    runs.mark_alive(".snakemake/alive")
     # A job that has them all to itself shows a bar.
     if workflow.resource_settings.cores:
         os.environ[progress.CORES] = str(workflow.resource_settings.cores)
+
+
+onsuccess:
+    runs.end(R, None)
+
+
+onerror:
+    runs.end(R, str(log))
+    print("What is done stays: the same command goes on from here.", file=sys.stderr)
 
 
 include: "rules/common.smk"

@@ -17,24 +17,11 @@ from pathlib import Path
 from soups import files, progress
 from soups.errors import UserError
 from soups.progress import Told, duration
+from soups.runs import PLAN
 
 FRESH = 300  # seconds without a line after which a job may be dead; a step rarely takes so long
 WIDTH = 110  # columns of a terminal
 BEGUN = ("running", "silent", "interrupted", "failed")  # shown even if there is little room
-PLAN = "plan.json"
-
-
-def write_plan(folder: str, **plan) -> None:
-    """Leave in an experiment's folder what a run of it is going to make.
-
-    Args:
-        folder: ``results/<name>``.
-        plan: ``shared``: name of the experiment that data and starting points come from, or None;
-            ``rule`` that makes the ingredients; and by name ``ingredients, starts, soups,
-            ensembles, evaluated`` (models with logits), ``tests, tables, figures``.
-    """
-    begun = datetime.now().astimezone().isoformat(timespec="seconds")
-    files.write_json(f"{folder}/{PLAN}", {"begun": begun, "folder": folder, **plan})
 
 
 @dataclass(frozen=True)
@@ -75,6 +62,8 @@ class Status:
     Attributes:
         folder: of the experiment.
         begun: when its last run did, ISO 8601.
+        ended: when it ended; None if it was killed, or is under way.
+        failed: Snakemake's log of it, if it failed.
         ingredients: the sweep.
         stages: name, how many are done, how many there will be.
         left: seconds until all ingredients are done that can be; None if that is not known.
@@ -85,6 +74,8 @@ class Status:
     ingredients: list[Ingredient]
     stages: list[tuple[str, int, int]]
     left: float | None
+    ended: str | None = None
+    failed: str | None = None
 
     @property
     def done(self) -> bool:
@@ -116,7 +107,8 @@ def look(folder: str | Path, clock: Callable[[], float] = time.time) -> Status:
         ingredients = [_ingredient(folder, root, m, *about) for m in plan["ingredients"]]
         done = sum(m.state == "done" for m in ingredients)
         stages = _stages(folder, root, plan, (done, len(ingredients)))
-        return Status(str(folder), plan["begun"], ingredients, stages, _left(ingredients))
+        end = plan.get("ended"), plan.get("failed")
+        return Status(str(folder), plan["begun"], ingredients, stages, _left(ingredients), *end)
     except KeyError as error:
         raise UserError(f"{folder / PLAN}: no {error}, expected a plan of this version") from None
 
@@ -156,7 +148,7 @@ def _ingredient(
         return Ingredient(**seen, state=state, since=since, quiet=quiet, left=left, note=waits)
     if state == "silent":
         return Ingredient(**seen, state=state, since=written, quiet=quiet, note=waits)
-    kept = told.kept and any((folder / ".state").glob(f"{name}-{'[0-9a-f]' * 32}.pt"))
+    kept = any((folder / ".state").glob(f"{name}-{'[0-9a-f]' * 32}.pt"))
     note = "its state is saved, so it will go on from there" if kept else "it will begin again"
     return Ingredient(**seen, state=state, since=written, note=note)
 
@@ -168,8 +160,11 @@ def _state(told: Told, quiet: float, root: Path) -> str:
     if told.host == progress.HOST:
         if not _runs(told.process):
             return "interrupted"
-    elif quiet >= FRESH and not any((root / ".snakemake" / "locks").glob("*")):
-        return "interrupted"  # no workflow runs
+    # It has not said a word, or not for long, and no workflow runs.
+    elif (told.host is None or quiet >= FRESH) and not any(
+        (root / ".snakemake" / "locks").glob("*")
+    ):
+        return "interrupted"
     return "running" if quiet < FRESH else "silent"
 
 
@@ -272,6 +267,9 @@ def text(status: Status, height: int | None = None, now: float | None = None) ->
     now = time.time() if now is None else now
     begun = _seconds(status.begun)
     head = [f"{status.folder}: last run begun {_when(begun, now)}"]
+    if status.ended:
+        how = f"failed, see {status.failed}" if status.failed else "ended"
+        head = [f"{head[0]}, {_when(_seconds(status.ended), now)} {how}"]
     rows = [_row(m, now) for m in status.ingredients]
     notes = [line for m in status.ingredients for line in _note(m)]
     summary = _summary(status)

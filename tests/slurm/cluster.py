@@ -57,8 +57,8 @@ ReturnToService=1
 MpiDefault=none
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:fake:2 State=UNKNOWN
-PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+PartitionName=cpu Nodes={host} Default=YES MaxTime={longest} State=UP
+PartitionName=gpu Nodes={host} MaxTime={longest} State=UP
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -100,14 +100,19 @@ def _install() -> None:
 class Cluster:
     """One running cluster: `environment` makes SLURM's commands speak to it."""
 
-    def __init__(self, folder: Path, cpus: int) -> None:
+    def __init__(self, folder: Path, cpus: int, longest: int) -> None:
         self.folder = folder
         self.host = socket.gethostname().split(".")[0]
         conf = folder / "slurm.conf"
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10 >> 20
         conf.write_text(
             CONFIG.format(
-                host=self.host, folder=folder, ports=_free_ports(2), cpus=cpus, memory=memory
+                host=self.host,
+                folder=folder,
+                ports=_free_ports(2),
+                cpus=cpus,
+                memory=memory,
+                longest=longest,
             )
         )
         (folder / "gres.conf").write_text(GPUS)
@@ -165,8 +170,12 @@ class Cluster:
 
 
 @contextmanager
-def running(cpus: int = 8):
+def running(cpus: int = 8, longest: int = 12):
     """Start munge, controller and node, wait until the node is idle; end them afterwards.
+
+    Args:
+        cpus: that the node says it has.
+        longest: minutes that a job may ask for; SLURM refuses more.
 
     Raises:
         RuntimeError: with the end of the daemons' logs, if the node is not idle in time.
@@ -176,7 +185,7 @@ def running(cpus: int = 8):
         folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         ending.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        cluster = Cluster(folder, cpus)
+        cluster = Cluster(folder, cpus, longest)
         key = folder / "munge" / "key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)

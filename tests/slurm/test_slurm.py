@@ -172,7 +172,7 @@ def test_jobs_run_where_the_profile_says_and_short_ones_together(disturbed, clus
     # Four sets; initialize, and a fine-tune more for the one that was cancelled; two soups; seven
     # models by fours; tables and a figure.
     assert number == {
-        "sets": 1, "import_pretrained": 1, "splits": 1, "initialize": 1, "finetune": 4, "soups": 1,
+        "sets": 1, "import_pretrained": 1, "splits": 1, "initialize": 1, "finetune": 4, "soups": 2,
         "evaluations": 2, "report": 1,
     }  # fmt: skip
     on_gpu = {"initialize", "finetune", "soups", "evaluations"}

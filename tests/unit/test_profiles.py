@@ -96,14 +96,34 @@ def test_rules_that_run_models_go_where_the_gpus_are(root, rules, name):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_further_try_gets_more_up_to_what_there_is(root, name):
-    made = profile(root, name, longest=100)
+    made = profile(root, name, largest=70000)
+
+    def tries(text: str) -> list[int]:
+        return [eval(text, {"attempt": n, "min": min}) for n in (1, 2, 99)]
+
     for rule in set(made["groups"]) | set(made["set-resources"]):
         wants = made["default-resources"] | made["set-resources"].get(rule, {})
-        assert wants["mem_mb"].startswith("attempt * ")
+        first, second, last = tries(wants["mem_mb"])
+        assert first < second < last == 70000
         # Training goes on where it was, so that it needs no longer tries.
         if rule not in ("finetune", "pretrain", "estimate_cost"):
-            tries = [eval(wants["runtime"], {"attempt": n, "min": min}) for n in (1, 2, 9)]
-            assert tries[0] < tries[1] <= tries[2] <= 100 or tries[0] == 100
+            first, second, last = tries(wants["runtime"])
+            assert first <= second <= last <= 2880
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_groups_ask_for_no_more_time_than_there_is(root, name):
+    """Times of jobs that run one after the other are added up."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--profile", f"profiles/{name}"],
+        cwd=root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    groups = re.findall(r"Group job (\w+) .*\n((?:(?:    .*)?\n)*)", done.stdout)
+    total = {}
+    for group, jobs in groups:
+        total.setdefault(group, []).append(sum(map(int, re.findall(r"runtime=(\d+)", jobs))))
+    assert {"evaluations", "soups", "curves", "report"} <= set(total)
+    assert max(map(max, total.values())) <= 2880, total
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -154,7 +174,7 @@ def test_keys_of_a_site_reach_every_job(root):
     )  # fmt: skip
     assert made["default-resources"]["slurm_account"] == "'lab'"
     assert made["set-resources"]["finetune"]["runtime"] == 99
-    assert made["set-resources"]["recipe"]["mem_mb"] == "attempt * 64000"
+    assert made["set-resources"]["recipe"]["mem_mb"] == "min(attempt * 64000, 96000)"
     assert made["group-components"]["evaluations"] == 25
     assert made["set-threads"]["evaluate"] == 4
     on_gpu = {rule: wants for rule, wants in made["set-resources"].items() if "gres" in wants}
@@ -164,8 +184,10 @@ def test_keys_of_a_site_reach_every_job(root):
         assert wants["gres"] == f"'gpu:a100:{4 if several else 1}'"
         assert wants["gpu"] == 0
         assert wants["slurm_partition"] == "'big'"
-    made = profile(root, "slurm", gpu_model="a100")
+    made = profile(root, "slurm", gpu_model="a100", extra="--qos=high")
     assert made["set-resources"]["evaluate"]["gpu_model"] == "'a100'"
+    assert made["default-resources"]["slurm_extra"] == "'--qos=high'"
+    assert made["set-resources"]["finetune"]["slurm_extra"] == "'--signal=TERM@120 --qos=high'"
 
 
 @pytest.mark.parametrize(("name", "key"), [("slurm", "partition"), ("generic", "queue")])

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import re
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soups import progress, status
+from soups import progress, runs, status
 from soups.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ PLAN = {
 def experiment(tmp_path, monkeypatch):
     """An experiment's folder, in which a run has begun."""
     monkeypatch.chdir(tmp_path)
-    status.write_plan("results/one", **PLAN)
+    runs.begin("results/one", **PLAN)
     return Path("results/one")
 
 
@@ -108,6 +109,9 @@ def test_a_job_runs_until_it_is_killed(experiment, job):
 def test_a_model_is_waiting_until_its_log_is_there(experiment):
     assert seen(experiment).state == "waiting"
     log_of(experiment, "m00")
+    # A job that was ended while it began.
+    assert (seen(experiment).state, seen(experiment).step) == ("interrupted", None)
+    touch(Path(".snakemake", "locks", "0.input.lock"))
     assert (seen(experiment).state, seen(experiment).step) == ("running", None)
     log_of(experiment, "m00", "10:00:00 waiting for a GPU")
     assert (seen(experiment).state, seen(experiment).note) == ("running", "waiting for a GPU")
@@ -229,12 +233,12 @@ def test_stages_count_outputs(experiment):
     assert stages()["evaluations"] == (0, 5)
     touch(experiment / "logits" / "m00" / "v2.npy", experiment / "soups" / "greedy.safetensors")
     assert (stages()["evaluations"], stages()["soups"]) == ((1, 5), (1, 2))
-    status.write_plan("results/one", **PLAN | {"ensembles": []})
+    runs.begin("results/one", **PLAN | {"ensembles": []})
     assert "ensembles" not in stages()
 
 
 def test_what_is_shared_is_looked_for_there(experiment, monkeypatch):
-    status.write_plan("results/series/two", **PLAN | {"shared": "one"})
+    runs.begin("results/series/two", **PLAN | {"shared": "one"})
     touch(experiment / "models" / "initialization.safetensors")
     touch(*(experiment / "logits" / "initialization" / f"{name}.npy" for name in PLAN["tests"]))
     folder = Path("results/series/two").absolute()
@@ -264,7 +268,7 @@ def busy(experiment):
     for model in ("m00", "m01"):
         make(experiment, model)
     long = "a_name_that_goes_on_and_on_" * 5
-    status.write_plan("results/one", **PLAN | {"ingredients": [*PLAN["ingredients"], long, "m05"]})
+    runs.begin("results/one", **PLAN | {"ingredients": [*PLAN["ingredients"], long, "m05"]})
     log_of(experiment, "m00", *ELSEWHERE, "10:02:00 held-out accuracy 0.7000")
     log_of(experiment, "m02", *ELSEWHERE)
     log_of(experiment, "m03", "10:00:00 error: " + "no GPU here, " * 20)
@@ -334,7 +338,7 @@ def test_the_script_says_what_is_wrong(experiment):
 
 def test_watching_ends_when_all_is_done(experiment):
     nothing = {key: [] for key in ("ingredients", "starts", "soups", "ensembles", "evaluated")}
-    status.write_plan("results/one", **PLAN | nothing)
+    runs.begin("results/one", **PLAN | nothing)
     for name in ("heldout", "test", "v2"):
         touch(experiment / "prepared" / f"{name}.npy")
     touch(experiment / "pretrained" / "model.safetensors", experiment / "report.html")
@@ -361,3 +365,33 @@ def test_nothing_slow_is_imported_and_nothing_written(busy):
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert sorted(busy.rglob("*")) == before
+
+
+def test_how_a_run_ended_is_said(experiment):
+    def head() -> str:
+        return status.text(status.look(experiment)).splitlines()[0]
+
+    assert "ended" not in head()
+    runs.end(experiment, ".snakemake/log/1.snakemake.log")
+    assert re.search(r"begun .*, .* failed, see \.snakemake/log/1\.snakemake\.log$", head())
+    runs.end(experiment, None)
+    assert head().endswith(" ended")
+    runs.begin("results/one", **PLAN)
+    assert "ended" not in head()
+
+
+def test_a_living_run_is_known_to_others(tmp_path):
+    path = tmp_path / "deep" / "alive"
+    code = "import sys; from soups import runs; runs.mark_alive(sys.argv[1]); print(); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-uc", code, str(path)],
+        cwd=Path(runs.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        process.stdout.readline()
+        assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 1
+        runs.mark_alive(path)  # as a second one may, and does not fail
+    finally:
+        process.communicate(b"\n")
+    with path.open() as file:  # nor does it hold the lock, now that the first one is gone
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
