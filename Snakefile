@@ -27,6 +27,11 @@ settings.validate(config, f"{workflow.basedir}/rules/schemas/config.schema.yaml"
 report: "rules/captions/workflow.rst"
 
 
+def runs_experiment():
+    """The published results are no part of it."""
+    return set(workflow.dag_settings.targets) != {"published"}
+
+
 onstart:
     allowed = workflow.global_resources.get("gpu")
     if GPUS and allowed is not None and allowed.value == 0:
@@ -40,8 +45,7 @@ onstart:
 
             compute.configure(asked)
             distributed.check()
-    # The published results are no part of the experiment.
-    if set(workflow.dag_settings.targets) != {"published"}:
+    if runs_experiment():
         # What `shared` compares itself with.
         if not config["shared"]:
             files.write_json(f"{R}/settings.json", settings.sections(config))
@@ -66,11 +70,13 @@ onstart:
 
 
 onsuccess:
-    runs.end(R, None)
+    if runs_experiment():
+        runs.end(R, None)
 
 
 onerror:
-    runs.end(R, str(log))
+    if runs_experiment():
+        runs.end(R, str(log))
     print("What is done stays: the same command goes on from here.", file=sys.stderr)
 
 
