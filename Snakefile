@@ -27,11 +27,6 @@ settings.validate(config, f"{workflow.basedir}/rules/schemas/config.schema.yaml"
 report: "rules/captions/workflow.rst"
 
 
-def runs_experiment():
-    """The published results are no part of it."""
-    return set(workflow.dag_settings.targets) != {"published"}
-
-
 onstart:
     allowed = workflow.global_resources.get("gpu")
     if GPUS and allowed is not None and allowed.value == 0:
@@ -45,7 +40,7 @@ onstart:
 
             compute.configure(asked)
             distributed.check()
-    if runs_experiment():
+    if runs.of_experiment(workflow.dag_settings.targets):
         # What `shared` compares itself with.
         if not config["shared"]:
             files.write_json(f"{R}/settings.json", settings.sections(config))
@@ -70,12 +65,12 @@ onstart:
 
 
 onsuccess:
-    if runs_experiment():
+    if runs.of_experiment(workflow.dag_settings.targets):
         runs.end(R, None)
 
 
 onerror:
-    if runs_experiment():
+    if runs.of_experiment(workflow.dag_settings.targets):
         runs.end(R, str(log))
     print("What is done stays: the same command goes on from here.", file=sys.stderr)
 

@@ -1,6 +1,7 @@
 """What a run leaves of itself in files: what it is going to make, how it ended, that it lives."""
 
 import fcntl
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 from soups import files
 
 PLAN = "plan.json"
+
+
+def of_experiment(targets: Iterable[str]) -> bool:
+    """Whether a run makes something of the experiment; the published results are no part of it."""
+    return set(targets) != {"published"}
 
 
 def begin(folder: str, **plan) -> None:
