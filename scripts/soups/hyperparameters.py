@@ -79,6 +79,11 @@ def checked(name: str, row: dict) -> dict:
 
 
 def to_number(text: str) -> float:
+    """The number that a text says, whole ones as int.
+
+    Raises:
+        ValueError: if it says none, or one that is not finite.
+    """
     value = float(text)
     if not math.isfinite(value):
         raise ValueError

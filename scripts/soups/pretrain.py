@@ -72,7 +72,7 @@ def pretrain(
     losses = Losses()
     parts = {"model": clip, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"losses": losses}
-    first = state.restore("step", **parts)
+    first = state.restore(**parts)
     progress = Progress(first, total)
     with Keeper(state, compute.current().save_minutes, parts) as keeper:
         for epoch in range(first // per_epoch, epochs):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from soups import devices, distributed
+from soups import devices, distributed, runs
 from soups.errors import UserError
 from soups.files import fingerprint, replacing
 
@@ -42,19 +42,18 @@ class Resumable:
 
     def __init__(self, folder: str | Path, identity: dict, name: str = "run") -> None:
         self._key = fingerprint(identity | {"torch": torch.__version__, "format": FORMAT})
-        self._others = f"{name}-{'[0-9a-f]' * 32}.pt"
-        self.path = Path(folder) / f"{name}-{self._key[:32]}.pt"
+        self._name = name
+        self.path = Path(folder) / runs.state_name(name, self._key[:32])
         self._told = False
 
-    def restore(self, unit: str = "epoch", /, **parts) -> int:
+    def restore(self, /, **parts) -> int:
         """Load the saved state into ``parts``.
 
         Args:
-            unit: what `keep` counts, for the log.
             parts: objects with a ``state_dict``, by the names that `keep` gives them.
 
         Returns:
-            how many epochs or steps are done, 0 if there is no state that can be used.
+            how many steps are done, 0 if there is no state that can be used.
 
         Raises:
             UserError: if not all processes read the same.
@@ -72,7 +71,7 @@ class Resumable:
         torch.set_rng_state(own["rng"])
         if own["cuda"] is not None and devices.kind() == "cuda":
             torch.cuda.set_rng_state(own["cuda"], devices.device())
-        log.info("resumed after %s %d from %s", unit, saved["done"], self.path)
+        log.info("resumed after step %d from %s", saved["done"], self.path)
         return saved["done"]
 
     def _read(self) -> dict | None:
@@ -93,7 +92,7 @@ class Resumable:
         return saved
 
     def keep(self, done: int, /, **parts) -> None:
-        """Save after so many epochs or steps; to be called by all processes."""
+        """Save after so many steps; to be called by all processes."""
         begin = time.monotonic()
         own = {name: p.state_dict() for name, p in parts.items() if isinstance(p, Own)}
         gpu = devices.kind() == "cuda"
@@ -104,7 +103,7 @@ class Resumable:
         saved = {name: part.state_dict() for name, part in parts.items() if name not in own}
         with replacing(self.path) as aside:
             torch.save(saved | {"key": self._key, "done": done, "own": each}, aside)
-        for other in set(self.path.parent.glob(self._others)) - {self.path}:
+        for other in set(runs.states(self.path.parent, self._name)) - {self.path}:
             other.unlink(missing_ok=True)
         if not self._told:
             self._told = True

@@ -16,6 +16,26 @@ def of_experiment(targets: Iterable[str]) -> bool:
     return set(targets) != {"published"}
 
 
+def state_name(name: str, key: str) -> str:
+    """File name of the saved state of what is trained under a name, in a run's ``.state``.
+
+    Args:
+        name: of the model.
+        key: 32 hexadecimal digits, so that one name is never the beginning of another's.
+    """
+    return f"{name}-{key}.pt"
+
+
+def states(folder: str | Path, name: str) -> list[Path]:
+    """Saved states of what is trained under a name, whatever their keys.
+
+    Args:
+        folder: where states lie.
+        name: of the model.
+    """
+    return list(Path(folder).glob(state_name(name, "[0-9a-f]" * 32)))
+
+
 def begin(folder: str, **plan) -> None:
     """Leave in an experiment's folder what a run of it is going to make.
 
@@ -25,8 +45,7 @@ def begin(folder: str, **plan) -> None:
             ``rule`` that makes the ingredients; and by name ``ingredients, starts, soups,
             ensembles, evaluated`` (models with logits), ``tests, tables, figures``.
     """
-    begun = datetime.now().astimezone().isoformat(timespec="seconds")
-    files.write_json(f"{folder}/{PLAN}", {"begun": begun, "folder": folder, **plan})
+    files.write_json(f"{folder}/{PLAN}", {"begun": _now(), "folder": folder, **plan})
 
 
 def end(folder: str, log: str | None) -> None:
@@ -37,8 +56,11 @@ def end(folder: str, log: str | None) -> None:
         log: Snakemake's, if the run failed; None if all was made.
     """
     if (path := Path(folder, PLAN)).is_file():
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        files.write_json(path, files.read_json(path) | {"ended": now, "failed": log})
+        files.write_json(path, files.read_json(path) | {"ended": _now(), "failed": log})
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def mark_alive(path: str) -> None:

@@ -52,7 +52,7 @@ class _Stopwatch:
         self._wanted, self._begin = seconds, 0.0
         self.seconds, self.epochs = 0.0, -1
 
-    def restore(self, unit: str, /, **parts) -> int:
+    def restore(self, /, **parts) -> int:
         return 0
 
     def keep(self, done: int, /, **parts) -> None:

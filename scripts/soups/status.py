@@ -17,7 +17,7 @@ from pathlib import Path
 from soups import files, progress
 from soups.errors import UserError
 from soups.progress import Told, duration
-from soups.runs import PLAN
+from soups.runs import PLAN, states
 
 FRESH = 300  # seconds without a line after which a job may be dead; a step rarely takes so long
 WIDTH = 110  # columns of a terminal
@@ -148,7 +148,7 @@ def _ingredient(
         return Ingredient(**seen, state=state, since=since, quiet=quiet, left=left, note=waits)
     if state == "silent":
         return Ingredient(**seen, state=state, since=written, quiet=quiet, note=waits)
-    kept = any((folder / ".state").glob(f"{name}-{'[0-9a-f]' * 32}.pt"))
+    kept = states(folder / ".state", name)
     note = "its state is saved, so it will go on from there" if kept else "it will begin again"
     return Ingredient(**seen, state=state, since=written, note=note)
 

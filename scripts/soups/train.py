@@ -114,7 +114,7 @@ def finetune(
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"scaler": take_step.scaler, "losses": losses}
     parts |= {"average": average} if average else {}
-    first = state.restore("step", **parts)
+    first = state.restore(**parts)
     progress = Progress(first, total)
     epochs = range(first // per_epoch, -(-total // per_epoch)) if first < total else ()
     with Keeper(state, chosen.save_minutes, parts) as keeper:

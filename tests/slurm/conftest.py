@@ -17,10 +17,6 @@ FASTER = {"latency-wait": "15", "slurm-init-seconds-before-status-checks": "2"}
 PRETRAINED = "results/recorded/pretrained/world0.safetensors"
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slurm: starts a SLURM on this machine")
-
-
 @pytest.fixture(scope="session")
 def cluster():
     """A running `Cluster`; skips where none can be had."""
