@@ -47,16 +47,7 @@ def started(project, *arguments: str, status: int = 0):
     """Snakemake at work, its output in ``project.output``; interrupted if the block fails."""
     project.output = project.folder / "output.txt"
     with project.output.open("w") as file:
-        process = subprocess.Popen(
-            project.command(*arguments),
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # A test run in the background ignores Ctrl-C, and what it starts would too.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+        process = project.start(*arguments, output=file)
     try:
         yield process
         process.wait(LIMIT)

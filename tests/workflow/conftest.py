@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,19 @@ class Project:
         if check and done.returncode:
             raise AssertionError(f"snakemake {arguments} failed:\n{done.stdout}\n{done.stderr}")
         return done
+
+    def start(self, *arguments: str, output=subprocess.DEVNULL) -> subprocess.Popen:
+        """Snakemake at work, with what it starts in a session of its own, to be signalled."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A test run in the background ignores Ctrl-C, and what it starts would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Rule to number of jobs, from a dry run."""

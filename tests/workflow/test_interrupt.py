@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,16 +17,7 @@ COMPARED += ("pretrained/*.safetensors", "prepared/*.npy", "splits/*", "figures/
 
 def interrupt(project, signum: int, when, *arguments: str) -> None:
     """Start a run, wait until ``when()``, send the signal to everything it started."""
-    process = subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        # A test run in the background ignores Ctrl-C, and what it starts would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = project.start(*arguments)
     deadline = time.monotonic() + 300
     while not when():
         assert process.poll() is None, "the run ended before it could be interrupted"
