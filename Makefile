@@ -30,7 +30,7 @@ unlocked:
 	  echo "snakemake is running here" >&2; exit 75; }
 	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
 	$(SNAKEMAKE) --quiet rules
-	@$(BIN)/python scripts/print_methods.py results/miniature
+	@$(BIN)/python tools/print_methods.py results/miniature
 
 install: .venv/.installed
 
@@ -42,7 +42,7 @@ install: .venv/.installed
 
 status: NAME = miniature
 status:
-	@$(BIN)/python scripts/status.py results/$(NAME)
+	@$(BIN)/python tools/status.py results/$(NAME)
 
 test: install
 	$(BIN)/python -m pytest
@@ -51,18 +51,18 @@ test-slurm: install
 	$(BIN)/python -m pytest tests/slurm
 
 lint: install
-	$(BIN)/ruff check envs scripts tests
-	$(BIN)/ruff format --check envs scripts tests
+	$(BIN)/ruff check envs scripts tools tests
+	$(BIN)/ruff format --check envs scripts tools tests
 	$(BIN)/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
 
 format: install
-	$(BIN)/ruff check --fix envs scripts tests
-	$(BIN)/ruff format envs scripts tests
+	$(BIN)/ruff check --fix envs scripts tools tests
+	$(BIN)/ruff format envs scripts tools tests
 	$(BIN)/snakefmt Snakefile rules
 
 seeds: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/replicate.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/replicate.py
 
 ablations: install
 	$(SNAKEMAKE) tables --quiet rules --configfile experiments/weak.yaml
@@ -71,13 +71,13 @@ ablations: install
 
 published: install
 	$(SNAKEMAKE) published --quiet rules
-	@$(BIN)/python scripts/print_methods.py results/published
+	@$(BIN)/python tools/print_methods.py results/published
 
 bench: install
-	$(BIN)/python scripts/bench.py
+	$(BIN)/python tools/bench.py
 
 bench-scale: install
-	$(BIN)/python scripts/bench_scale.py
+	$(BIN)/python tools/bench_scale.py
 
 lock:
 	$(PYTHON) -m venv .venv-lock

@@ -9,10 +9,15 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from soups import architectures, catalog, files, folders, hyperparameters, progress, settings
-from soups import runs, sweep, variants
+from soups import files, hyperparameters
+from soups.data import folders
+from soups.experiment import catalog, settings
+from soups.jobs import progress
+from soups.models import architectures
+from soups.experiment import sweep, variants
+from soups.jobs import runs
 from soups.errors import UserError
-from soups.images import set_paths, train_paths
+from soups.data.images import set_paths, train_paths
 
 
 configfile: "config.yaml"
@@ -36,7 +41,7 @@ onstart:
     asked = config["compute"]
     if workflow.local_exec and (asked["device"], asked["gpus"]) != ("auto", 1):
         if any("gpu" in job.resources.keys() for job in workflow.dag.needrun_jobs()):
-            from soups import compute, distributed  # imports torch
+            from soups.jobs import compute, distributed  # imports torch
 
             compute.configure(asked)
             distributed.check()
@@ -44,7 +49,7 @@ onstart:
         # What `shared` compares itself with.
         if not config["shared"]:
             files.write_json(f"{R}/settings.json", settings.sections(config))
-        # What scripts/status.py counts.
+        # What tools/status.py counts.
         runs.begin(
             R,
             shared=config["shared"],

@@ -56,7 +56,7 @@ rule estimate_cost:
         },
         stage=1,
     script:
-        "../scripts/estimate.py"
+        "../scripts/estimate_cost.py"
 
 
 rule estimate:

@@ -51,7 +51,7 @@ rule make_tables:
         references=REFERENCES,
         stage=STAGE["tables"],
     script:
-        "../scripts/tables.py"
+        "../scripts/make_tables.py"
 
 
 rule calibration:

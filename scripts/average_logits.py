@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soups import ensembles, files
-from soups.job import run
+from soups import files
+from soups.jobs.job import run
+from soups.mixing import ensembles
 
 
 def main(job) -> None:

@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from soups import calibration, files, resample
-from soups.job import run
-from soups.metrics import restrict
-from soups.outputs import Outputs, models_of
-from soups.tables import DECIMALS
+from soups import files
+from soups.evaluation import calibration, resampling
+from soups.evaluation.logits import Outputs, models_of
+from soups.evaluation.metrics import restrict
+from soups.evaluation.tables import DECIMALS
+from soups.jobs.job import run
 
 
 def main(job) -> None:
@@ -25,7 +26,7 @@ def main(job) -> None:
         sure = [_sure(outputs, model) for model in models]
         errors = np.mean([calibration.debiased_ece(*values) for values in sure], axis=0)
         reference = errors if reference is None else reference  # the first row: the best model
-        gain = dict(zip(GAIN, resample.interval(reference - errors, biased=True), strict=True))
+        gain = dict(zip(GAIN, resampling.interval(reference - errors, biased=True), strict=True))
         next(row for row in rows if row["method"] == method and row["set"] == "test").update(gain)
         if len(models) == 1:
             columns = zip(*calibration.reliability(*sure[0]), strict=True)

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from soups import files, present
-from soups.job import log, run
+from soups import files
+from soups.jobs.job import log, run
+from soups.report import presentation
 
 LISTED = ("missing", "corrupt", "passed_over")
 
@@ -27,7 +28,7 @@ def main(job) -> None:
     if any(row["corrupt"] for row in rows):
         remarks.append("After mending images, run the same command with --forcerun check_set.")
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
-    print(present.text(*present.data(table)), *remarks, sep="\n")
+    print(presentation.text(*presentation.data(table)), *remarks, sep="\n")
     for remark in remarks:
         log.info("%s", remark)
     files.write_text(job.output[0], table.to_csv(index=False))

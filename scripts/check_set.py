@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from soups import decode, files, folders
+from soups import files
+from soups.data import decode, folders
 from soups.errors import UserError
-from soups.job import log, run
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from soups import ensembles, files, recipes
-from soups.job import log, run
-from soups.select import by_score, greedy
+from soups import files
+from soups.jobs.job import log, run
+from soups.mixing import ensembles, recipes
+from soups.mixing.select import by_score, greedy
 
 
 def main(job) -> None:

@@ -1,12 +1,13 @@
-"""effects.csv and claims.csv: what this run, its replicates and the paper's results say."""
+"""effects.csv and verdicts.csv: what this run, its replicates and the paper's results say."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from soups import claims, files, published
-from soups.evidence import Evidence
-from soups.job import run
+from soups import files
+from soups.claims import published, verdicts
+from soups.claims.evidence import Evidence
+from soups.jobs.job import run
 
 
 def main(job) -> None:
@@ -20,14 +21,14 @@ def main(job) -> None:
         large_lr,
         weaker,
     )
-    parts = claims.effects(evidence)
+    parts = verdicts.effects(evidence)
     columns = published.columns(parts, published.load(job.input.published))
     parts = pd.concat([parts, columns], axis=1)
     if job.input.replicates:
         others = [pd.read_csv(path) for path in job.input.replicates]
-        parts = parts.merge(claims.over_sweeps([parts, *others]), on=["claim", "part"])
+        parts = parts.merge(verdicts.over_sweeps([parts, *others]), on=["claim", "part"])
     files.write_text(job.output.effects, parts.to_csv(index=False))
-    files.write_text(job.output.claims, claims.claims_table(parts).to_csv(index=False))
+    files.write_text(job.output.claims, verdicts.claims_table(parts).to_csv(index=False))
 
 
 if __name__ == "__main__":

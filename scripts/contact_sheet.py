@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from soups import figures, present, style
-from soups.images import PreparedSet
-from soups.job import run
+from soups.data.images import PreparedSet
+from soups.jobs.job import run
+from soups.report import figures, presentation, style
 
 ROWS = 24  # classes shown at most
 
@@ -23,7 +23,7 @@ def main(job) -> None:
             styles = index, names
         for s, name in enumerate(styles[1]):
             several = len(styles[1]) > 1
-            title = present.shift_label(data.name) + (f": {name}" if several else "")
+            title = presentation.shift_label(data.name) + (f": {name}" if several else "")
             columns[title] = _examples(data, np.flatnonzero(styles[0] == s), len(classes))
     style.save(figures.contact_sheet(columns, classes), job.output)
 

@@ -1,14 +1,17 @@
 """Turn a recipe into a soup, and write the soup's held-out logits."""
 
-from soups import checkpoints, devices, files, recipes
-from soups.batch_norm import settler
-from soups.checkpoints import Checkpoint
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import run
-from soups.kitchen import weight_files
-from soups.mixing import mix
-from soups.model import load_classifier
+from soups import files
+from soups.data.images import PreparedSet
+from soups.jobs import devices
+from soups.jobs.job import run
+from soups.mixing import recipes
+from soups.mixing.kitchen import weight_files
+from soups.mixing.mix import mix
+from soups.models import checkpoints
+from soups.models.batch_norm import settler
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import load_classifier
+from soups.models.forward import forward
 
 
 def main(job) -> None:

@@ -2,9 +2,9 @@
 
 import zlib
 
-from soups.corruptions import corrupt
-from soups.images import PreparedSet, write_set
-from soups.job import run
+from soups.data.corruptions import corrupt
+from soups.data.images import PreparedSet, write_set
+from soups.jobs.job import run
 
 
 def main(job) -> None:

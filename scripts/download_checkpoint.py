@@ -1,7 +1,7 @@
 """Download one of the released checkpoints; a second call goes on where the first was cut off."""
 
-from soups.download import fetch
-from soups.job import run
+from soups.jobs.job import run
+from soups.models.download import fetch
 
 
 def main(job) -> None:

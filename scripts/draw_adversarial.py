@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from soups import images
+from soups.data import images
 from soups.errors import UserError
-from soups.job import log, run
+from soups.jobs.job import log, run
 from soups.world import reference
 from soups.world.sets import CHUNK, draw_set, set_mapping
 

@@ -1,7 +1,7 @@
 """Draw the captioned images the miniature's CLIP is pre-trained on."""
 
 from soups import files
-from soups.job import run
+from soups.jobs.job import run
 from soups.world.sets import CaptionNoise, caption_set, draw_set
 
 

@@ -1,7 +1,7 @@
 """Draw one set of the procedural world."""
 
-from soups import images
-from soups.job import run
+from soups.data import images
+from soups.jobs.job import run
 from soups.world.sets import draw_set, set_mapping
 
 

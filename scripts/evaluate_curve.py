@@ -4,15 +4,17 @@ import json
 
 import pandas as pd
 
-from soups import devices, ensembles, files, recipes
-from soups.batch_norm import settler
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.mixing import growing, mix
-from soups.model import load_classifier
-from soups.samples import Outputs, Samples, by_model, save_points, stacked
-from soups.significance import compare
-from soups.tables import DECIMALS
+from soups import files
+from soups.data.images import PreparedSet
+from soups.evaluation.samples import Outputs, Samples, by_model, save_points, stacked
+from soups.evaluation.significance import compare
+from soups.evaluation.tables import DECIMALS
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.mixing import ensembles, recipes
+from soups.mixing.mix import growing, mix
+from soups.models.batch_norm import settler
+from soups.models.classifier import load_classifier
 
 
 def main(job) -> None:

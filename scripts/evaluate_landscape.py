@@ -4,14 +4,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from soups import devices, files
-from soups.batch_norm import settler
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.metrics import sample
-from soups.mixing import mix
-from soups.model import load_classifier
+from soups import files
+from soups.data.images import PreparedSet
+from soups.data.sampling import sample
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.mixing.mix import mix
+from soups.models.batch_norm import settler
+from soups.models.classifier import load_classifier
+from soups.models.forward import forward
 
 
 def main(job) -> None:

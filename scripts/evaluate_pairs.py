@@ -6,16 +6,19 @@ On paths of several steps also the paper's approximation of the difference of th
 import numpy as np
 import pandas as pd
 
-from soups import devices, files, loss_gap, recipes
-from soups.batch_norm import settler
-from soups.calibration import temperature
-from soups.checkpoints import Checkpoint
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.mixing import mix
-from soups.model import load_classifier
-from soups.samples import Outputs, Samples, by_model, save_points, stacked
+from soups import files
+from soups.data.images import PreparedSet
+from soups.evaluation import loss_gap
+from soups.evaluation.calibration import temperature
+from soups.evaluation.samples import Outputs, Samples, by_model, save_points, stacked
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.mixing import recipes
+from soups.mixing.mix import mix
+from soups.models.batch_norm import settler
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import load_classifier
+from soups.models.forward import forward
 
 
 def main(job) -> None:

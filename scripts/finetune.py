@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from soups import checkpoints, distributed, files
-from soups.checkpoints import Checkpoint
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.model import load_classifier
-from soups.resume import Resumable
-from soups.train import finetune
+from soups import files
+from soups.data.images import PreparedSet
+from soups.jobs import distributed
+from soups.jobs.job import log, run
+from soups.jobs.resume import Resumable
+from soups.models import checkpoints
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import load_classifier
+from soups.models.forward import forward
+from soups.training.finetune import finetune
 
 
 def main(job) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soups import decode, files, folders, prompts
-from soups.job import log, run
+from soups import files
+from soups.data import decode, folders, prompts
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

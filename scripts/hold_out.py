@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from soups import decode, files
-from soups.images import PreparedSet, identity, write_set
-from soups.job import run
+from soups import files
+from soups.data import decode
+from soups.data.images import PreparedSet, identity, write_set
+from soups.jobs.job import run
 
 
 def main(job) -> None:

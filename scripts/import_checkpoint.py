@@ -1,12 +1,14 @@
 """Bring in a checkpoint made elsewhere, with its held-out logits, in place of a fine-tune."""
 
-from soups import checkpoints, devices, download, files, released
-from soups.checkpoints import Checkpoint
+from soups import files
+from soups.data.images import PreparedSet
 from soups.errors import UserError
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.model import bring_in, load_classifier
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.models import checkpoints, download, released
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import bring_in, load_classifier
+from soups.models.forward import forward
 
 
 def main(job) -> None:

@@ -1,10 +1,10 @@
 """Bring in a ready-made pre-trained model: one this workflow wrote, a tag, or a file of weights."""
 
 from soups import files
-from soups.architectures import header
 from soups.errors import UserError
-from soups.job import log, run
-from soups.model import Pretrained, bring_in
+from soups.jobs.job import log, run
+from soups.models.architectures import header
+from soups.models.classifier import Pretrained, bring_in
 
 
 def main(job) -> None:

@@ -5,13 +5,16 @@ A model without a text side has no zero-shot head; its probe starts from zeros.
 
 import torch
 
-from soups import checkpoints, devices, files, prompts
+from soups import files
+from soups.data import prompts
+from soups.data.images import PreparedSet
 from soups.errors import UserError
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.model import Pretrained
-from soups.train import linear_probe
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.models import checkpoints
+from soups.models.classifier import Pretrained
+from soups.models.forward import forward
+from soups.training.probe import linear_probe
 
 
 def main(job) -> None:

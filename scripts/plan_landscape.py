@@ -1,9 +1,10 @@
 """Recipes of a grid in the planes through the start and two fine-tuned models, a panel each."""
 
-from soups import files, recipes
-from soups.checkpoints import Checkpoint
-from soups.geometry import Plane, gram
-from soups.job import run
+from soups import files
+from soups.jobs.job import run
+from soups.mixing import recipes
+from soups.mixing.geometry import Plane, gram
+from soups.models.checkpoints import Checkpoint
 
 
 def main(job) -> None:

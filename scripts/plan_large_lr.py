@@ -6,10 +6,10 @@ Also which of all these the greedy soup takes, and how far each lies from its st
 import pandas as pd
 
 from soups import files
-from soups.checkpoints import Checkpoint
-from soups.geometry import gram, lengths
-from soups.job import run
-from soups.kitchen import Kitchen
+from soups.jobs.job import run
+from soups.mixing.geometry import gram, lengths
+from soups.mixing.kitchen import Kitchen
+from soups.models.checkpoints import Checkpoint
 
 
 def main(job) -> None:

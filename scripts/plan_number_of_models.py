@@ -5,10 +5,11 @@ The first order is that of the sweep, the others are random. No average is score
 
 import numpy as np
 
-from soups import ensembles, files, recipes, select
-from soups.catalog import BEST
-from soups.job import log, run
-from soups.kitchen import Kitchen
+from soups import files
+from soups.jobs.job import log, run
+from soups.mixing import ensembles, recipes, select
+from soups.mixing.kitchen import Kitchen
+from soups.roles import BEST
 
 
 def main(job) -> None:

@@ -1,9 +1,9 @@
 """Pairs of models, with the angle between their ways from where they started."""
 
 from soups import files
-from soups.checkpoints import Checkpoint
-from soups.geometry import angles, gram, lengths
-from soups.job import run
+from soups.jobs.job import run
+from soups.mixing.geometry import angles, gram, lengths
+from soups.models.checkpoints import Checkpoint
 
 
 def main(job) -> None:

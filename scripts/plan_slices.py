@@ -1,8 +1,8 @@
 """Soups of parts of the sweep, for instance of models that differ in one hyperparameter alone."""
 
 from soups import files
-from soups.job import run
-from soups.kitchen import Kitchen
+from soups.jobs.job import run
+from soups.mixing.kitchen import Kitchen
 
 
 def main(job) -> None:

@@ -2,8 +2,9 @@
 
 from itertools import combinations, islice
 
-from soups import files, recipes
-from soups.job import run
+from soups import files
+from soups.jobs.job import run
+from soups.mixing import recipes
 
 MOST = 20  # choices of as many tasks
 

@@ -1,8 +1,9 @@
 """The recipes of the lines from the start of fine-tuning to models and soups, and beyond."""
 
-from soups import files, recipes
-from soups.job import run
-from soups.kitchen import Kitchen
+from soups import files
+from soups.jobs.job import run
+from soups.mixing import recipes
+from soups.mixing.kitchen import Kitchen
 
 
 def main(job) -> None:

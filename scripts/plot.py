@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from soups import figures, style
-from soups.job import run
+from soups.jobs.job import run
+from soups.report import figures, style
 
 
 def main(job) -> None:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from soups import decode, files, folders
-from soups.images import write_set
-from soups.job import log, run
-from soups.prompts import display_names
+from soups import files
+from soups.data import decode, folders
+from soups.data.images import write_set
+from soups.data.prompts import display_names
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

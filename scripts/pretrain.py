@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from soups import files
-from soups.job import run
-from soups.pretrain import pretrain
-from soups.resume import Resumable
+from soups.jobs.job import run
+from soups.jobs.resume import Resumable
+from soups.training.pretrain import pretrain
 
 
 def main(job) -> None:

@@ -1,7 +1,8 @@
 """The paper's released results as the tables of a run: models, methods, differences, order."""
 
-from soups import files, published
-from soups.job import log, run
+from soups import files
+from soups.claims import published
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

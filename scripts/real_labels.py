@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from soups import files, real
-from soups.job import run
-from soups.metrics import bootstrap_mean
-from soups.outputs import Outputs, models_of
-from soups.tables import DECIMALS
+from soups import files
+from soups.data import real
+from soups.evaluation.logits import Outputs, models_of
+from soups.evaluation.metrics import bootstrap_mean
+from soups.evaluation.tables import DECIMALS
+from soups.jobs.job import run
 
 
 def main(job) -> None:

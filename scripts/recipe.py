@@ -1,10 +1,10 @@
 """Make one recipe, by the method the configuration names."""
 
 from soups import files
-from soups.job import log, run
-from soups.kitchen import Kitchen
-from soups.methods import METHODS
-from soups.recipes import members
+from soups.jobs.job import log, run
+from soups.mixing.kitchen import Kitchen
+from soups.mixing.methods import METHODS
+from soups.mixing.recipes import members
 
 
 def main(job) -> None:

@@ -7,9 +7,10 @@ import pandas as pd
 from jinja2 import Template
 from PIL import Image
 
-from soups import files, present
-from soups.claims import MARGIN
-from soups.job import run
+from soups import files
+from soups.claims.verdicts import MARGIN
+from soups.jobs.job import run
+from soups.report import presentation
 
 # Figures are 300 dots to the inch; shown so, their letters are about as large as the text.
 PIXELS_PER_POINT = 2.3
@@ -18,12 +19,12 @@ PIXELS_PER_POINT = 2.3
 def main(job) -> None:
     methods = pd.read_csv(job.input.methods)
     tables = {
-        "methods": present.methods(methods, shifts=True),
-        "calibration": present.calibration(pd.read_csv(job.input.calibration)),
-        "claims": present.claims(pd.read_csv(job.input.claims)),
-        "effects": present.effects(pd.read_csv(job.input.effects)),
+        "methods": presentation.methods(methods, shifts=True),
+        "calibration": presentation.calibration(pd.read_csv(job.input.calibration)),
+        "claims": presentation.claims(pd.read_csv(job.input.claims)),
+        "effects": presentation.effects(pd.read_csv(job.input.effects)),
     }
-    for name, shown in (("data", present.data), ("real", present.real)):
+    for name, shown in (("data", presentation.data), ("real", presentation.real)):
         if hasattr(job.input, name):
             tables[name] = shown(pd.read_csv(job.input[name]))
     figures = [
@@ -44,7 +45,7 @@ def main(job) -> None:
         tables=tables,
         figures=figures,
         n=sizes,
-        top=present.TOP,
+        top=presentation.TOP,
         links={name.replace("_", " "): name for name in job.params.figures},
         margin=100 * MARGIN,
     )

@@ -2,10 +2,11 @@
 
 import pandas as pd
 
-from soups import files, published
+from soups import files
+from soups.claims import published
+from soups.claims.reproduction import compare
 from soups.errors import UserError
-from soups.job import log, run
-from soups.reproduction import compare
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

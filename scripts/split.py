@@ -3,10 +3,10 @@
 import numpy as np
 
 from soups import files
+from soups.data.images import PreparedSet
+from soups.data.splits import given_split, heldout_split
 from soups.errors import UserError
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.splits import given_split, heldout_split
+from soups.jobs.job import log, run
 
 
 def main(job) -> None:

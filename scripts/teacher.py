@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from soups import devices, files
-from soups.evaluate import forward
-from soups.images import PreparedSet
-from soups.job import log, run
-from soups.model import load_classifier
+from soups import files
+from soups.data.images import PreparedSet
+from soups.jobs import devices
+from soups.jobs.job import log, run
+from soups.models.classifier import load_classifier
+from soups.models.forward import forward
 
 
 def main(job) -> None:

@@ -1,7 +1,8 @@
 """The greedy trace of a recipe as a table."""
 
-from soups import files, tables
-from soups.job import run
+from soups import files
+from soups.evaluation import tables
+from soups.jobs.job import run
 
 
 def main(job) -> None:

@@ -9,8 +9,8 @@ import torch
 import yaml
 from PIL import Image
 
-from soups.model import Pretrained
-from soups.resume import Resumable
+from soups.jobs.resume import Resumable
+from soups.models.classifier import Pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from soups.layouts import imagenet_classes
+from soups.data.layouts import imagenet_classes
 
 # Of ImageNet's 1,000: 2, 10 and 100 come in another order as text; 444 and 671 are one object.
 CLASSES = (2, 10, 100, 444, 671, 954)

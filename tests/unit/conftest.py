@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from soups import compute
-from soups.model import Classifier
-from soups.resume import Resumable
-from soups.train import finetune
+from soups.jobs import compute
+from soups.jobs.resume import Resumable
+from soups.models.classifier import Classifier
+from soups.training.finetune import finetune
 from tests.unit.training import ROWS
 
 

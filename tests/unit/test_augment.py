@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from soups.augment import augment
+from soups.training.augment import augment
 
 
 def test_strength_0_is_identity_and_uses_no_chance():

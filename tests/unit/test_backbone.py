@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
-from soups import checkpoints
 from soups.errors import UserError
-from soups.model import Backbone, Pretrained, bring_in, load_classifier
+from soups.models import checkpoints
+from soups.models.classifier import Backbone, Pretrained, bring_in, load_classifier
 
 TIMM = "timm/test_efficientnet"
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from soups.batch_norm import recalibrate, settler
+from soups.models.batch_norm import recalibrate, settler
 
 
 class Net(nn.Module):

@@ -9,7 +9,7 @@ import bench_scale
 import pytest
 import torch
 
-from soups import checkpoints
+from soups.models import checkpoints
 
 
 @pytest.mark.skipif(not bench.Path("/proc/self/clear_refs").exists(), reason="reads Linux's /proc")

@@ -1,7 +1,7 @@
 import pytest
 from open_clip.modified_resnet import ModifiedResNet
 
-from soups.blocks import block, depths, groups
+from soups.models.blocks import block, depths, groups
 
 NAMES = [
     "visual.class_embedding",

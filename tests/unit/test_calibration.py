@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from soups import resample
-from soups.calibration import BINS, debiased_ece, ece, reliability, scores, temperature
+from soups.evaluation import resampling
+from soups.evaluation.calibration import BINS, debiased_ece, ece, reliability, scores, temperature
 
 
 def drawn(n: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def test_likelihood_and_brier_score_by_hand():
 
 
 def test_without_noise_the_debiased_ece_is_the_ece(monkeypatch):
-    monkeypatch.setattr(resample, "REPLICATES", 2)
+    monkeypatch.setattr(resampling, "REPLICATES", 2)
     confidence = np.random.default_rng(0).uniform(0.3, 1, 500_000)
     right = np.random.default_rng(1).random(500_000) < confidence - 0.05
     assert debiased_ece(confidence, right)[0] == pytest.approx(ece(confidence, right), abs=2e-4)
@@ -61,19 +61,19 @@ def test_without_noise_the_debiased_ece_is_the_ece(monkeypatch):
 
 def test_the_interval_of_a_gain_in_ece_holds_the_truth(monkeypatch):
     """The plain bootstrap of ECE nearly never does: noise adds to it, and resampling again."""
-    monkeypatch.setattr(resample, "REPLICATES", 200)
+    monkeypatch.setattr(resampling, "REPLICATES", 200)
     inside = {"debiased": 0, "plain": 0}
     for seed in range(30):
         rng = np.random.default_rng(seed)
         confidence, draw = rng.uniform(0.4, 1, 3000), rng.random(3000)
         good, bad = draw < confidence, draw < confidence - 0.06
         gain = debiased_ece(confidence, bad, seed) - debiased_ece(confidence, good, seed)
-        low, high = resample.interval(gain, biased=True)[1:]
+        low, high = resampling.interval(gain, biased=True)[1:]
         inside["debiased"] += low <= 0.06 <= high
-        drawn = np.concatenate(list(resample.counts(3000, [seed])), axis=1)
+        drawn = np.concatenate(list(resampling.counts(3000, [seed])), axis=1)
         rows = [np.repeat(np.arange(3000), column.astype(int)) for column in drawn.T]
         plain = [ece(confidence[r], bad[r]) - ece(confidence[r], good[r]) for r in rows]
-        low, high = resample.interval(np.array(plain))[1:]
+        low, high = resampling.interval(np.array(plain))[1:]
         inside["plain"] += low <= 0.06 <= high
     assert inside["debiased"] >= 25
     assert inside["plain"] <= 10

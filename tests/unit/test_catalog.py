@@ -1,7 +1,7 @@
 import pytest
 
-from soups import catalog
 from soups.errors import UserError
+from soups.experiment import catalog
 
 INGREDIENTS = ["m0", "m1", "m0_ema"]
 STARTS = dict.fromkeys(INGREDIENTS, "initialization")

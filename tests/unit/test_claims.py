@@ -6,11 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soups import claims
-from soups.catalog import BEST
-from soups.claims import CLAIMS, INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED, verdict
-from soups.evidence import Effect, Evidence, MissingEvidence
-from soups.samples import save_points
+from soups.claims import verdicts
+from soups.claims.evidence import Effect, Evidence, MissingEvidence
+from soups.claims.verdicts import (
+    CLAIMS,
+    INCONCLUSIVE,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    SUPPORTED,
+    verdict,
+)
+from soups.evaluation.samples import save_points
+from soups.roles import BEST
 
 IMAGES = 4000
 LARGE_LR = 0.01
@@ -175,7 +182,7 @@ def judged(request, tmp_path_factory):
         weaker.methods(gain=-0.015)
         story.sign = -1
         story.methods(gain=0.05)
-    return sign, claims.effects(story.evidence(weaker.evidence()))
+    return sign, verdicts.effects(story.evidence(weaker.evidence()))
 
 
 @pytest.mark.parametrize("claim", [claim.number for claim in CLAIMS if claim.parts])
@@ -183,23 +190,23 @@ def test_a_claim_is_judged_by_the_data(judged, claim):
     sign, effects = judged
     mine = effects[effects["claim"] == claim]
     wanted = SUPPORTED if sign > 0 else NOT_SUPPORTED
-    assert claims.joint(list(mine["verdict"])) == wanted, mine.to_string()
+    assert verdicts.joint(list(mine["verdict"])) == wanted, mine.to_string()
     assert (mine["verdict"] == wanted).all(), mine.to_string()
     assert (mine["images"] > 0).all()
 
 
 def test_the_text_claim_is_not_tested(judged):
-    table = claims.claims_table(judged[1]).set_index("claim")
+    table = verdicts.claims_table(judged[1]).set_index("claim")
     assert list(table.index) == list(range(1, 20))
     assert table.loc[19, "verdict"] == NOT_TESTED
     assert table.loc[1, "effect"] == judged[0] * abs(table.loc[1, "effect"])
 
 
 def test_without_evidence_nothing_is_judged(tmp_path):
-    effects = claims.effects(Evidence({}, {}, LARGE_LR))
+    effects = verdicts.effects(Evidence({}, {}, LARGE_LR))
     assert set(effects["verdict"]) == {NOT_TESTED}
     assert (effects["missing"] != "").all()
-    assert set(claims.claims_table(effects)["verdict"]) == {NOT_TESTED}
+    assert set(verdicts.claims_table(effects)["verdict"]) == {NOT_TESTED}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +240,7 @@ def test_the_rules(rule, value, lo, hi, wanted):
     ],
 )
 def test_parts_together(verdicts, wanted):
-    assert claims.joint(verdicts) == wanted
+    assert verdicts.joint(verdicts) == wanted
 
 
 def test_the_part_that_decides_is_the_weakest():
@@ -247,16 +254,16 @@ def test_the_part_that_decides_is_the_weakest():
              "verdict": INCONCLUSIVE},
         ]
     )  # fmt: skip
-    row = claims.claims_table(parts, [claim]).iloc[0]
+    row = verdicts.claims_table(parts, [claim]).iloc[0]
     assert (row["part"], row["verdict"]) == ("b", INCONCLUSIVE)
 
 
 def test_over_sweeps_is_students_interval():
     def of(value):
-        effects = claims.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
+        effects = verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
         return effects.assign(effect=[value, np.nan])
 
-    table = claims.over_sweeps([of(0.01), of(0.02), of(0.03)])
+    table = verdicts.over_sweeps([of(0.01), of(0.02), of(0.03)])
     row = table.iloc[0]
     half = 4.302652730 * 0.01 / np.sqrt(3)
     assert row["sweeps"] == 3
@@ -268,21 +275,21 @@ def test_over_sweeps_is_students_interval():
 
 def test_the_same_effect_in_every_sweep_is_no_replication():
     """As of models that all sweeps share; two sweeps alone are too few for an interval."""
-    effects = claims.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
+    effects = verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
     for values in ([0.02] * 4, [0.02, 0.03]):
         tables = [effects.assign(effect=[value, np.nan]) for value in values]
-        row = claims.over_sweeps(tables).iloc[0]
+        row = verdicts.over_sweeps(tables).iloc[0]
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
-    nothing = [claims.effects(Evidence({}, {}, LARGE_LR), CLAIMS[1:2]).assign(effect=0.0)] * 3
-    assert list(claims.over_sweeps(nothing)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
+    nothing = [verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[1:2]).assign(effect=0.0)] * 3
+    assert list(verdicts.over_sweeps(nothing)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
 
 
 def test_a_missing_method_is_said():
     def effect(_) -> Effect:
         raise MissingEvidence("method of dreams")
 
-    made_up = claims.Claim(1, "text", [claims.Part("part", effect)], "figure")
-    row = claims.effects(Evidence({}, {}, LARGE_LR), [made_up]).iloc[0]
+    made_up = verdicts.Claim(1, "text", [verdicts.Part("part", effect)], "figure")
+    row = verdicts.effects(Evidence({}, {}, LARGE_LR), [made_up]).iloc[0]
     assert row["missing"] == "method of dreams"
     assert row["verdict"] == NOT_TESTED

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.corruptions import CORRUPTIONS, corrupt
+from soups.data.corruptions import CORRUPTIONS, corrupt
 
 NAMES = sorted(CORRUPTIONS)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
-from soups import decode
-from soups.decode import ImageFiles, PackedImages
+from soups.data import decode
+from soups.data.decode import ImageFiles, PackedImages
 from soups.errors import UserError
 
 SIZES = [(40, 30), (31, 47), (33, 33), (20, 24), (16, 90), (25, 16)]

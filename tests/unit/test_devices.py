@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from soups import compute, devices, optim
 from soups.errors import UserError
-from soups.evaluate import forward
+from soups.jobs import compute, devices
+from soups.models.forward import forward
+from soups.training import optim
 
 HERE = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
 
@@ -52,7 +53,7 @@ def test_an_unknown_key_is_refused(configured):
 
 
 def test_settings_need_no_torch(root):
-    code = "import sys, soups.job; assert 'torch' not in sys.modules"
+    code = "import sys, soups.jobs.job; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "scripts")
 
 

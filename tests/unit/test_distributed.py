@@ -14,11 +14,11 @@ import pytest
 import torch
 from snakemake.iocontainers import Namedlist
 
-from soups import compute, distributed, job
-from soups.distributed import Named, plain, spread
 from soups.errors import UserError
-from soups.resume import Resumable
-from soups.train import finetune
+from soups.jobs import compute, distributed, job
+from soups.jobs.distributed import Named, plain, spread
+from soups.jobs.resume import Resumable
+from soups.training.finetune import finetune
 from tests.unit.training import NOISY, PLAIN, ROWS, apart, convolutional, distance, same
 
 EVEN = PLAIN | {"lr": 0.001, "epochs": 2}

@@ -18,13 +18,13 @@ import download_checkpoint
 import numpy as np
 import pytest
 
-from soups import download
 from soups.errors import UserError
+from soups.models import download
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(3_000_000)
 HALF = 1_400_000
-SCRIPTS = Path(download.__file__).parents[1]
+SCRIPTS = Path(download.__file__).parents[2]
 
 
 def sha256(data):
@@ -383,7 +383,7 @@ def test_jobs_record_sums_at_the_same_time(tmp_path):
     sums.write_text(f"{'f' * 64}  first.pt")  # whose last line has no end
     code = f"""if True:
         import pathlib, sys, time
-        from soups.download import check
+        from soups.models.download import check
         while not pathlib.Path({str(go)!r}).exists():
             time.sleep(0.001)
         for i in range(50):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from soups import ensembles
-from soups.select import greedy
+from soups.mixing import ensembles
+from soups.mixing.select import greedy
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 200)

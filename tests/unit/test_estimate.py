@@ -2,15 +2,18 @@
 
 from types import SimpleNamespace
 
-import estimate as script
+import estimate_cost as script
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from soups import catalog, compute, estimate, select, speeds
+from soups.cost import estimate, speeds
+from soups.cost.estimate import Sizes, Work
 from soups.errors import UserError
-from soups.estimate import Sizes, Work
+from soups.experiment import catalog
+from soups.jobs import compute
+from soups.mixing import select
 
 ROW = {
     "task": "all", "start": "probe", "lr": 1e-4, "weight_decay": 0.1, "epochs": 2,

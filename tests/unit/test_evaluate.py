@@ -4,14 +4,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups import checkpoints, compute, devices
-from soups.batch_norm import kept
 from soups.errors import UserError
-from soups.evaluate import forward
-from soups.mixing import mix
-from soups.recipes import uniform
-from soups.scoring import HeldoutScorer
-from soups.select import greedy
+from soups.jobs import compute, devices
+from soups.mixing.mix import mix
+from soups.mixing.recipes import uniform
+from soups.mixing.scoring import HeldoutScorer
+from soups.mixing.select import greedy
+from soups.models import checkpoints
+from soups.models.batch_norm import kept
+from soups.models.forward import forward
 
 NAMES = [f"m{i}" for i in range(5)]
 ROWS = np.arange(1, 60, 2)  # the held-out ones

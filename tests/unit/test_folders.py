@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from soups import decode, folders, layouts
+from soups.data import decode, folders, layouts
+from soups.data.images import PreparedSet, identity, write_set
 from soups.errors import UserError
-from soups.images import PreparedSet, identity, write_set
 from tests import layouts as trees
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from soups import checkpoints
-from soups.checkpoints import Checkpoint
 from soups.errors import UserError
-from soups.geometry import Plane, angles, gram, lengths
+from soups.mixing.geometry import Plane, angles, gram, lengths
+from soups.models import checkpoints
+from soups.models.checkpoints import Checkpoint
 
 CHANGES = torch.tensor([[3.0, 0, 0, 0], [3.0, 3, 0, 0], [0.0, 0, 2, 0], [-1.0, 0, 0, 0]])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pretrain
 import pytest
 
-from soups.distributed import Named
+from soups.jobs.distributed import Named
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from soups import compute, job
 from soups.errors import UserError
+from soups.jobs import compute, job
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from soups import decode, layouts
+from soups.data import decode, layouts
 from soups.errors import UserError
-from soups.metrics import correct
+from soups.evaluation.metrics import correct
 from tests import layouts as trees
 
 TRAIN = trees.wnids()

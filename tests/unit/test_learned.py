@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from soups import checkpoints, learned
-from soups.blocks import groups
-from soups.checkpoints import Checkpoint, Held
+from soups.mixing import learned
+from soups.models import checkpoints
+from soups.models.blocks import groups
+from soups.models.checkpoints import Checkpoint, Held
 
 K = 4
 ROWS = np.arange(0, 60, 2)  # the held-out ones

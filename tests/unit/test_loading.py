@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from soups import devices, files
-from soups.decode import ImageFiles
+from soups import files
+from soups.data.decode import ImageFiles
+from soups.data.loading import Pixels, Reader, Transforms, posterized
 from soups.errors import UserError
-from soups.evaluate import forward
-from soups.loading import Pixels, Reader, Transforms, posterized
-from soups.resume import Resumable
+from soups.jobs import devices
+from soups.jobs.resume import Resumable
+from soups.models.forward import forward
 from tests.unit.training import PLAIN, same
 
 RANDOM = {"crop": 0.5, "flip": 0.5, "rand_augment_ops": 2, "rand_augment_magnitude": 9}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from soups import loss_gap
+from soups.evaluation import loss_gap
 
 LABELS = np.random.default_rng(1).integers(0, 4, 50)
 

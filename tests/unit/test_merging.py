@@ -6,11 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups import checkpoints, geometry
-from soups.checkpoints import Checkpoint, Held, Stack
 from soups.errors import UserError
-from soups.mixing import mix
-from soups.recipes import recipe, uniform
+from soups.mixing import geometry
+from soups.mixing.mix import mix
+from soups.mixing.recipes import recipe, uniform
+from soups.models import checkpoints
+from soups.models.checkpoints import Checkpoint, Held, Stack
 
 SHAPES = {"a": (5, 3), "b": (7,), "scalar": ()}
 COUNTS = st.integers(1, 7)

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from soups import checkpoints, devices, recipes
-from soups.batch_norm import kept
-from soups.catalog import SOUP_METHODS
-from soups.evaluate import forward
-from soups.kitchen import Kitchen
-from soups.methods import METHODS
-from soups.mixing import mix
+from soups.experiment.catalog import SOUP_METHODS
+from soups.jobs import devices
+from soups.mixing import recipes
+from soups.mixing.kitchen import Kitchen
+from soups.mixing.methods import METHODS
+from soups.mixing.mix import mix
+from soups.models import checkpoints
+from soups.models.batch_norm import kept
+from soups.models.forward import forward
 
 NAMES = ["m0", "m1", "m2", "m3"]
 OPTIONS = {

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.metrics import bootstrap_mean, by_images, correct, restrict
+from soups.evaluation.metrics import bootstrap_mean, by_images, correct, restrict
 
 LOGITS = np.array([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]])
 

@@ -4,11 +4,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups import checkpoints
-from soups.checkpoints import Checkpoint
 from soups.errors import UserError
-from soups.mixing import mix
-from soups.recipes import interpolate, members, recipe, uniform, used
+from soups.mixing.mix import mix
+from soups.mixing.recipes import interpolate, members, recipe, uniform, used
+from soups.models import checkpoints
+from soups.models.checkpoints import Checkpoint
 
 NOTE = {"pretrained": "0123456789abcdef"}
 DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from soups import checkpoints
-from soups.checkpoints import Checkpoint
 from soups.errors import UserError
-from soups.model import Pretrained, load_classifier
+from soups.models import checkpoints
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import Pretrained, load_classifier
 
 NOTE = {"b": 1, "a": {"d": [2], "c": 3}}
 

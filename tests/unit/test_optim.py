@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from soups import optim
+from soups.training import optim
 
 # Schedule and batches
 

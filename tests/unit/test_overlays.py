@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from soups import catalog, hyperparameters, settings, sweep, variants
+from soups import hyperparameters
 from soups.errors import UserError
+from soups.experiment import catalog, settings, sweep, variants
 from tests import layouts as trees
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from soups import pretrain as module
-from soups import resume
-from soups.pretrain import contrastive_loss, pretrain
-from soups.resume import Resumable
+from soups.jobs import resume
+from soups.jobs.resume import Resumable
+from soups.training import pretrain as module
+from soups.training.pretrain import contrastive_loss, pretrain
 
 SETTINGS = {
     "epochs": 3, "batch_size": 16, "lr": 0.01, "weight_decay": 0.05, "warmup": 0.1, "clip": 1.0,

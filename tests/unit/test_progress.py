@@ -8,10 +8,10 @@ import termios
 import pytest
 import torch
 
-from soups import progress
-from soups.job import log_to
-from soups.progress import Progress
-from soups.resume import Keeper, Resumable
+from soups.jobs import progress
+from soups.jobs.job import log_to
+from soups.jobs.progress import Progress
+from soups.jobs.resume import Keeper, Resumable
 
 log = logging.getLogger("soups")
 

@@ -1,7 +1,7 @@
 import pytest
 from open_clip import IMAGENET_CLASSNAMES
 
-from soups import layouts, prompts
+from soups.data import layouts, prompts
 
 
 def test_names_are_those_given_or_the_folders():

@@ -7,9 +7,10 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
 from scipy.stats import binomtest, spearmanr
 
-from soups import claims, figures, present, published
+from soups.claims import published, verdicts
+from soups.claims.evidence import Evidence
 from soups.errors import UserError
-from soups.evidence import Evidence
+from soups.report import figures, presentation
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +62,18 @@ def test_the_interval_of_one_set_is_that_of_two_binomials(table):
 
 
 def test_the_column_follows_the_numbers(table):
-    parts = claims.effects(Evidence({}, {}, 1.0))
+    parts = verdicts.effects(Evidence({}, {}, 1.0))
     columns = published.columns(parts, table)
-    told = columns[columns["published_verdict"] != claims.NOT_TESTED]
+    told = columns[columns["published_verdict"] != verdicts.NOT_TESTED]
     assert set(parts.loc[told.index, "claim"]) == {1, 2, 3}
-    assert (told["published_verdict"].iloc[:2] == claims.SUPPORTED).all()
+    assert (told["published_verdict"].iloc[:2] == verdicts.SUPPORTED).all()
 
     worse = table.copy()
     worse.loc["greedy_soup", list(published.IMAGES)] -= 0.1
     flipped = published.columns(parts, worse.assign(
         shifts_mean=worse[published.SHIFTS].mean(axis=1)
     ))  # fmt: skip
-    assert (flipped["published_verdict"].iloc[:2] == claims.NOT_SUPPORTED).all()
+    assert (flipped["published_verdict"].iloc[:2] == verdicts.NOT_SUPPORTED).all()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_methods_say_what_they_are_made_of(tables):
 def test_the_oracle_takes_the_best_fine_tuned_model_of_each_set(tables):
     oracle = tables["methods"].set_index("method").loc["oracle"]
     models = tables["models"]
-    for name in [*present.shift_names(tables["methods"]), "test"]:
+    for name in [*presentation.shift_names(tables["methods"]), "test"]:
         # The initialisation is the best nowhere, so it makes no odds that it does not count.
         assert oracle[name] == models[name].max()
     assert pd.isna(oracle["heldout"])
@@ -226,7 +227,7 @@ def test_figures_show_every_model(tables):
     models, methods = tables["models"], tables["methods"]
     for figure, panels in (
         (figures.published_scatter(models, methods), ["shifts_mean"]),
-        (figures.published_shifts(models, methods), present.shift_names(methods)),
+        (figures.published_shifts(models, methods), presentation.shift_names(methods)),
     ):
         for ax, name in zip(figure.axes, panels, strict=False):
             offsets = {tuple(point) for point in drawn(ax).round(4)}
@@ -258,9 +259,9 @@ def test_the_sweep_shows_models_without_a_hyperparameter_apart(tables):
 
 
 def test_printed_tables(tables):
-    text = present.text(*present.methods(tables["methods"], digits=2))
+    text = presentation.text(*presentation.methods(tables["methods"], digits=2))
     assert "81.03 [80.68, 81.37] •" in text
     assert len({len(line) for line in text.splitlines()}) == 1
-    text = present.text(*present.differences(tables["differences"]))
+    text = presentation.text(*presentation.differences(tables["differences"]))
     assert "+0.64 [+0.15, +1.13]" in text
     assert "minus the best individual model" in text

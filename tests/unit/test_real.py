@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from soups import real
+from soups.data import real
+from soups.data.layouts import imagenet_classes
 from soups.errors import UserError
-from soups.layouts import imagenet_classes
 
 CLASSES = [imagenet_classes()[i] for i in (0, 5, 900)]
 IMAGES = [f"{CLASSES[0]}/ILSVRC2012_val_0000000{i}.JPEG" for i in (3, 1, 2)]

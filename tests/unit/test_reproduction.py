@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from soups import published, sweep
-from soups.reproduction import compare
+from soups.claims import published
+from soups.claims.reproduction import compare
+from soups.experiment import sweep
 
 MEASURES = list(published.MEASURES)
 

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from soups import resample
-from soups.metrics import bootstrap_mean
+from soups.evaluation import resampling
+from soups.evaluation.metrics import bootstrap_mean
 
 
 def test_the_first_column_is_what_was_observed():
     right = np.random.default_rng(0).random((3, 200)) < 0.7
-    means = resample.means({"test": right, "r": ~right}, {})
+    means = resampling.means({"test": right, "r": ~right}, {})
     np.testing.assert_allclose(means["test"][:, 0], right.mean(1), rtol=1e-5)
     np.testing.assert_allclose(means["shifts_mean"][:, 0], 1 - right.mean(1), rtol=1e-5)
 
 
 def test_the_interval_is_the_bootstraps():
     right = np.arange(1000) < 700
-    value, low, high = resample.interval(resample.means({"test": right[None]}, {})["test"][0])
+    value, low, high = resampling.interval(resampling.means({"test": right[None]}, {})["test"][0])
     assert value == pytest.approx(0.7)
     np.testing.assert_allclose((low, high), bootstrap_mean([right]), atol=0.003)
 
@@ -23,20 +23,20 @@ def test_the_interval_is_the_bootstraps():
 def test_points_on_the_same_images_are_paired():
     """A difference that is the same on every draw has no width, however few the images."""
     right = np.arange(50) < 25
-    means = resample.means({"test": np.stack([right, right])}, {})["test"]
-    assert resample.interval(means[0] - means[1]) == (0, 0, 0)
+    means = resampling.means({"test": np.stack([right, right])}, {})["test"]
+    assert resampling.interval(means[0] - means[1]) == (0, 0, 0)
 
 
 def test_versions_of_the_same_images_are_drawn_together():
     right = np.arange(100)[None] < 50
-    apart = resample.means({"a": right, "b": ~right}, {})["shifts_mean"][0]
-    together = resample.means({"a": right, "b": ~right}, {"a": "test", "b": "test"})
+    apart = resampling.means({"a": right, "b": ~right}, {})["shifts_mean"][0]
+    together = resampling.means({"a": right, "b": ~right}, {"a": "test", "b": "test"})
     assert np.ptp(apart) > 0.1
     assert np.ptp(together["shifts_mean"][0]) < 1e-6  # one is wrong where the other is right
 
 
 def test_pairs_are_weighted_by_their_models():
-    weights = resample.pair_weights(["a", "a", "b"], ["b", "c", "c"])
+    weights = resampling.pair_weights(["a", "a", "b"], ["b", "c", "c"])
     assert (weights[:, 0] == 1).all()
     # Three models are drawn; a pair's weight is the product of two of their counts.
     drawn = {tuple(column) for column in weights.T[1:].astype(int)}
@@ -46,37 +46,37 @@ def test_pairs_are_weighted_by_their_models():
 def test_rank_correlation_is_spearmans():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 20, 3))
-    ours = resample.rank_correlation(x, y)
+    ours = resampling.rank_correlation(x, y)
     np.testing.assert_allclose(ours, [spearmanr(x[:, i], y[:, i])[0] for i in range(3)])
 
 
 def test_weights_of_rank_correlations_are_repetitions():
     x = np.array([1.0, 2, 3, 4])[:, None]
     y = np.array([2.0, 1, 4, 3])[:, None]
-    weighted = resample.rank_correlation(x, y, np.array([2.0, 0, 1, 1])[:, None])
+    weighted = resampling.rank_correlation(x, y, np.array([2.0, 0, 1, 1])[:, None])
     ranks = np.array([[1, 2], [1, 2], [3, 4], [4, 3]], float)
     assert weighted[0] == pytest.approx(np.corrcoef(ranks.T)[0, 1])
 
 
 def test_a_bias_is_taken_off_the_value_once_and_off_the_bounds_twice():
-    columns = np.concatenate([[1.0], np.linspace(1.4, 1.6, resample.REPLICATES)])
-    assert resample.interval(columns)[0] == 1
-    value, low, high = resample.interval(columns, biased=True)
+    columns = np.concatenate([[1.0], np.linspace(1.4, 1.6, resampling.REPLICATES)])
+    assert resampling.interval(columns)[0] == 1
+    value, low, high = resampling.interval(columns, biased=True)
     assert value == pytest.approx(0.5)
     assert (low, high) == (pytest.approx(0.405), pytest.approx(0.595))
 
 
 def test_chunks_make_no_difference(monkeypatch):
     right = np.random.default_rng(0).random((2, 30)) < 0.5
-    whole = resample.totals(right, [1])
-    monkeypatch.setattr(resample, "CHUNK", 30 * 7)
-    resample._kept.cache_clear()
-    np.testing.assert_array_equal(resample.totals(right, [1]), whole)
+    whole = resampling.totals(right, [1])
+    monkeypatch.setattr(resampling, "CHUNK", 30 * 7)
+    resampling._kept.cache_clear()
+    np.testing.assert_array_equal(resampling.totals(right, [1]), whole)
 
 
 def test_too_few_draws_have_no_interval():
-    columns = np.full(1 + resample.REPLICATES, np.nan)
+    columns = np.full(1 + resampling.REPLICATES, np.nan)
     columns[0] = 0.5
-    value, low, high = resample.interval(columns)
+    value, low, high = resampling.interval(columns)
     assert value == 0.5
     assert np.isnan([low, high]).all()

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soups import compute, distributed, job, resume, train
-from soups.resume import Keeper, Losses, Resumable
-from soups.train import finetune
+import soups.training.finetune as training
+from soups.jobs import compute, distributed, job, resume
+from soups.jobs.resume import Keeper, Losses, Resumable
+from soups.training.finetune import finetune
 from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
 
 LONG = NOISY | {"epochs": 2.5}  # 8 steps: 3, 3 and 2
@@ -58,9 +59,9 @@ def at_step(monkeypatch):
                     happens()
                 return loss
 
-        monkeypatch.setattr(train, "Step", Disturbed)
+        monkeypatch.setattr(training, "Step", Disturbed)
 
-    train_step = train.Step
+    train_step = training.Step
     return arrange
 
 
@@ -357,7 +358,7 @@ def test_a_signal_to_all_processes_of_a_job(tmp_path, configured, number, status
 
 def test_a_worker_ends_with_its_process_alone():
     """Other processes cannot end it by SIGTERM; its own can, or else a job would never end."""
-    from soups.loading import _stay
+    from soups.data.loading import _stay
 
     context = multiprocessing.get_context("fork")
     ready, outside = context.Event(), context.Event()

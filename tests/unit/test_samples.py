@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from soups.images import identity, write_set
-from soups.metrics import correct
-from soups.samples import Samples, load_points, save_points, stacked
+from soups.data.images import identity, write_set
+from soups.evaluation.metrics import correct
+from soups.evaluation.samples import Samples, load_points, save_points, stacked
 
 CLASSES = ["a", "b", "c", "d"]
 

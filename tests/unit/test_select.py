@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.select import (
+from soups.mixing.select import (
     RunningSum,
     by_score,
     greedy,

@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from soups import settings
 from soups.errors import UserError
+from soups.experiment import settings
 
 
 def change(config: dict, changes: dict) -> None:

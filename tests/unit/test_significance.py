@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from soups.metrics import by_images
-from soups.significance import compare, holm, mcnemar, permutation
+from soups.evaluation.metrics import by_images
+from soups.evaluation.significance import compare, holm, mcnemar, permutation
 
 
 def pair(better: int, worse: int, both: int) -> tuple[np.ndarray, np.ndarray]:

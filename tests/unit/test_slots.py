@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from soups import compute, job, slots
 from soups.errors import UserError
+from soups.jobs import compute, job, slots
 
 FOUR = ["0", "1", "2", "3"]
 # A job: says if it has to wait, takes GPUs, says so, holds them for so many seconds or until there
@@ -24,7 +24,7 @@ FOUR = ["0", "1", "2", "3"]
 JOB = """
 import json, os, sys, time
 from pathlib import Path
-from soups import slots
+from soups.jobs import slots
 names, wanted, shares, folder, said, hold = json.loads(sys.argv[1])
 slots.POLL = 0.005
 def say(what, mine):
@@ -343,5 +343,5 @@ def test_a_job_holds_what_its_rule_asks_for(machine, tmp_path, monkeypatch):
 
 
 def test_sharing_out_needs_no_torch(root):
-    code = "import sys, soups.slots; assert 'torch' not in sys.modules"
+    code = "import sys, soups.jobs.slots; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "scripts")

@@ -7,9 +7,9 @@ import split
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soups.data.images import identity, write_set
+from soups.data.splits import given_split, heldout_split
 from soups.errors import UserError
-from soups.images import identity, write_set
-from soups.splits import given_split, heldout_split
 
 # At least two images of each class are held out, and two are not.
 COUNTS = st.lists(st.integers(20, 60), min_size=1, max_size=8)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from soups import progress, runs, status
 from soups.errors import UserError
+from soups.jobs import progress, runs, status
 
 ROOT = Path(__file__).parents[2]
 PLAN = {
@@ -62,9 +62,9 @@ ELSEWHERE = [
 JOB = """
 import sys, time
 import torch
-from soups.job import log_to
-from soups.progress import Progress
-from soups.resume import Resumable
+from soups.jobs.job import log_to
+from soups.jobs.progress import Progress
+from soups.jobs.resume import Resumable
 log_to(sys.argv[1])
 training = Progress(0, 40)
 for _ in range(10):
@@ -310,7 +310,7 @@ def test_on_a_low_terminal_the_rest_is_left_out(busy):
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "status.py"), *arguments]
+    command = [sys.executable, str(ROOT / "tools" / "status.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -343,7 +343,7 @@ def test_watching_ends_when_all_is_done(experiment):
         touch(experiment / "prepared" / f"{name}.npy")
     touch(experiment / "pretrained" / "model.safetensors", experiment / "report.html")
     touch(*(experiment / "tables" / f"{name}.csv" for name in PLAN["tables"]))
-    command = [sys.executable, str(ROOT / "scripts" / "status.py"), "results/one", "--watch", "0.1"]
+    command = [sys.executable, str(ROOT / "tools" / "status.py"), "results/one", "--watch", "0.1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("report"):
@@ -385,7 +385,7 @@ def test_a_living_run_is_known_to_others(tmp_path):
     code = "import sys; from soups import runs; runs.mark_alive(sys.argv[1]); print(); input()"
     process = subprocess.Popen(
         [sys.executable, "-uc", code, str(path)],
-        cwd=Path(runs.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=Path(runs.__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         process.stdout.readline()

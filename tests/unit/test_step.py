@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from open_clip import transformer
 from open_clip.modified_resnet import ModifiedResNet
 
-from soups import devices, optim
 from soups.errors import UserError
-from soups.resume import Resumable
-from soups.step import Step, distillation_loss
-from soups.train import finetune
+from soups.jobs import devices
+from soups.jobs.resume import Resumable
+from soups.training import optim
+from soups.training.finetune import finetune
+from soups.training.step import Step, distillation_loss
 from tests.unit.training import NOISY, PLAIN, ROWS, apart, convolutional, distance, same
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.sweep import check_different, draw
-from soups.variants import pairs, pool, vary
+from soups.experiment.sweep import check_different, draw
+from soups.experiment.variants import pairs, pool, vary
 
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,

@@ -2,9 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from soups.metrics import bootstrap_mean
-from soups.recipes import recipe
-from soups.tables import accuracy_row, method_list, methods_table, models_table, trace_table
+from soups.evaluation.metrics import bootstrap_mean
+from soups.evaluation.tables import (
+    accuracy_row,
+    method_list,
+    methods_table,
+    models_table,
+    trace_table,
+)
+from soups.mixing.recipes import recipe
 
 COUNTS = {"heldout": 50, "test": 200, "blur": 100, "noise": 400}
 SHIFTS = ["blur", "noise"]

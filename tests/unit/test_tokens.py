@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.tokens import PAD, WordTokenizer, split
+from soups.models.tokens import PAD, WordTokenizer, split
 
 WORDS = st.lists(st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True), min_size=1, max_size=8)
 

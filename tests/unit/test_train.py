@@ -6,10 +6,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from soups import devices, optim
-from soups.model import Classifier
-from soups.resume import Resumable
-from soups.train import finetune, freeze_batch_norm, linear_probe, weight_average
+from soups.jobs import devices
+from soups.jobs.resume import Resumable
+from soups.models.classifier import Classifier
+from soups.training import optim
+from soups.training.finetune import finetune, freeze_batch_norm, weight_average
+from soups.training.probe import linear_probe
 from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
 
 PROBE = {"lr": 0.1, "epochs": 10, "batch_size": 16, "weight_decay": 0.0, "seed": 0}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from soups.model import Classifier
+from soups.models.classifier import Classifier
 
 PLAIN = {
     "lr": 0.01, "weight_decay": 0.1, "epochs": 1.5, "batch_size": 8, "warmup": 0.2, "clip": 0.5,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "profiles", "envs", "experiments")
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "profiles", "envs", "experiments")
 
 # The miniature, made smaller still: every rule of the default runs, pre-training included.
 TINY = {

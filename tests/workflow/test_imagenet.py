@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from soups import prompts
+from soups.data import prompts
 from soups.files import sha256
-from soups.model import Pretrained
-from soups.tokens import WordTokenizer
+from soups.models.classifier import Pretrained
+from soups.models.tokens import WordTokenizer
 from tests import layouts as trees
 from tests.unit.test_overlays import merge
 from tests.workflow.conftest import FEW, ROOT, Project

@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from soups.checkpoints import Checkpoint
-from soups.evaluate import forward
 from soups.files import sha256
-from soups.model import Pretrained
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import Pretrained
+from soups.models.forward import forward
 from soups.world.sets import draw_set, set_mapping
 from tests.workflow.conftest import ROOT, TINY
 

@@ -49,7 +49,7 @@ def test_figures_need_the_tables_alone(done):
 
 def test_the_tables_are_printed(done):
     printed = subprocess.run(
-        [sys.executable, "scripts/print_methods.py", "results/published"],
+        [sys.executable, "tools/print_methods.py", "results/published"],
         cwd=done.folder, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert "81.03 [80.68, 81.37] •" in printed

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from soups import published
-from soups.checkpoints import Checkpoint
-from soups.layouts import class_folders
-from soups.model import Pretrained
+from soups.claims import published
+from soups.data.layouts import class_folders
+from soups.models.checkpoints import Checkpoint
+from soups.models.classifier import Pretrained
 from tests import layouts as trees
 from tests.unit.test_overlays import merge
 from tests.unit.test_released import as_released, shapes_of, text_side

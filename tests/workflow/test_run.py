@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from soups.checkpoints import Checkpoint
+from soups.data.sampling import sample
 from soups.files import sha256
-from soups.metrics import sample
-from soups.mixing import mix
+from soups.mixing.mix import mix
+from soups.models.checkpoints import Checkpoint
 from tests.workflow.conftest import FIGURES
 
 INGREDIENTS = ["m00", "m01", "m02"]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from soups import progress, status
+from soups.jobs import progress, status
 from tests.workflow.conftest import FEW, FIGURES, TINY
 from tests.workflow.test_interrupt import interrupt
 from tests.workflow.test_run import INGREDIENTS, METHODS, VARIANTS
@@ -26,7 +26,7 @@ def test_all_is_done_at_the_end(finished):
     stages = {stage: planned for stage, _, planned in now.stages}
     assert stages["figures"] == len(FIGURES)
     assert stages["ensembles"] == len([name for name in METHODS if "ensemble" in name])
-    command = [sys.executable, "scripts/status.py", "results/tiny", "--watch"]
+    command = [sys.executable, "tools/status.py", "results/tiny", "--watch"]
     shown = subprocess.run(command, cwd=finished.folder, capture_output=True, text=True, timeout=60)
     assert shown.stderr == ""
     assert shown.stdout == status.text(now).replace(str(finished.results), "results/tiny") + "\n\n"

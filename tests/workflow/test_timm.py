@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 
-from soups.checkpoints import Checkpoint
+from soups.models.checkpoints import Checkpoint
 from tests.unit.test_overlays import merge
 from tests.workflow.conftest import FEW
 from tests.workflow.test_folders import OVERLAY, dataset

@@ -1,1 +1,1 @@
-"""The miniature's procedural image-text world: drawn classes, styles, captions, sets."""
+"""The procedural world of the miniature: shapes, styles, and sets drawn from them."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from soups import optim
+from soups.training import optim
 
 BATCH = 128
 

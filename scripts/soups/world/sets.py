@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from soups.images import Mapping, identity
+from soups.data.images import Mapping, identity
 from soups.world.shapes import CLASSES, draw_variants
 from soups.world.styles import PHOTO_POSE, PHOTO_SCENE, SIZE, Pose, Scene, render
 

@@ -1,0 +1,47 @@
+"""models.csv, methods.csv and significance.csv, from cached logits."""
+
+from pathlib import Path
+
+from soups import files
+from soups.evaluation import tables
+from soups.evaluation.logits import Outputs
+from soups.evaluation.metrics import correct
+from soups.jobs.job import run
+from soups.mixing import recipes
+from soups.mixing.select import by_score
+from soups.roles import BASE
+
+
+def main(job) -> None:
+    p, outputs = job.params, Outputs(job)
+    right = {
+        model: {"heldout": outputs.heldout(model).argmax(1) == outputs.heldout_labels}
+        | {
+            data.name: correct(logits, data.labels, data.members)
+            for data, logits in outputs.tests(model)
+        }
+        for model in outputs.models
+    }
+    shifts = [name for name in p.tests if name != "test"]
+    derived = {d.name: d.meta["derived"] for d in outputs.sets if d.meta["derived"]}
+    rows = {m: tables.accuracy_row(right[m], shifts, derived) for m in [*p.starts, *p.sweep]}
+
+    made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
+    soups = {
+        name: {"row": entry["row"], "members": recipes.members(made[name])}
+        for name, entry in p.soups.items()
+    }
+    ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
+    base = [name for name in p.sweep if p.origin[name][1] == BASE]
+    ranking = by_score({name: rows[name]["heldout"] for name in base})
+    listed = tables.method_list(ranking, soups, ensembles, p.starts)
+    methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
+
+    out = {"methods": methods, "significance": significance}
+    out["models"] = tables.models_table(p.sweep, p.origin, rows, p.starts)
+    for name, table in out.items():
+        files.write_text(job.output[name], table.to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,1 @@
+"""The paper's claims: effects, verdicts, and the published results."""

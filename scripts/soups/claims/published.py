@@ -1,0 +1,304 @@
+"""The paper's released results: 72 models and two soups of CLIP ViT-B/32, as tables and claims.
+
+Only accuracies are published, not which images are right. So intervals are those of binomials
+and differences are unpaired: wider than the paired ones of a run.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from soups.claims.verdicts import NOT_TESTED, verdict
+from soups.errors import UserError
+from soups.evaluation import resampling
+from soups.evaluation.tables import DECIMALS
+from soups.mixing.select import by_score
+from soups.roles import BASE
+
+# Images of each set; every published accuracy is a whole number of these.
+IMAGES = {
+    "ImageNet2p": 26_000,  # held out
+    "ImageNet": 50_000,
+    "ImageNetV2": 10_000,
+    "ImageNetR": 30_000,
+    "ImageNetSketch": 50_889,
+    "ObjectNet": 18_574,
+    "ImageNetA": 7_500,
+}
+SHIFTS = list(IMAGES)[2:]
+# The columns of this workflow's tables, and the published sets that each is the mean of.
+MEASURES = {
+    "heldout": ["ImageNet2p"],
+    "test": ["ImageNet"],
+    "v2": ["ImageNetV2"],
+    "r": ["ImageNetR"],
+    "sketch": ["ImageNetSketch"],
+    "objectnet": ["ObjectNet"],
+    "a": ["ImageNetA"],
+    "shifts_mean": SHIFTS,
+}
+HYPERPARAMETERS = ["lr", "weight_decay", "epochs", "label_smoothing", "mixup"]
+RAND_AUGMENT = ["rand_augment_magnitude", "rand_augment_operations"]
+INITIALIZATION = "model_0"  # the linear probe: tried and averaged like the others
+SOUPS = {"uniform_soup": "uniform", "greedy_soup": "greedy"}
+GREEDY_INGREDIENTS = 5  # the paper's text; the released files do not say which
+UNPAIRED = "binomial"  # in the column `intervals`, for what prints the table
+
+
+def load(path: str | Path) -> pd.DataFrame:
+    """The published rows, by model, with ``shifts_mean`` and a row for the best individual.
+
+    Raises:
+        UserError: for a column, a soup or the initialisation that is not there, for an accuracy
+            that is no share of its set's images.
+    """
+    table = pd.read_csv(path)
+    for name in ["model", *HYPERPARAMETERS, "rand_augment", *IMAGES]:
+        if name not in table:
+            raise UserError(f"{path}: no column {name!r}, expected the released table's")
+    table = table.set_index("model")
+    for name in [INITIALIZATION, *SOUPS]:
+        if name not in table.index:
+            raise UserError(f"{path}: no row {name!r}, expected the released table's")
+    for name, n in IMAGES.items():
+        images = table[name] * n
+        wrong = ~(table[name].between(0, 1) & ((images - images.round()).abs() < 1e-3))
+        if wrong.any():
+            model = table.index[wrong][0]
+            raise UserError(
+                f"{path}: {model} has {name} = {table.loc[model, name]}, "
+                f"expected a whole number of {n:,} images as a fraction"
+            )
+    table["shifts_mean"] = table[SHIFTS].mean(axis=1)
+    table.loc["best_individual"] = table.loc[ranking(table)[0]]
+    return table
+
+
+def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """The fine-tuned models of `load`'s rows: those with hyperparameters of their own."""
+    return table[table["lr"].notna() & (table.index != "best_individual")]
+
+
+def ranking(table: pd.DataFrame) -> list[str]:
+    """The fine-tuned models by falling held-out accuracy."""
+    return by_score(fine_tuned(table)["ImageNet2p"].to_dict())
+
+
+def candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """What the soups are made from: the initialisation and the fine-tuned models."""
+    return pd.concat([table.loc[[INITIALIZATION]], fine_tuned(table)])
+
+
+def interval(row: pd.Series, sets: Sequence[str]) -> tuple[float, float, float]:
+    """Mean accuracy of one model over sets, and its 95% interval (normal approximation)."""
+    value = float(row[sets].astype(float).mean())
+    half = norm.ppf(0.975) * np.sqrt(_variance(row, sets))
+    return value, value - half, value + half
+
+
+def difference(
+    table: pd.DataFrame, better: str, worse: str, sets: Sequence[str]
+) -> tuple[float, float, float]:
+    """Mean over sets of one model's accuracy minus another's, and its 95% interval.
+
+    As if each had been tested on images of its own. Two models mostly err on the same images,
+    so the paired interval, which cannot be had, is narrower.
+    """
+    one, two = table.loc[better], table.loc[worse]
+    value = float((one[sets] - two[sets]).astype(float).mean())
+    half = norm.ppf(0.975) * np.sqrt(_variance(one, sets) + _variance(two, sets))
+    return value, value - half, value + half
+
+
+def _variance(row: pd.Series, sets: Sequence[str]) -> float:
+    accuracy = row[sets].astype(float)
+    images = np.array([IMAGES[name] for name in sets])
+    return float((accuracy * (1 - accuracy) / images).sum()) / len(sets) ** 2
+
+
+def models_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per candidate with the columns of a run's `models.csv`.
+
+    RandAugment becomes two columns, empty without it; no operations (``n0``) stay 0.
+    """
+    rows = candidates(table)
+    out = rows[HYPERPARAMETERS].astype({"epochs": "Int64"})
+    out.insert(0, "variant", np.where(out["lr"].notna(), BASE, None))
+    for i, name in enumerate(RAND_AUGMENT):
+        values = [rand_augment(text)[i] for text in rows["rand_augment"]]
+        out[name] = pd.array(values, dtype="Int64")
+    accuracies = [_accuracies(row) for _, row in rows.iterrows()]
+    return out.join(pd.DataFrame(accuracies, index=rows.index)).reset_index()
+
+
+def rand_augment(text: str | float) -> tuple[int | None, int | None]:
+    """Magnitude and number of operations of ``rand-m9-n2``; None for both where there is none."""
+    if pd.isna(text):
+        return None, None
+    match = re.fullmatch(r"rand-m(\d+)-n(\d+)", text)
+    if not match:
+        raise UserError(f"rand_augment is {text!r}, expected something like 'rand-m9-n2'")
+    return int(match[1]), int(match[2])
+
+
+def _accuracies(row: pd.Series) -> dict[str, float]:
+    """Every measure, then the bounds of each."""
+    found = {name: interval(row, sets) for name, sets in MEASURES.items()}
+    out = {name: value for name, (value, _, _) in found.items()}
+    for name, (_, low, high) in found.items():
+        out |= {f"{name}_lo": low, f"{name}_hi": high}
+    return {name: round(value, DECIMALS) for name, value in out.items()}
+
+
+def _listed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the methods table by method, in the published sets' names."""
+    best, second = ranking(table)[:2]
+    out = {
+        "best_individual": table.loc[best],
+        "second_best": table.loc[second],
+        **{name: table.loc[soup] for soup, name in SOUPS.items()},
+        # The best of each set, chosen on that set: for reference only.
+        "oracle": fine_tuned(table)[list(IMAGES)].max().drop("ImageNet2p"),
+        "initialization": table.loc[INITIALIZATION],
+    }
+    return pd.DataFrame({name: row.reindex(list(IMAGES)) for name, row in out.items()}).T
+
+
+def methods_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per published method with the columns of a run's `methods.csv`.
+
+    ``intervals`` says of what kind these are; there is no ``_sd``. ``<measure>_top`` marks
+    what the unpaired interval does not tell from the best of the column, oracles apart.
+    ``members`` is empty for the greedy soup, whose ingredients were not released.
+    """
+    rows, pool, ranked = _listed(table), list(candidates(table).index), ranking(table)
+    about = {  # kind, ingredients, members
+        "best_individual": ("model", 1, ranked[:1]),
+        "second_best": ("model", 1, ranked[1:2]),
+        "uniform": ("soup", len(pool), pool),
+        "greedy": ("soup", GREEDY_INGREDIENTS, []),
+        "oracle": ("oracle", 1, []),
+        "initialization": ("start", 1, [INITIALIZATION]),
+    }
+    out = []
+    for method, row in rows.iterrows():
+        kind, ingredients, members = about[method]
+        start = {
+            "method": method, "kind": kind, "ingredients": ingredients, "inference_cost": 1,
+        }  # fmt: skip
+        out.append(start | _accuracies(row) | {"members": " ".join(members)})
+    out = pd.DataFrame(out)
+    fair = rows.drop(index="oracle")
+    for measure in ("test", "shifts_mean"):
+        sets = MEASURES[measure]
+        best = fair[sets].mean(axis=1).astype(float).idxmax()
+        level = [m for m in fair.index if difference(rows, best, m, sets)[1] <= 0]
+        out.insert(out.columns.get_loc("members"), f"{measure}_top", out["method"].isin(level))
+    sizes = {name: sum(IMAGES[s] for s in sets) for name, sets in MEASURES.items()}
+    sizes["shifts"] = sizes.pop("shifts_mean")
+    for name, n in sizes.items():
+        out.insert(out.columns.get_loc("members"), f"n_{name}", n)
+    out.insert(out.columns.get_loc("members"), "intervals", UNPAIRED)
+    return out
+
+
+def differences_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Every method but the oracle minus the best individual model, see `difference`.
+
+    The oracle is that very model on some sets; there the difference has no error at all.
+    """
+    rows = _listed(table)
+    out = []
+    for method in rows.index.drop(["best_individual", "oracle"]):
+        for measure, sets in MEASURES.items():
+            values = difference(rows, method, "best_individual", sets)
+            bounds = dict(zip(("difference", "lo", "hi"), values, strict=True))
+            bounds = {name: round(value, DECIMALS) for name, value in bounds.items()}
+            n = sum(IMAGES[name] for name in sets)
+            out.append(
+                {"method": method, "reference": "best_individual", "measure": measure}
+                | bounds | {"n": n}
+            )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def greedy_order(models: pd.DataFrame) -> pd.DataFrame:
+    """The models in the order in which the greedy soup tries them (paper, Recipe 1).
+
+    By falling held-out accuracy. Which of them were kept was not released.
+
+    Args:
+        models: see `models_table`.
+
+    Returns:
+        ``rank`` from 1, and the columns of ``models`` up to the accuracies, without intervals.
+    """
+    order = by_score(models.set_index("model")["heldout"].to_dict())
+    columns = [name for name in models if not name.endswith(("_lo", "_hi"))]
+    out = models.set_index("model").loc[order].reset_index()[columns]
+    out.insert(0, "rank", range(1, len(out) + 1))
+    return out
+
+
+def rank_correlations(models: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation of accuracies with held-out accuracy and with hyperparameters.
+
+    Args:
+        models: see `models_table`.
+
+    Returns:
+        a row per ``of`` (``heldout`` or a hyperparameter) and ``with`` (another measure):
+        ``correlation`` with its 95% interval ``lo``, ``hi`` (bootstrap over models), and the
+        number of ``models`` that have a value.
+    """
+    rows = []
+    for name in ["heldout", *HYPERPARAMETERS, *RAND_AUGMENT]:
+        known = models[models[name].notna()]
+        drawn = np.concatenate(list(resampling.counts(len(known), [0])), axis=1)
+        for measure in [m for m in MEASURES if m != name]:
+            x, y = (known[column].to_numpy(float)[:, None] for column in (name, measure))
+            shape = (len(known), drawn.shape[1])
+            columns = resampling.rank_correlation(
+                np.broadcast_to(x, shape), np.broadcast_to(y, shape), drawn
+            )
+            bounds = resampling.interval(columns)
+            values = dict(zip(("correlation", "lo", "hi"), bounds, strict=True))
+            values = {key: round(value, DECIMALS) for key, value in values.items()}
+            rows.append({"of": name, "with": measure, **values, "models": len(known)})
+    return pd.DataFrame(rows)
+
+
+# Claim and number of its part, from 1: what is compared, in the paper's own sets.
+COMPARED = {
+    (1, 1): ("greedy_soup", "best_individual", ["ImageNet"], "ImageNet"),
+    (1, 2): ("greedy_soup", "best_individual", SHIFTS, "mean of shifts"),
+    (2, 1): ("best_individual", "uniform_soup", ["ImageNet"], "ImageNet"),
+    (2, 2): ("greedy_soup", "best_individual", ["ImageNet"], "ImageNet"),
+    (3, 1): ("greedy_soup", "best_individual", ["ImageNet2p"], "held-out"),
+}
+
+
+def columns(parts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Columns ``published_…`` for the parts of claims that the published rows can tell of.
+
+    Args:
+        parts: see `claims.effects`.
+        table: see `load`.
+    """
+    rows = []
+    number = parts.groupby("claim").cumcount() + 1
+    for claim, part, rule in zip(parts["claim"], number, parts["rule"], strict=True):
+        if (claim, part) not in COMPARED:
+            rows.append({"published_part": "", "published_verdict": NOT_TESTED})
+            continue
+        better, worse, sets, where = COMPARED[claim, part]
+        value, lo, hi = difference(table, better, worse, sets)
+        numbers = {"effect": round(value, 6), "lo": round(lo, 6), "hi": round(hi, 6)}
+        title = f"{better} − {worse}, {where}".replace("_", " ")
+        found = {"part": title, **numbers, "verdict": verdict(rule, value, lo, hi)}
+        rows.append({f"published_{name}": value for name, value in found.items()})
+    return pd.DataFrame(rows, index=parts.index)

@@ -1,0 +1,1 @@
+"""From logits to accuracies, intervals, tests between methods, and calibration."""

@@ -1,0 +1,110 @@
+"""Paired tests between methods that were evaluated on the same images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import binomtest
+
+from soups.evaluation.metrics import bootstrap_mean, by_images
+
+LEVEL = 0.05  # the paper's
+DRAWS = 100_000
+
+
+def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Exact two-sided McNemar test on paired predictions (paper, appendix).
+
+    Args:
+        ours, theirs: bool, shape (n,): right or wrong on the same images.
+
+    Returns:
+        p-value of the images on which just one is right being split evenly.
+    """
+    better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    return binomtest(better, better + worse).pvalue if better + worse else 1.0
+
+
+def permutation(
+    differences: Sequence[np.ndarray], weights: Sequence[float] | None = None, seed: int = 0
+) -> float:
+    """Paired permutation test of a weighted mean of several sets' mean differences.
+
+    Under the null hypothesis either sign of each image's difference is equally likely. How
+    many differences of one size keep their sign is binomial, so permutations are drawn as such.
+
+    Args:
+        differences: per set, ours minus theirs for each image. Sets that are versions of the
+            same images are one entry, see `metrics.by_images`.
+        weights: one per entry; equal by default.
+        seed: of the permutations.
+
+    Returns:
+        two-sided p-value, at least 1 / (draws + 1).
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.full(len(differences), 1 / len(differences)) if weights is None else weights
+    drawn, observed = np.zeros(DRAWS), 0.0
+    for difference, weight in zip(differences, weights, strict=True):
+        difference = np.asarray(difference, float).round(9)
+        sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
+        unit = weight / len(difference)
+        observed += unit * difference.sum()
+        for size, count in zip(sizes, counts, strict=True):
+            drawn += unit * size * (2 * rng.binomial(count, 0.5, DRAWS) - count)
+    extreme = (np.abs(drawn) >= abs(observed) - 1e-12).sum()
+    return float((1 + extreme) / (1 + DRAWS))
+
+
+def compare(
+    ours: Mapping[str, np.ndarray],
+    theirs: Mapping[str, np.ndarray],
+    shifts: Sequence[str],
+    derived: Mapping[str, str],
+) -> list[dict]:
+    """Two methods on the test set and on the mean of shifts: a row for each.
+
+    Args:
+        ours, theirs: per set, a score per image: right (1) or wrong (0), or the mean of that
+            over several orders.
+        shifts: names of the shifts.
+        derived: shift to the set its images were derived from, for corruptions.
+
+    Returns:
+        rows with ``measure``, ``difference`` with its bootstrap bounds ``lo`` and ``hi``,
+        ``p``, ``test``, and ``better`` and ``worse``: images on which ours is.
+    """
+    rows = []
+    for measure, names in (("test", ["test"]), ("shifts_mean", shifts)):
+        if not names:
+            continue
+        # Python's bools do not subtract; means over orders are no bools.
+        apart = {name: ours[name].astype(float) - theirs[name].astype(float) for name in names}
+        groups, weights = by_images(apart, derived)
+        exact = measure == "test" and ours["test"].dtype == theirs["test"].dtype == bool
+        low, high = bootstrap_mean(groups, weights)
+        rows.append(
+            {
+                "measure": measure,
+                "difference": float(np.mean([values.mean() for values in apart.values()])),
+                "lo": low,
+                "hi": high,
+                "p": mcnemar(ours["test"], theirs["test"])
+                if exact
+                else permutation(groups, weights),
+                "test": "McNemar, exact" if exact else "paired permutation",
+                "n": sum(len(values) for values in apart.values()),
+                "better": int(sum((values > 0).sum() for values in apart.values())),
+                "worse": int(sum((values < 0).sum() for values in apart.values())),
+            }
+        )
+    return rows
+
+
+def holm(values: Sequence[float]) -> np.ndarray:
+    """p-values corrected for their number (Holm, 1979)."""
+    values = np.asarray(values, float)
+    order = np.argsort(values)
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    out = np.empty(len(values))
+    out[order] = np.minimum(stepped, 1)
+    return out

@@ -1,0 +1,1 @@
+"""The classifier, its architectures, and checkpoints, ours and others'."""

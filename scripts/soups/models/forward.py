@@ -1,0 +1,57 @@
+"""Running a model over images."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soups.data.loading import Images, Reader
+from soups.jobs import compute, devices
+
+# On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
+BATCH, GPU_BATCH = 125, 500
+
+
+@torch.inference_mode()
+def forward(
+    run,
+    images: Images,
+    rows: np.ndarray | None = None,
+    batch: int | None = None,
+    workers: int = 0,
+    exact: bool = False,
+) -> Tensor:
+    """Apply ``run`` (a model or one of its methods) to uint8 images in batches.
+
+    Args:
+        run: takes uint8 (b, h, w, 3), returns (b, d).
+        images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
+        rows: sorted indices of the images to use (all by default).
+        batch: images at a time; by default what the configuration says.
+        workers: processes that read images from files ahead of their use.
+        exact: in float32, whatever `compute.inference` says: for held-out images, so that
+            ingredients and soups are compared alike.
+
+    Returns:
+        float32 on the CPU, shape (len(rows) or n, d).
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    size = (
+        batch or compute.current().batch_size or (BATCH if devices.kind() == "cpu" else GPU_BATCH)
+    )
+    starts = range(0, len(rows), size)
+    out = None
+    pixels = Reader(images, workers).read(rows[start : start + size] for start in starts)
+    with nullcontext() if exact else devices.autocast("inference"):
+        for start, x in zip(starts, pixels, strict=True):
+            values = run(x).float().cpu()
+            if out is None:  # one array from the start, rather than two at the end
+                out = torch.empty(len(rows), *values.shape[1:])
+            out[start : start + size] = values
+    return out
+
+
+def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
+    """Share of the images whose largest logit is the label's."""
+    return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()

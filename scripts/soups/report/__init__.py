@@ -1,0 +1,1 @@
+"""Tables for people, and figures, drawn from CSV files alone."""

@@ -1,0 +1,51 @@
+"""Does confidence match accuracy?"""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from soups.report import presentation, style
+
+SHOWN = ("best_individual", "uniform", "greedy", "ensemble", "greedy_ensemble", "initialization")
+
+
+def reliability(bins: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
+    """Accuracy minus confidence over bins of confidence, and ECE with its paired interval."""
+    names = [name for name in SHOWN if name in set(bins["method"])]
+    figure, axes = plt.subplots(
+        1, 2, figsize=(style.WIDE, 3.1), width_ratios=[1.15, 1], layout="constrained"
+    )
+    for name in names:
+        line = bins[bins["method"] == name]
+        axes[0].plot(
+            line["confidence"], line["accuracy"], color=style.COLOURS[name], linewidth=1,
+            marker=style.MARKERS[name], markersize=3.5, label=style.LABELS[name],
+        )  # fmt: skip
+    axes[0].plot([0, 1], [0, 1], color="#888888", linewidth=0.8, zorder=1)
+    axes[0].set_xlabel("Confidence (mean of a bin)")
+    axes[0].set_ylabel("Accuracy of the bin")
+    axes[0].set_aspect("equal")
+    axes[0].legend(loc="lower right", fontsize=6.5)
+    test = calibration[calibration["set"] == "test"].iloc[::-1].reset_index(drop=True)
+    gain = 100 * test[["ece_gain", "ece_gain_lo", "ece_gain_hi"]]
+    axes[1].errorbar(
+        gain["ece_gain"], test.index,
+        xerr=[gain["ece_gain"] - gain["ece_gain_lo"], gain["ece_gain_hi"] - gain["ece_gain"]],
+        fmt="o", color=style.COLOURS["ensemble"], markersize=3, elinewidth=0.9,
+    )  # fmt: skip
+    axes[1].axvline(0, color=style.KINDS["model"], linewidth=0.8)
+    axes[1].set_title("method, its plain ECE (%)", loc="left", x=-0.75, fontsize=7)
+    axes[1].set_yticks(
+        test.index,
+        [
+            f"{presentation.title(method)}, {100 * ece:.1f}"
+            for method, ece in zip(test["method"], test["ece"], strict=True)
+        ],
+        fontsize=6,
+    )
+    axes[1].set_xlabel(
+        "ECE of the best individual minus that of the\n"
+        f"method, both less noise (points), n = {test['n'][0]:,}"
+    )
+    axes[1].grid(axis="y", visible=False)
+    return figure

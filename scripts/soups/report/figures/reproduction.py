@@ -1,0 +1,49 @@
+"""Our accuracies beside the published ones of the same checkpoints."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from soups.report import presentation, style
+
+KINDS = {"model": ("ingredient", "released model"), "soup": ("greedy", "uniform and greedy soup")}
+MEASURES = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
+
+
+def reproduction(compared: pd.DataFrame) -> Figure:
+    """Ours against published on the test set and under shift; differences on every set."""
+    measures = list(dict.fromkeys(compared["measure"]))
+    pair = [name for name in ("test", "shifts_mean") if name in measures]
+    figure, axes = plt.subplots(
+        1, len(pair) + 1, figsize=(style.WIDE, 2.7), width_ratios=[1] * len(pair) + [1.2]
+    )
+    for ax, name in zip(axes, pair, strict=False):
+        rows = compared[compared["measure"] == name]
+        low, high = (100 * f(rows[["ours", "published"]].to_numpy()) for f in (np.min, np.max))
+        ax.plot([low, high], [low, high], color=style.KINDS["model"], linewidth=0.8, zorder=1)
+        for kind, (look, label) in KINDS.items():
+            part = rows[rows["kind"] == kind]
+            ax.scatter(
+                100 * part["published"], 100 * part["ours"], **style.marker(look) | {"label": label}
+            )
+        ax.set_xlabel(f"Published accuracy (%), {MEASURES[name]}")
+        ax.set_ylabel("Accuracy of this run (%)")
+    ax = axes[-1]
+    for kind, (look, _) in KINDS.items():
+        part = compared[compared["kind"] == kind]
+        place = part["measure"].map(measures.index).to_numpy(float)
+        # Apart from each other, in the order of the table, so that many can be seen.
+        spread = np.linspace(-0.25, 0.25, part["model"].nunique())
+        order = part["model"].map({m: i for i, m in enumerate(dict.fromkeys(part["model"]))})
+        ax.scatter(
+            100 * part["difference"], place + spread[order.to_numpy(int)], **style.marker(look)
+        )
+    ax.axvline(0, color=style.KINDS["model"], linewidth=0.8, zorder=1)
+    labels = [MEASURES.get(name) or presentation.shift_label(name) for name in measures]
+    ax.set_yticks(range(len(measures)), labels)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("This run − published (points)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure

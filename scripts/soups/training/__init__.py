@@ -1,0 +1,1 @@
+"""Linear probe, fine-tuning and pre-training."""

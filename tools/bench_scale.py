@@ -1,0 +1,167 @@
+"""Benchmarks at the paper's scale: CLIP ViT-B/32 under 1,000 classes, random weights, 224 pixels.
+
+`make bench-scale` prints time and peak memory of each stage on the device there is. Every
+stage is a process of its own; the memory is the resident size at its peak, imports included,
+and on a GPU what torch allocated there.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ARCHITECTURE, CLASSES, MODELS = "ViT-B-32-quickgelu", 1000, 8
+STAGES = ("start", "forward", "probe", "finetune", "mix", "greedy")
+
+
+def start(folder: Path, images) -> int:
+    """The pre-trained model, and fine-tuned ones: the same, a little perturbed."""
+    import torch
+
+    from soups.models import checkpoints
+    from soups.models.classifier import Pretrained
+
+    torch.manual_seed(0)
+    pretrained = Pretrained(ARCHITECTURE, None)
+    pretrained.save(folder / "pretrained.safetensors", {})
+    state = pretrained.classifier(CLASSES).state_dict()
+    for i in range(MODELS):
+        moved = {name: t + 1e-4 * torch.randn_like(t) for name, t in state.items()}
+        checkpoints.save(folder / f"m{i}.safetensors", moved, {"pretrained": "same"})
+    return MODELS
+
+
+def forward(folder: Path, images) -> int:
+    """Evaluation."""
+    from soups.models.forward import forward
+
+    model = _model(folder)
+    forward(model, images[:8])
+    forward(model, images)
+    return len(images)
+
+
+def probe(folder: Path, images) -> int:
+    """A linear probe on the features of ten images per class, one epoch."""
+    import torch
+
+    from soups.training.probe import linear_probe
+
+    features = torch.nn.functional.normalize(torch.randn(10 * CLASSES, 512), dim=1)
+    labels = torch.arange(len(features)) % CLASSES
+    settings = {"lr": 0.001, "epochs": 1, "batch_size": 512, "weight_decay": 0, "seed": 0}
+    linear_probe(features, labels, torch.zeros(CLASSES, 512), settings)
+    return len(features)
+
+
+def finetune(folder: Path, images) -> int:
+    """Steps of fine-tuning as configured in config.yaml, mixup and label smoothing on."""
+    import numpy as np
+    import yaml
+
+    from soups.jobs.resume import Resumable
+    from soups.training.finetune import finetune
+
+    h = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["finetune"]
+    h |= {"batch_size": len(images) // 2, "epochs": 1, "mixup": 0.5, "label_smoothing": 0.1}
+    labels = np.arange(len(images)) % CLASSES
+    state = Resumable(folder / "state", {})
+    finetune(_model(folder), images, labels, np.arange(len(images)), h, state)
+    return len(images)
+
+
+def mix(folder: Path, images) -> int:
+    """A uniform soup of all models."""
+    from soups.mixing.mix import mix
+    from soups.mixing.recipes import uniform
+
+    paths = _paths(folder)
+    mix(uniform(paths), paths)
+    return len(paths)
+
+
+def greedy(folder: Path, images) -> int:
+    """The greedy rule over all models, each average evaluated on all images."""
+    import torch
+
+    from soups.mixing.scoring import HeldoutScorer
+    from soups.mixing.select import greedy
+
+    paths = _paths(folder)
+    labels = torch.arange(len(images)) % CLASSES
+    scorer = HeldoutScorer(_model(folder), paths, images, labels, lambda model: None)
+    greedy(list(paths), scorer)
+    return len(paths)
+
+
+def _paths(folder: Path) -> dict[str, Path]:
+    return {f"m{i}": folder / f"m{i}.safetensors" for i in range(MODELS)}
+
+
+def _model(folder: Path):
+    from soups.jobs import devices
+    from soups.models.classifier import load_classifier
+
+    model = load_classifier(folder / "pretrained.safetensors", folder / "m0.safetensors")
+    return model.to(devices.device())
+
+
+def once(stage: str, folder: Path, count: int, threads: int, settings: dict) -> dict:
+    """Run one stage in this process."""
+    import numpy as np
+    import torch
+
+    from soups.jobs import compute, job
+
+    job.limit_threads(threads)
+    compute.configure(settings)
+    images = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
+    begin = time.perf_counter()
+    number = globals()[stage](folder, images)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0
+    return {"seconds": seconds, "number": number, "peak_mb": peak, "gpu_mb": gpu}
+
+
+def main(count: int, threads: int, settings: dict) -> None:
+    """Print a row for each stage."""
+    import torch
+
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {threads} threads"
+    )
+    print(f"{ARCHITECTURE}, {CLASSES} classes, {count} images, {device}, {settings}\n")
+    print("| stage | of | seconds | per second | peak memory (MB) | on the GPU (MB) |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in STAGES:
+            command = [sys.executable, __file__, stage, folder, str(count), str(threads)]
+            out = subprocess.check_output([*command, json.dumps(settings)], text=True)
+            row = json.loads(out.splitlines()[-1])
+            what = "models" if stage in ("start", "mix", "greedy") else "images"
+            print(
+                f"| {stage} | {row['number']} {what} | {row['seconds']:.1f} "
+                f"| {row['number'] / row['seconds']:.3g} | {row['peak_mb']:,.0f} "
+                f"| {row['gpu_mb']:,.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in STAGES:
+        stage, folder, count, threads, settings = sys.argv[1:]
+        result = once(stage, Path(folder), int(count), int(threads), json.loads(settings))
+        print(json.dumps(result))
+    else:
+        arguments = sys.argv[1:]
+        main(
+            int(arguments[0]) if arguments else 64,
+            int(arguments[1]) if arguments[1:] else 1,
+            json.loads(arguments[2]) if arguments[2:] else {},
+        )

@@ -1,0 +1,105 @@
+"""Keep an experiment's outcome: tables, figure 1 and how it was made, under results/recorded.
+
+python tools/record.py results/cifar10 "snakemake --configfile experiments/cifar10.yaml"
+
+With `--pretrained`, also the pre-trained model, its hash and zero-shot accuracies.
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import _library  # noqa: F401
+from soups import files
+from soups.models.checkpoints import Checkpoint
+from soups.report import presentation
+
+RECORDED = Path("results/recorded")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("command", help="what was run")
+    parser.add_argument("--name", help="where to keep it, if not by the experiment's name")
+    parser.add_argument("--figures", nargs="*", help="only these (all by default)")
+    parser.add_argument("--pretrained", metavar="NAME", help="keep the pre-trained model as NAME")
+    arguments = parser.parse_args()
+    if not (arguments.folder / "tables" / "methods.csv").is_file():
+        parser.error(f"{arguments.folder}: no tables/methods.csv, expected a finished experiment")
+    record = {
+        "command": arguments.command,
+        "hardware": hardware(),
+    }
+    if arguments.pretrained:
+        keep_pretrained(arguments.folder, arguments.pretrained, record)
+    else:
+        name = arguments.name or arguments.folder.name
+        keep_results(arguments.folder, name, record, arguments.figures)
+
+
+def keep_results(folder: Path, name: str, record: dict, figures: list[str] | None) -> None:
+    target = RECORDED / name
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in [*target.glob("*.csv"), *target.glob("*.png")]:
+        stale.unlink()
+    for path in folder.glob("tables/*.csv"):
+        files.copy(path, target / path.name)
+    for path in folder.glob("figures/*.png"):
+        if figures is None or path.stem in figures:
+            files.copy(path, target / path.name)
+    table = pd.read_csv(folder / "tables" / "methods.csv")
+    text = presentation.text(*presentation.methods(table, shifts=True))
+    files.write_text(target / "methods.txt", text + "\n")
+    for name, present_as in (("claims", presentation.claims), ("effects", presentation.effects)):
+        path = folder / "tables" / f"{name}.csv"
+        if path.is_file():  # published results have none
+            parts = pd.read_csv(path)
+            files.write_text(target / f"{name}.md", presentation.markdown(*present_as(parts)))
+    record["job_minutes"] = minutes(folder / "benchmarks")
+    files.write_json(target / "record.json", record)
+
+
+def keep_pretrained(folder: Path, name: str, record: dict) -> None:
+    source = folder / "pretrained" / "model.safetensors"
+    target = RECORDED / "pretrained" / f"{name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists() or files.sha256(target) != files.sha256(source):
+        # The same bytes are left alone: a new date would make everything after it stale.
+        files.copy(source, target)
+    table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
+    columns = ["heldout", "test", *presentation.shift_names(table.reset_index()), "shifts_mean"]
+    record["sha256"] = files.sha256(target)
+    record["settings"] = Checkpoint(target).note["settings"]
+    record["zeroshot"] = json.loads(table.loc["zeroshot", columns].to_json())
+    record["images"] = json.loads(
+        table.loc["zeroshot", ["n_heldout", "n_test", "n_shifts"]].to_json()
+    )
+    files.write_json(target.with_suffix(".json"), record)
+
+
+def minutes(folder: Path) -> dict[str, float]:
+    """Wall time of each rule's jobs added up, from Snakemake's benchmark files."""
+    total: dict[str, float] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        total[rule] = total.get(rule, 0.0) + pd.read_csv(path, sep="\t")["s"].sum() / 60
+    return {rule: round(value, 2) for rule, value in total.items()}
+
+
+def hardware() -> str:
+    """Processor, cores, memory and GPU, in words."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name or platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpu}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Show how far an experiment is: python tools/status.py results/miniature [--watch] [--json]"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+
+import _library  # noqa: F401
+from soups.errors import UserError
+from soups.jobs import status
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Show how far an experiment is, from its files.")
+    parser.add_argument("folder", nargs="?", default="results/miniature", help="results/<name>")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=5.0,
+        metavar="SECONDS",
+        help="again and again (every 5 seconds) until all is done",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs, one line each time")
+    chosen = parser.parse_args(arguments)
+    if chosen.watch is not None and not 0 < chosen.watch < float("inf"):
+        parser.error(f"argument --watch: {chosen.watch:g} given, expected seconds above 0")
+    while True:
+        now = status.look(chosen.folder)
+        show(now, chosen.json, chosen.watch is not None)
+        if chosen.watch is None or now.done:
+            return
+        time.sleep(chosen.watch)
+
+
+def show(now: status.Status, as_json: bool, watching: bool) -> None:
+    """Print it; on a terminal that is watched, in place of what was there, and so that it fits."""
+    if as_json:
+        print(json.dumps(status.as_json(now)), flush=True)
+    elif watching and sys.stdout.isatty():
+        shown = status.text(now, height=shutil.get_terminal_size().lines - 1)
+        print("\x1b[H\x1b[2J" + shown, flush=True)
+    else:
+        print(status.text(now) + ("\n" if watching else ""), flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    try:
+        main(sys.argv[1:])
+    except (UserError, OSError) as error:  # a file of somebody else's, say
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
