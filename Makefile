@@ -1,36 +1,40 @@
-# make          install into .venv, run the miniature, print its methods table
-# make test     install, run the whole test suite
-# make test-slurm  the part of it that runs on a SLURM, started here (root, Debian)
-# make status   how far the miniature is; make status NAME=grid for another experiment
-# make lint     ruff, snakefmt, snakemake --lint
-# make seeds    repeat the sweep over seeds and worlds, and summarise
-# make ablations  training variants, slices, tasks, weaker pre-training, after the miniature
-# make bench    memory and speed of mixing, speed of training, evaluation and rendering
-# make bench-scale  memory and speed with CLIP ViT-B/32 under 1,000 classes
-# make published  the paper's own numbers as tables and figures, in seconds
-# make lock     resolve envs/requirements.in again
+# make             install into .venv, run the miniature, print its methods table
+# make run CONFIG=experiments/mine.yaml   the same with an experiment of your own (or several files)
+# make status      how far the miniature is; make status NAME=grid for another experiment
+# make test        install, run the test suite, except for the tests that need SLURM
+# make test-slurm  the tests on a SLURM that they start on this machine (root, Debian)
+# make lint        ruff, snakefmt, snakemake --lint
+# make format      rewrite the code in the project's format
+# make docs        rewrite the tables of docs/ that come from the registries
+# make seeds       repeat the sweep over seeds and worlds, and summarise
+# make ablations   training variants, slices, tasks, weaker pre-training, after the miniature
+# make published   the paper's own numbers as tables and figures, in seconds
+# make bench       memory and speed of mixing, training, evaluation and drawing
+# make bench-scale memory and speed with CLIP ViT-B/32 under 1,000 classes
+# make lock        resolve envs/requirements.in again
 
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run unlocked install status test lint format seeds ablations published bench bench-scale \
-  lock test-slurm
+.PHONY: run unlocked install status test test-slurm lint format docs seeds ablations published bench \
+  bench-scale lock
 
-# A killed run leaves Snakemake's lock behind. flock knows whether another `make` or `snakemake` is
-# alive; if none is, the lock is stale and goes. -o: jobs that outlive a kill do not hold it.
+# A killed run leaves Snakemake's lock behind. flock tells whether another `make` or `snakemake` is
+# running here. If none is, the lock is stale and is removed. With -o, jobs that outlive a killed
+# `make` do not hold its lock.
 run: install
 	@mkdir -p .snakemake
 	@flock -n -o -E 75 .snakemake/make.lock $(MAKE) --no-print-directory unlocked || { \
 	  status=$$?; [ $$status != 75 ] || echo "another make is running here" >&2; exit $$status; }
 
-# A living one holds .snakemake/alive, whoever started it (soups.runs.mark_alive).
+# A running Snakemake holds a lock on .snakemake/alive (soups.jobs.runs.mark_alive).
 unlocked:
 	@[ ! -e .snakemake/alive ] || flock -n .snakemake/alive true || { \
 	  echo "snakemake is running here" >&2; exit 75; }
 	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
-	$(SNAKEMAKE) --quiet rules
-	@$(BIN)/python tools/print_methods.py results/miniature
+	$(SNAKEMAKE) --quiet rules $(if $(CONFIG),--configfile $(CONFIG))
+	@$(BIN)/python tools/print_methods.py --configfile config.yaml $(CONFIG)
 
 install: .venv/.installed
 
@@ -45,7 +49,7 @@ status:
 	@$(BIN)/python tools/status.py results/$(NAME)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
 
 test-slurm: install
 	$(BIN)/python -m pytest tests/slurm
@@ -60,6 +64,9 @@ format: install
 	$(BIN)/ruff check --fix envs scripts tools tests
 	$(BIN)/ruff format envs scripts tools tests
 	$(BIN)/snakefmt Snakefile rules
+
+docs: install
+	$(BIN)/python tools/docs_tables.py
 
 seeds: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/replicate.py

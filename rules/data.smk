@@ -1,9 +1,7 @@
 # Sets: decoded images in memory-mappable arrays, one per set, shared by every model.
 # `world` draws them, `folders` decodes yours; both end in the same files.
 
-DATA = config["data"]
-
-if DATA["source"] == "world":
+if plan.folders is None:
 
     include: "data_world.smk"
 

@@ -1,15 +1,10 @@
 # Your own images, and ImageNet's sets as they are released: layouts are read in
-# scripts/soups/layouts.py. Every image is looked at before anything is computed from it.
-
-FOLDERS = folders.settings_of(DATA["folders"])
-SOURCES = folders.sources(FOLDERS)
-KNOWN = files.fingerprint(folders.training_classes(FOLDERS))
-IN_FOLDERS = [name for name, spec in SOURCES.items() if "folder" in spec]
+# scripts/soups/data/layouts.py. Every image is looked at before anything is computed from it.
 
 
 rule check_set:
     input:
-        lambda w: folders.inputs(FOLDERS, w.set),
+        lambda w: plan.folders.inputs(w.set),
     output:
         f"{S}/checks/{{set}}.json",
     log:
@@ -17,41 +12,42 @@ rule check_set:
     benchmark:
         f"{S}/benchmarks/check_set/{{set}}.tsv"
     wildcard_constraints:
-        set="|".join(IN_FOLDERS),
+        set="|".join(plan.folders.found),
     priority: 100
     conda:
         "../envs/environment.yaml"
     threads: 4
     params:
         set="{set}",
-        data=FOLDERS,
-        classes=KNOWN,  # shifts count in these
-        stage=STAGE["folders"],
+        data=plan.folders.settings,
+        classes=plan.folders.fingerprint,
+        stage=plan.stage["folders"],
     script:
         "../scripts/check_set.py"
 
 
 rule check_data:
     input:
-        expand(f"{S}/checks/{{set}}.json", set=IN_FOLDERS),
+        expand(f"{S}/checks/{{set}}.json", set=plan.folders.found),
     output:
         table("data"),
     log:
         f"{R}/logs/check_data.log",
     benchmark:
         f"{R}/benchmarks/check_data.tsv"
+    group:
+        "report"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        stage=STAGE["folders"],
+        stage=plan.stage["folders"],
     script:
         "../scripts/check_data.py"
 
 
 rule prepare_folder:
     input:
-        lambda w: folders.inputs(FOLDERS, w.set),
+        lambda w: plan.folders.inputs(w.set),
         report=f"{S}/checks/{{set}}.json",
     output:
         images=f"{S}/prepared/{{set}}.npy",
@@ -62,42 +58,39 @@ rule prepare_folder:
     benchmark:
         f"{S}/benchmarks/prepare_folder/{{set}}.tsv"
     wildcard_constraints:
-        set="|".join(n for n in IN_FOLDERS if n != "train" or STORE == "array"),
+        set="|".join(plan.prepared_folders),
     conda:
         "../envs/environment.yaml"
     threads: 4
     params:
         set="{set}",
-        data=FOLDERS,
-        classes=KNOWN,  # shifts count in these
-        stage=STAGE["folders"],
+        data=plan.folders.settings,
+        classes=plan.folders.fingerprint,
+        stage=plan.stage["folders"],
     script:
         "../scripts/prepare_folder.py"
 
 
-# Training images that are decoded again in every epoch, from one file or from their folders.
-if STORE != "array":
+# Packed or folder images are decoded in every epoch, so the training set has files of its own.
+if plan.store != "array":
 
-    rule prepare_train:
+    use rule prepare_folder as prepare_train with:
         input:
-            folders.inputs(FOLDERS, "train"),
+            plan.folders.inputs("train"),
             report=f"{S}/checks/train.json",
         output:
-            **TRAIN_FILES,
+            **plan.train,
         log:
             f"{S}/logs/prepare_train.log",
         benchmark:
             f"{S}/benchmarks/prepare_train.tsv"
-        conda:
-            "../envs/environment.yaml"
-        threads: 4
+        wildcard_constraints:
+            set="train",
         params:
             set="train",
-            data=FOLDERS,
-            classes=KNOWN,  # shifts count in these
-            stage=STAGE["folders"],
-        script:
-            "../scripts/prepare_folder.py"
+            data=plan.folders.settings,
+            classes=plan.folders.fingerprint,
+            stage=plan.stage["folders"],
 
 
 rule corrupt_set:
@@ -106,28 +99,29 @@ rule corrupt_set:
         labels=f"{S}/prepared/test.labels.npy",
         meta=f"{S}/prepared/test.json",
     output:
-        set_paths(f"{S}/prepared"),
+        plan.set_files(),
     log:
         f"{S}/logs/corrupt_set/{{set}}.log",
     benchmark:
         f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
     wildcard_constraints:
-        set="|".join(name for name, spec in SOURCES.items() if "corruption" in spec) or NOTHING,
+        set="|".join(plan.folders.corrupted) or NOTHING,
+    group:
+        "sets"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
         set="{set}",
-        spec=lambda w: SOURCES[w.set],
-        seed=FOLDERS["seed"],
-        stage=STAGE["data"],
+        spec=lambda w: plan.folders.sources[w.set],
+        seed=plan.folders.settings["seed"],
+        stage=plan.stage["data"],
     script:
         "../scripts/corrupt_set.py"
 
 
 rule folder_corpus:
     input:
-        folders.inputs(FOLDERS, "train"),
+        plan.folders.inputs("train"),
         report=f"{S}/checks/train.json",
     output:
         images=f"{S}/prepared/corpus.npy",
@@ -140,10 +134,10 @@ rule folder_corpus:
         "../envs/environment.yaml"
     threads: 4
     params:
-        data=FOLDERS,
-        classes=KNOWN,  # shifts count in these
+        data=plan.folders.settings,
+        classes=plan.folders.fingerprint,
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],
-        stage=STAGE["folders"],
+        stage=plan.stage["folders"],
     script:
         "../scripts/folder_corpus.py"

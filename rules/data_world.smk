@@ -1,45 +1,44 @@
 # The procedural world of the miniature.
 
-WORLD = DATA["world"]
-DRAWN = {key: WORLD[key] for key in ("seed", "variants")}
-
 
 rule draw_set:
     output:
-        set_paths(f"{S}/prepared"),
+        plan.set_files(),
     log:
         f"{S}/logs/draw_set/{{set}}.log",
     benchmark:
         f"{S}/benchmarks/draw_set/{{set}}.tsv"
+    group:
+        "sets"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
         set="{set}",
-        world=DRAWN,
-        number=lambda w: WORLD[w.set if w.set in ("train", "test") else "shift"],
-        stage=STAGE["data"],
+        world=plan.drawn,
+        number=lambda w: plan.drawn_images(w.set),
+        stage=plan.stage["data"],
     script:
         "../scripts/draw_set.py"
 
 
 rule draw_adversarial:
     input:
-        train=TRAIN[0],
-        labels=TRAIN[1:],
+        train=plan.train["images"],
+        labels=[plan.train[key] for key in ("labels", "meta")],
     output:
-        set_paths(f"{S}/prepared", "a"),
+        plan.set_files("a"),
     log:
         f"{S}/logs/draw_adversarial.log",
     benchmark:
         f"{S}/benchmarks/draw_adversarial.tsv"
+    group:
+        "sets"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        world=DRAWN | {"reference": WORLD["reference"]},
-        number=WORLD["shift"],
-        stage=STAGE["data"],
+        world=plan.drawn | {"reference": config["data"]["world"]["reference"]},
+        number=plan.drawn_images("a"),
+        stage=plan.stage["data"],
     script:
         "../scripts/draw_adversarial.py"
 
@@ -55,13 +54,14 @@ rule draw_corpus:
         f"{S}/logs/draw_corpus.log",
     benchmark:
         f"{S}/benchmarks/draw_corpus.tsv"
+    group:
+        "sets"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        world=DRAWN,
+        world=plan.drawn,
         number=config["pretrain"]["images"],
         noise=config["pretrain"]["caption_noise"],
-        stage=STAGE["data"],
+        stage=plan.stage["data"],
     script:
         "../scripts/draw_corpus.py"

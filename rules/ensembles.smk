@@ -4,8 +4,8 @@
 rule choose_ensemble:
     input:
         labels=f"{S}/prepared/heldout.labels.npy",
-        logits=lambda w: [heldout_logits(m) for m in ENSEMBLES[w.ensemble]["ingredients"]],
-        made=lambda w: [recipe_of(soup) for soup in sources(ENSEMBLES[w.ensemble])],
+        logits=lambda w: [plan.heldout_logits(m) for m in plan.ensembles[w.ensemble]["ingredients"]],
+        made=lambda w: plan.recipes_of(plan.ensembles[w.ensemble]),
     output:
         members=f"{R}/ensembles/{{ensemble}}.json",
         heldout=f"{R}/ensembles/{{ensemble}}.heldout.npy",
@@ -13,12 +13,13 @@ rule choose_ensemble:
         f"{R}/logs/choose_ensemble/{{ensemble}}.log",
     benchmark:
         f"{R}/benchmarks/choose_ensemble/{{ensemble}}.tsv"
+    group:
+        "ensembles"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        entry=lambda w: ENSEMBLES[w.ensemble],
-        stage=STAGE["ensembles"],
+        entry=lambda w: plan.ensembles[w.ensemble],
+        stage=plan.stage["ensembles"],
     script:
         "../scripts/choose_ensemble.py"
 
@@ -26,17 +27,18 @@ rule choose_ensemble:
 rule average_logits:
     input:
         members=f"{R}/ensembles/{{ensemble}}.json",
-        logits=lambda w: [f for m in ENSEMBLES[w.ensemble]["ingredients"] for f in test_logits(m)],
+        logits=lambda w: plan.test_logits(plan.ensembles[w.ensemble]["ingredients"]),
     output:
-        expand(f"{R}/logits/{{{{ensemble}}}}/{{set}}.npy", set=TESTS),
+        expand(f"{R}/logits/{{{{ensemble}}}}/{{set}}.npy", set=plan.tests),
     log:
         f"{R}/logs/average_logits/{{ensemble}}.log",
     benchmark:
         f"{R}/benchmarks/average_logits/{{ensemble}}.tsv"
+    group:
+        "ensembles"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        stage=STAGE["ensembles"],
+        stage=plan.stage["ensembles"],
     script:
         "../scripts/average_logits.py"

@@ -12,48 +12,11 @@ rule estimate_cost:
         f"{R}/benchmarks/estimate_cost.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS * config["compute"]["gpus"]
+    threads: plan.readers * config["compute"]["gpus"]
     resources:
-        gpu=GPUS * config["compute"]["gpus"],
+        gpu=plan.gpus * config["compute"]["gpus"],
     params:
-        data=DATA,
-        architecture=config["model"]["architecture"],
-        probe=config["probe"],
-        compute=config["compute"],
-        tasks=TASKS,
-        unseen=UNSEEN,
-        corpus=config["pretrain"]["images"] if settings.uses_corpus(config) else 0,
-        plan={
-            "source": DATA["source"],
-            "store": STORE,
-            "shared": bool(config["shared"]),
-            "ready_made": bool(CHECKPOINTS),
-            "pretrain_epochs": config["pretrain"]["epochs"],
-            "probe_epochs": config["probe"]["epochs"],
-            "recalibrate": RECALIBRATE,
-            "rows": SWEEP,
-            "base": list(BASE),
-            "starts": STARTS,
-            "evaluated": len(EVALUATED),
-            "soups": SOUPS,
-            "ensembles": ENSEMBLES,
-            "curves": CURVES,
-            "ends": len(ENDS),
-            "large": len(LARGE),
-            "slices": [len(models) for models in SLICES.values()],
-            # One by one, then in twos, and so on; see plan_tasks.
-            "task_points": 2 ** len({SWEEP[m]["task"] for m in OF_TASKS}) if OF_TASKS else 0,
-            "pairs": {
-                name: {
-                    "pairs": len(pairs),
-                    "inner": len(ALPHAS[name]) - 2,
-                    "gap": name == "paths",
-                    "not_evaluated": len(set(PAIRED[name]).difference(EVALUATED)),
-                }
-                for name, pairs in PAIRS.items()
-            },
-            "panels": len(PANELS),
-        },
+        **plan.estimated,
         stage=1,
     script:
         "../scripts/estimate_cost.py"

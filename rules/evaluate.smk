@@ -3,24 +3,23 @@
 
 rule evaluate:
     input:
-        pretrained=f"{S}/pretrained/model.safetensors",
-        weights=lambda w: weights(w.model),
-        sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
-        labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
-        meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
+        **plan.test_sets,
+        pretrained=plan.pretrained,
+        weights=lambda w: plan.weights(w.model),
     output:
-        expand("{{home}}/logits/{{model}}/{set}.npy", set=TESTS),
+        expand("{{home}}/logits/{{model}}/{set}.npy", set=plan.tests),
     log:
         "{home}/logs/evaluate/{model}.log",
     benchmark:
         "{home}/benchmarks/evaluate/{model}.tsv"
+    group:
+        "evaluations"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
-        gpu=GPUS,
+        gpu=plan.gpus,
     params:
-        inference=INFERENCE,
-        stage=STAGE["evaluate"],
+        inference=config["compute"]["inference"],
+        stage=plan.stage["evaluate"],
     script:
         "../scripts/evaluate.py"

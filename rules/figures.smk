@@ -1,86 +1,46 @@
-# Figures, each from tables alone: `snakemake figures` after a change of style takes seconds.
+# Figures, each from tables alone: `snakemake figures` after a change of style takes seconds. Which
+# there are stands in scripts/soups/experiment/figures.py.
 
-# Figure: its tables, under the names its function has for them.
-LARGE_LR = {"large_lr": CURVES["large_lr"]}
-FIGURE_TABLES = {
-    "scatter": {"models": "models", "methods": "methods"},
-    "methods": {"methods": "methods"},
-    "shifts": {"models": "models", "methods": "methods"},
-    "reliability": {"bins": "reliability", "calibration": "calibration"},
-    "sweep": {"models": "models", "methods": "methods"},
-}
-FIGURE_OPTIONS = {}
-if "greedy_trace" in TABLES:
-    FIGURE_TABLES["greedy_trace"] = {"trace": "greedy_trace", "methods": "methods"}
-for curve in ON_CURVE:
-    FIGURE_TABLES[curve] = {"curve": curve}
-if LARGE:
-    FIGURE_TABLES["large_lr"] |= {"rejection": "rejection"}
-if PANELS:
-    FIGURE_TABLES["landscape"] = {"points": "landscape"}
-if "paths" in PAIRS:
-    FIGURE_TABLES |= {"paths": {"paths": "paths"}, "loss_gap": {"paths": "paths"}}
-    FIGURE_OPTIONS |= {"paths": LARGE_LR, "loss_gap": LARGE_LR}
-if "first_six" in REFERENCES:  # the same models as they are, in experiments/ablations.yaml
-    FIGURE_TABLES["averaging"] = {"significance": "significance"}
-    FIGURE_OPTIONS["averaging"] = {"reference": "first_six"}
-if config["published"]:
-    FIGURE_TABLES["reproduction"] = {"compared": "reproduction"}
-if CLAIMS["weaker"]:
-    FIGURE_TABLES["pretraining"] = {"methods": "methods"}
-if PAIRS:
-    FIGURE_TABLES["soup_vs_ensemble"] = {name: name for name in PAIRS}
-    FIGURE_TABLES["angles"] = {name: name for name in PAIRS} | {"effects": "effects"}
-    FIGURE_OPTIONS |= {"angles": LARGE_LR, "soup_vs_ensemble": LARGE_LR}
-ORDER = [  # in the report
-    *("reproduction", "scatter", "methods", "shifts", "sweep", "greedy_trace", "landscape"),
-    *("paths", "angles"),
-    *("soup_vs_ensemble", "loss_gap", "number_of_models", "slices", "large_lr", "reliability"),
-    *("wise_ft", "averaging", "tasks", "pretraining", "contact_sheet"),
-]
-FIGURES = sorted([*FIGURE_TABLES, "contact_sheet"], key=ORDER.index)
 
-for figure, tables in FIGURE_TABLES.items():
-
-    rule:
-        name:
-            f"plot_{figure}"
-        input:
-            **{key: f"{R}/tables/{table}.csv" for key, table in tables.items()},
-            **({"weaker": WEAKER[0]} if figure == "pretraining" else {}),
-        output:
-            png=report(
-                f"{R}/figures/{figure}.png",
-                caption=f"captions/figures/{figure}.rst",
-                category="Figures",
-                labels={"figure": figure.replace("_", " ")},
-            ),
-            pdf=f"{R}/figures/{figure}.pdf",
-        log:
-            f"{R}/logs/plot_{figure}.log",
-        benchmark:
-            f"{R}/benchmarks/plot_{figure}.tsv"
-        conda:
-            "../envs/environment.yaml"
-        threads: 1
-        params:
-            figure=figure,
-            options=FIGURE_OPTIONS.get(figure, {}),
-            stage=STAGE["figures"],
-        script:
-            "../scripts/plot.py"
+rule plot:
+    input:
+        unpack(lambda w: plan.figure_inputs(w.figure)),
+    output:
+        png=report(
+            f"{R}/figures/{{figure}}.png",
+            caption="captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf=f"{R}/figures/{{figure}}.pdf",
+    log:
+        f"{R}/logs/plot/{{figure}}.log",
+    benchmark:
+        f"{R}/benchmarks/plot/{{figure}}.tsv"
+    wildcard_constraints:
+        figure="|".join(plan.drawn_by("plot")),
+    group:
+        "report"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        figure="{figure}",
+        options={"large_lr": config["curves"]["large_lr"]},
+        roles=plan.roles,
+        caption=lambda w: plan.figures[w.figure].caption,
+        stage=plan.stage["figures"],
+    script:
+        "../scripts/plot.py"
 
 
 rule contact_sheet:
     input:
+        **plan.test_sets,
         train=f"{S}/prepared/train.json",
-        sets=expand(f"{S}/prepared/{{set}}.npy", set=TESTS),
-        labels=expand(f"{S}/prepared/{{set}}.labels.npy", set=TESTS),
-        meta=expand(f"{S}/prepared/{{set}}.json", set=TESTS),
     output:
         png=report(
             f"{R}/figures/contact_sheet.png",
-            caption="captions/figures/contact_sheet.rst",
+            caption="captions/figure.rst",
             category="Figures",
             labels={"figure": "contact sheet"},
         ),
@@ -89,11 +49,13 @@ rule contact_sheet:
         f"{R}/logs/contact_sheet.log",
     benchmark:
         f"{R}/benchmarks/contact_sheet.tsv"
+    group:
+        "report"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
-        by_style=config["data"]["source"] == "world",
-        stage=STAGE["figures"],
+        by_style=plan.folders is None,
+        caption=plan.figures["contact_sheet"].caption,
+        stage=plan.stage["figures"],
     script:
         "../scripts/contact_sheet.py"

@@ -1,47 +1,39 @@
 # LP-FT: one linear probe, then one end-to-end fine-tune per row of the sweep.
 
 
-HEADS = {}  # outputs of a model with a text side
-if "zeroshot" in STARTS:
-    HEADS = {"zeroshot": weights("zeroshot"), "zeroshot_heldout": heldout_logits("zeroshot")}
-
-
 rule initialize:
     input:
-        pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN,
+        pretrained=plan.pretrained,
+        images=list(plan.train.values()),
         train=f"{S}/splits/train.npy",
-        heldout=set_paths(f"{S}/prepared", "heldout"),
+        heldout=plan.heldout["heldout"],
     output:
-        **HEADS,
-        initialization=weights("initialization"),
-        initialization_heldout=heldout_logits("initialization"),
-        newhead=weights("newhead"),
+        **plan.initialized,
     log:
         f"{S}/logs/initialize.log",
     benchmark:
         f"{S}/benchmarks/initialize.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS
+    threads: plan.readers
     resources:
-        gpu=GPUS,
+        gpu=plan.gpus,
     params:
         probe=config["probe"],
         templates=config["model"]["templates"],
-        stage=STAGE["initialize"],
+        stage=plan.stage["initialize"],
     script:
         "../scripts/initialize.py"
 
 
 rule finetune:
     input:
-        pretrained=f"{S}/pretrained/model.safetensors",
-        initialization=lambda w: weights(hyperparameters.START[SWEEP[w.ingredient]["start"]]),
-        images=TRAIN,
+        pretrained=plan.pretrained,
+        initialization=lambda w: plan.weights(plan.sweep.origins[w.ingredient]),
+        images=list(plan.train.values()),
         train=f"{S}/splits/train.npy",
-        heldout=set_paths(f"{S}/prepared", "heldout"),
-        teacher=lambda w: [f"{R}/teacher.npy"] if SWEEP[w.ingredient]["distill"] else [],
+        heldout=plan.heldout["heldout"],
+        teacher=lambda w: [f"{R}/teacher.npy"] if plan.sweep.rows[w.ingredient]["distill"] else [],
     output:
         weights=f"{R}/models/{{ingredient}}.safetensors",
         heldout=f"{R}/models/{{ingredient}}.heldout.npy",
@@ -51,15 +43,15 @@ rule finetune:
         f"{R}/benchmarks/finetune/{{ingredient}}.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS * config["compute"]["gpus"]
+    threads: plan.readers * config["compute"]["gpus"]
     resources:
-        gpu=GPUS * config["compute"]["gpus"],
+        gpu=plan.gpus * config["compute"]["gpus"],
     params:
-        hyperparameters=lambda w: SWEEP[w.ingredient],
-        compute=TRAINING,
-        classes=lambda w: TASKS.get(SWEEP[w.ingredient]["task"]),
+        hyperparameters=lambda w: plan.sweep.rows[w.ingredient],
+        compute=plan.training,
+        classes=lambda w: plan.tasks.get(plan.sweep.rows[w.ingredient]["task"]),
         state=f"{R}/.state",
-        stage=STAGE["finetune"],
+        stage=plan.stage["finetune"],
     script:
         "../scripts/finetune.py"
 
@@ -67,10 +59,10 @@ rule finetune:
 # For distillation: the mean logits of the sweep's own ingredients on their training images.
 rule teacher:
     input:
-        pretrained=f"{S}/pretrained/model.safetensors",
-        images=TRAIN,
+        pretrained=plan.pretrained,
+        images=list(plan.train.values()),
         train=f"{S}/splits/train.npy",
-        weights=[weights(m) for m in BASE],
+        weights=[plan.weights(m) for m in plan.base],
     output:
         f"{R}/teacher.npy",
     log:
@@ -79,10 +71,10 @@ rule teacher:
         f"{R}/benchmarks/teacher.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: READERS
+    threads: plan.readers
     resources:
-        gpu=GPUS,
+        gpu=plan.gpus,
     params:
-        stage=[STAGE["evaluate"], STAGE["finetune"]],
+        stage=[plan.stage["evaluate"], plan.stage["finetune"]],
     script:
         "../scripts/teacher.py"

@@ -1,15 +1,19 @@
 # One self-contained page. `snakemake --report` makes Snakemake's own, with the same captions.
 
+from soups.roles import GREEDY
+
 
 rule report:
     input:
-        **{name: f"{R}/tables/{name}.csv" for name in ("data", "real") if name in TABLES},
+        **{name: f"{R}/tables/{name}.csv" for name in ("data", "real") if name in plan.tables},
         methods=f"{R}/tables/methods.csv",
+        models=f"{R}/tables/models.csv",
+        significance=f"{R}/tables/significance.csv",
         calibration=f"{R}/tables/calibration.csv",
         claims=f"{R}/tables/claims.csv",
         effects=f"{R}/tables/effects.csv",
-        figures=expand(f"{R}/figures/{{figure}}.png", figure=FIGURES),
-        captions=expand(f"{workflow.basedir}/rules/captions/figures/{{figure}}.rst", figure=FIGURES),
+        recipe=plan.greedy_recipe,
+        figures=expand(f"{R}/figures/{{figure}}.png", figure=plan.figures),
         template=f"{workflow.basedir}/rules/captions/page.html",
     output:
         f"{R}/report.html",
@@ -17,12 +21,15 @@ rule report:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
+    group:
+        "report"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
         name=config["name"],
-        figures=FIGURES,
-        stage=STAGE["report"],
+        figures={name: figure.caption for name, figure in plan.figures.items()},
+        roles=plan.roles,
+        weights=[plan.weights(plan.roles[role]) for role in [GREEDY] if role in plan.roles],
+        stage=plan.stage["report"],
     script:
         "../scripts/report.py"

@@ -3,38 +3,39 @@
 
 rule recipe:
     input:
-        **HELDOUT,
-        start=lambda w: [weights(m) for m in [SOUPS[w.soup]["start"]] if m],
-        weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
-        logits=lambda w: [heldout_logits(m) for m in SOUPS[w.soup]["ingredients"]],
-        made=lambda w: [recipe_of(soup) for soup in sources(SOUPS[w.soup])],
+        **plan.heldout,
+        start=lambda w: plan.start_of(w.soup),
+        weights=lambda w: [plan.weights(m) for m in plan.soups[w.soup]["ingredients"]],
+        logits=lambda w: [plan.heldout_logits(m) for m in plan.soups[w.soup]["ingredients"]],
+        made=lambda w: plan.recipes_of(plan.soups[w.soup]),
     output:
         f"{R}/recipes/{{soup}}.json",
     log:
         f"{R}/logs/recipe/{{soup}}.log",
     benchmark:
         f"{R}/benchmarks/recipe/{{soup}}.tsv"
+    group:
+        "soups"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
-        gpu=GPUS,
+        gpu=plan.gpus,
         # Ingredients that a learned soup may hold, on top of what every job needs.
-        mem_mb=lambda w: round(2000 + 1024 * SOUPS[w.soup]["options"].get("memory_gb", 0)),
+        mem_mb=lambda w: round(2000 + 1024 * plan.soups[w.soup]["options"].get("memory_gb", 0)),
     params:
-        entry=lambda w: SOUPS[w.soup],
-        recalibrate=RECALIBRATE,
-        stage=STAGE["soups"],
+        entry=lambda w: plan.soups[w.soup],
+        recalibrate=config["model"]["recalibrate_batch_norm"],
+        stage=plan.stage["soups"],
     script:
         "../scripts/recipe.py"
 
 
 rule cook:
     input:
-        **HELDOUT,
+        **plan.heldout,
         recipe=f"{R}/recipes/{{soup}}.json",
-        start=lambda w: [weights(m) for m in [SOUPS[w.soup]["start"]] if m],
-        weights=lambda w: [weights(m) for m in SOUPS[w.soup]["ingredients"]],
+        start=lambda w: plan.start_of(w.soup),
+        weights=lambda w: [plan.weights(m) for m in plan.soups[w.soup]["ingredients"]],
     output:
         weights=f"{R}/soups/{{soup}}.safetensors",
         heldout=f"{R}/soups/{{soup}}.heldout.npy",
@@ -42,14 +43,15 @@ rule cook:
         f"{R}/logs/cook/{{soup}}.log",
     benchmark:
         f"{R}/benchmarks/cook/{{soup}}.tsv"
+    group:
+        "soups"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
-        gpu=GPUS,
+        gpu=plan.gpus,
     params:
-        entry=lambda w: SOUPS[w.soup],
-        recalibrate=RECALIBRATE,
-        stage=STAGE["soups"],
+        entry=lambda w: plan.soups[w.soup],
+        recalibrate=config["model"]["recalibrate_batch_norm"],
+        stage=plan.stage["soups"],
     script:
         "../scripts/cook.py"

@@ -4,7 +4,7 @@
 
 rule split:
     input:
-        TRAIN,
+        list(plan.train.values()),
         marks=[path for path in [config["data"]["heldout"]["indices"]] if path],
     output:
         train=f"{S}/splits/train.npy",
@@ -14,30 +14,33 @@ rule split:
         f"{S}/logs/split.log",
     benchmark:
         f"{S}/benchmarks/split.tsv"
+    group:
+        "splits"
     conda:
         "../envs/environment.yaml"
-    threads: 1
     params:
         heldout=config["data"]["heldout"],
-        stage=STAGE["splits"],
+        stage=plan.stage["splits"],
     script:
         "../scripts/split.py"
 
 
 rule hold_out:
     input:
-        train=TRAIN,
+        train=list(plan.train.values()),
         heldout=f"{S}/splits/heldout.npy",
     output:
-        set_paths(f"{S}/prepared", "heldout"),
+        plan.heldout["heldout"],
     log:
         f"{S}/logs/hold_out.log",
     benchmark:
         f"{S}/benchmarks/hold_out.tsv"
+    group:
+        "splits"
     conda:
         "../envs/environment.yaml"
     threads: 4
     params:
-        stage=STAGE["splits"],
+        stage=plan.stage["splits"],
     script:
         "../scripts/hold_out.py"

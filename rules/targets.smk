@@ -20,27 +20,27 @@ rule splits:
 
 rule pretrained:
     input:
-        f"{S}/pretrained/model.safetensors",
+        plan.pretrained,
 
 
 rule models:
     input:
-        [weights(model) for model in STARTS + INGREDIENTS],
+        [plan.weights(model) for model in [*plan.starts, *plan.ingredients]],
 
 
 rule soups:
     input:
-        [weights(soup) for soup in SOUPS],
+        [plan.weights(soup) for soup in plan.soups],
 
 
 rule tables:
     input:
-        expand(f"{R}/tables/{{table}}.csv", table=[*TABLES, *CURVE_TABLES, "claims"]),
+        expand(f"{R}/tables/{{table}}.csv", table=plan.all_tables),
 
 
 rule figures:
     input:
-        expand(f"{R}/figures/{{figure}}.{{ending}}", figure=FIGURES, ending=["png", "pdf"]),
+        expand(f"{R}/figures/{{figure}}.{{ending}}", figure=plan.figures, ending=["png", "pdf"]),
 
 
 rule published:

@@ -1,4 +1,4 @@
-"""An ensemble's logits on the test set and every shift, from those of its members."""
+"""Average the members' logits into an ensemble's logits on the test set and every shift."""
 
 from pathlib import Path
 

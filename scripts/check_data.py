@@ -1,4 +1,4 @@
-"""What was found of every set, as a table, and on the terminal."""
+"""Report the checks of every image set as a table, in a file and on the terminal."""
 
 import pandas as pd
 
@@ -18,15 +18,16 @@ def main(job) -> None:
         rows.append(row | counts | {"folder": found["folder"]})
         if found["expected"] not in (None, found["images"]):
             remarks.append(
-                f"{found['set']}: {found['images']:,} images, expected {found['expected']:,}"
+                f"{found['set']} has {found['images']:,} images, expected {found['expected']:,}."
             )
         if found["corrupt"] or found["missing"]:
             missing, corrupt = len(found["missing"]), len(found["corrupt"])
             remarks.append(
-                f"{found['set']}: {corrupt} cannot be read, {missing} missing; listed in {path}"
+                f"{found['set']} has {corrupt} images that cannot be read and {missing} missing "
+                f"images, which {path} lists."
             )
     if any(row["corrupt"] for row in rows):
-        remarks.append("After mending images, run the same command with --forcerun check_set.")
+        remarks.append("After you repair images, run the same command with --forcerun check_set.")
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
     print(presentation.text(*presentation.data(table)), *remarks, sep="\n")
     for remark in remarks:

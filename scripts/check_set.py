@@ -1,4 +1,4 @@
-"""Look at every image of a set before anything is computed: what is there, missing, broken."""
+"""Check every image of a set before any computation: list missing and unreadable images."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def main(job) -> None:
         log.info("%s", reason)
     if broken and data["corrupt"] == "fail":
         raise UserError(
-            f"{name}: {len(broken)} of {len(found.paths)} images cannot be read, the first "
-            f"because {broken[0][1]}; expected none, or data.folders.corrupt: list"
+            f"{name}: {len(broken)} of {len(found.paths)} images cannot be read, expected none, or "
+            f"data.folders.corrupt: list; the first is {broken[0][1]}"
         )
     report = {
         "set": name,
@@ -35,7 +35,7 @@ def main(job) -> None:
         "reasons": [reason for _, reason in broken],
         "passed_over": found.passed_over,
     }
-    folders.listing(data, name, report["corrupt"])  # is there an image left of every class?
+    folders.listing(data, name, report["corrupt"])  # raises if a class has no image left
     log.info("%d images of %d classes", report["images"], report["classes"])
     files.write_json(job.output[0], report)
 

@@ -1,11 +1,10 @@
-"""Choose an ensemble's members on the held-out set, and write its held-out logits."""
+"""Choose the members of an ensemble on the held-out set, and write its held-out logits."""
 
 import numpy as np
 
 from soups import files
 from soups.jobs.job import log, run
-from soups.mixing import ensembles, recipes
-from soups.mixing.select import by_score, greedy
+from soups.mixing import ensembles
 
 
 def main(job) -> None:
@@ -16,14 +15,9 @@ def main(job) -> None:
     def read(name: str) -> np.ndarray:
         return np.load(paths[name])
 
-    members, trace = entry["ingredients"], None
-    if entry["method"] == "members":
-        soups = [files.read_json(path) for path in job.input.made]
-        members = [name for soup in soups for name in recipes.members(soup)]
-        members = list(dict.fromkeys(members))
-    elif entry["method"] == "greedy":
-        score = ensembles.scorer(read, labels, average)
-        members, trace = greedy(by_score({name: score((name,)) for name in members}), score)
+    soups = [files.read_json(path) for path in job.input.made]
+    score = ensembles.scorer(read, labels, average)
+    members, trace = getattr(ensembles, entry["method"])(entry["ingredients"], score, soups)
 
     logits = ensembles.combine(members, read, average)
     log.info("%d members: %s", len(members), ", ".join(members))

@@ -1,4 +1,4 @@
-"""effects.csv and verdicts.csv: what this run, its replicates and the paper's results say."""
+"""Judge the paper's claims by this run, its replicates and the published results."""
 
 from pathlib import Path
 
@@ -8,17 +8,20 @@ from soups import files
 from soups.claims import published, verdicts
 from soups.claims.evidence import Evidence
 from soups.jobs.job import run
+from soups.roles import Roles
 
 
 def main(job) -> None:
-    large_lr = job.params.large_lr
+    large_lr, roles = job.params.large_lr, Roles(job.params.roles)
     weaker = None
     if job.input.weaker:
-        weaker = Evidence({Path(path).stem: path for path in job.input.weaker}, {}, large_lr)
+        tables = {Path(path).stem: path for path in job.input.weaker}
+        weaker = Evidence(tables, {}, large_lr, roles)
     evidence = Evidence(
         {Path(path).stem: path for path in job.input.tables},
         {Path(path).stem: path for path in job.input.points},
         large_lr,
+        roles,
         weaker,
     )
     parts = verdicts.effects(evidence)

@@ -1,12 +1,13 @@
-"""One example of every class in every set; renditions are told apart by style."""
+"""Plot one example of every class in every set. Renditions get one column per style."""
 
 import numpy as np
 
 from soups.data.images import PreparedSet
 from soups.jobs.job import run
-from soups.report import figures, presentation, style
+from soups.report import presentation, style
+from soups.report.figures.sheet import contact_sheet
 
-ROWS = 24  # classes shown at most
+ROWS = 24  # largest number of classes in the figure
 
 
 def main(job) -> None:
@@ -25,11 +26,11 @@ def main(job) -> None:
             several = len(styles[1]) > 1
             title = presentation.shift_label(data.name) + (f": {name}" if several else "")
             columns[title] = _examples(data, np.flatnonzero(styles[0] == s), len(classes))
-    style.save(figures.contact_sheet(columns, classes), job.output)
+    style.save(contact_sheet(columns, classes), job.output)
 
 
 def _examples(data: PreparedSet, rows: np.ndarray, count: int) -> np.ndarray:
-    """The first image of each training class among ``rows``; white where there is none."""
+    """Return the first image of each training class among ``rows``, or white if there is none."""
     out = np.full((count, *data.images.shape[1:]), 255, np.uint8)
     used = set()
     for label, members in enumerate(data.members):

@@ -1,12 +1,11 @@
-"""Download one of the released checkpoints; a second call goes on where the first was cut off."""
+"""Download one of the released checkpoints, or resume its download."""
 
 from soups.jobs.job import run
 from soups.models.download import fetch
 
 
 def main(job) -> None:
-    # From the configuration, not from params: that an address has moved is no reason to
-    # download everything again.
+    # The address is no param, because a changed param would download every file again.
     settings = job.config["ingredients"]["checkpoints"]
     name = settings["file"].replace("{model}", job.wildcards.released)
     fetch(f"{settings['url'].rstrip('/')}/{name}", job.output[0], settings["sums"], name)

@@ -1,4 +1,4 @@
-"""Draw shift `a`: hard scenes, kept where a small reference network gets them wrong."""
+"""Draw shift `a`: images of hard scenes that a small reference network misclassifies."""
 
 import numpy as np
 
@@ -23,16 +23,21 @@ def main(job) -> None:
         fit["seed"],
     )
 
-    # A first chunk tells how many of the candidates will stay.
+    # The first chunk estimates the share of candidates that the network misclassifies.
     _, _, rate = _candidates(model, world, CHUNK)
     if not rate:
-        raise UserError(f"data.world.reference makes no error on {CHUNK} scenes: shift a is empty")
+        raise UserError(
+            f"data.world.reference: the network misclassifies 0 of {CHUNK} images, expected more "
+            "for shift a"
+        )
     pixels, labels, rate = _candidates(model, world, int(count / rate * 1.2) + CHUNK)
-    log.info("the reference errs on %.1f%% of the hard scenes", 100 * rate)
+    log.info("the reference network misclassifies %.1f%% of the hard scenes", 100 * rate)
     if len(labels) < count:
-        raise UserError(f"shift a: only {len(labels)} images stayed, {count} were asked for")
+        raise UserError(
+            f"shift a: the reference network misclassifies {len(labels)} images, expected {count}"
+        )
     names = [f"photo/{i:06d}" for i in range(count)]
-    # A class the reference never misses is none of this shift's, as in ImageNet-A.
+    # As in ImageNet-A, the shift has no class of which every image is classified correctly.
     present, labels = np.unique(labels[:count], return_inverse=True)
     mapping = [set_mapping("a")[c] for c in present]
     images.write_set(job.output[0], pixels[:count], labels, mapping, names)

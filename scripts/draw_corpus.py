@@ -1,4 +1,4 @@
-"""Draw the captioned images the miniature's CLIP is pre-trained on."""
+"""Draw the captioned images for the pre-training of the miniature's CLIP."""
 
 from soups import files
 from soups.jobs.job import run

@@ -1,4 +1,4 @@
-"""Logits of one model on the test set and every shift."""
+"""Compute the logits of one model on the test set and on every shift."""
 
 from soups import files
 from soups.data.images import PreparedSet

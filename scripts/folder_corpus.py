@@ -1,4 +1,4 @@
-"""Captioned images for pre-training, from the share of the training folder set aside for it."""
+"""Caption the share of the training folder that is set aside for pre-training."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def main(job) -> None:
     names, paths, labels = found.names, found.paths, found.labels
     seed = data["seed"]
     _, rows = folders.training_share(labels, data["pretrain_fraction"], seed, names)
-    log.info("%d of %d training images go to pre-training", len(rows), len(paths))
+    log.info("pre-training takes %d of %d training images", len(rows), len(paths))
 
     rng = np.random.default_rng(seed)
     titles = prompts.display_names(names, data["names"])

@@ -1,4 +1,4 @@
-"""The held-out images as a set of their own, so that nothing that chooses reads any other."""
+"""Write the held-out images as a separate set, so that model selection reads no other images."""
 
 import numpy as np
 

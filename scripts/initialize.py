@@ -1,6 +1,7 @@
-"""The starting points: the zero-shot head, a linear probe that starts from it, a head of zeros.
+"""Make the starting points of fine-tuning.
 
-A model without a text side has no zero-shot head; its probe starts from zeros.
+They are the zero-shot head, a linear probe that starts from it, and a head of zeros. A model
+without a text tower has no zero-shot head, so its probe starts from zeros.
 """
 
 import torch
@@ -23,8 +24,9 @@ def main(job) -> None:
     pretrained = Pretrained.load(job.input.pretrained)
     if heldout.images.shape[1] != pretrained.image_size:
         raise UserError(
-            f"the prepared images are {heldout.images.shape[1]} pixels a side, but the pre-trained "
-            f"model takes {pretrained.image_size}; set data.folders.image_size to that"
+            f"the prepared images are {heldout.images.shape[1]} pixels wide, expected "
+            f"{pretrained.image_size} for the pre-trained model, so set data.folders.image_size to "
+            f"{pretrained.image_size}"
         )
     model = pretrained.classifier(len(train.classes)).to(devices.device()).eval()
     zeroshot = pretrained.text_head(train.classes, prompts.templates(job.params.templates))
@@ -39,7 +41,7 @@ def main(job) -> None:
     probe = linear_probe(features["train"], labels, start, job.params.probe)
 
     note = {"pretrained": files.sha256(job.input.pretrained)}
-    # `model` has a head of zeros: the start for full fine-tuning, with nothing to evaluate.
+    # `model` has a head of zeros, the start of full fine-tuning. It is not evaluated.
     checkpoints.save(job.output.newhead, model.state_dict(), note | {"head": "newhead"})
     heads = {"initialization": probe}
     if zeroshot is not None:

@@ -1,11 +1,10 @@
-"""models.csv, methods.csv and significance.csv, from cached logits."""
+"""Write models.csv, methods.csv and significance.csv from cached logits."""
 
 from pathlib import Path
 
 from soups import files
 from soups.evaluation import tables
-from soups.evaluation.logits import Outputs
-from soups.evaluation.metrics import correct
+from soups.evaluation.logits import CachedLogits
 from soups.jobs.job import run
 from soups.mixing import recipes
 from soups.mixing.select import by_score
@@ -13,17 +12,10 @@ from soups.roles import BASE
 
 
 def main(job) -> None:
-    p, outputs = job.params, Outputs(job)
-    right = {
-        model: {"heldout": outputs.heldout(model).argmax(1) == outputs.heldout_labels}
-        | {
-            data.name: correct(logits, data.labels, data.members)
-            for data, logits in outputs.tests(model)
-        }
-        for model in outputs.models
-    }
+    p, logits = job.params, CachedLogits(job)
+    right = {model: logits.right(model) for model in logits.models}
     shifts = [name for name in p.tests if name != "test"]
-    derived = {d.name: d.meta["derived"] for d in outputs.sets if d.meta["derived"]}
+    derived = {d.name: d.meta["derived"] for d in logits.sets if d.meta["derived"]}
     rows = {m: tables.accuracy_row(right[m], shifts, derived) for m in [*p.starts, *p.sweep]}
 
     made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
@@ -36,10 +28,11 @@ def main(job) -> None:
     ranking = by_score({name: rows[name]["heldout"] for name in base})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
     methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
+    models = tables.models_table(p.sweep, p.origin, rows, p.starts)
 
-    out = {"methods": methods, "significance": significance}
-    out["models"] = tables.models_table(p.sweep, p.origin, rows, p.starts)
-    for name, table in out.items():
+    for name, table in zip(
+        ("models", "methods", "significance"), (models, methods, significance), strict=True
+    ):
         files.write_text(job.output[name], table.to_csv(index=False))
 
 

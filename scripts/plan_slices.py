@@ -1,19 +1,13 @@
-"""Soups of parts of the sweep, for instance of models that differ in one hyperparameter alone."""
+"""Plan soups of parts of the sweep, such as models that differ in one hyperparameter only."""
 
 from soups import files
 from soups.jobs.job import run
+from soups.mixing import plans
 from soups.mixing.kitchen import Kitchen
 
 
 def main(job) -> None:
-    kitchen = Kitchen.of_job(job)
-    plan = []
-    for name, members in job.params.slices.items():
-        best = len(plan)  # the first of them
-        for method, recipe in kitchen.usual(members).items():
-            labels = {"slice": name, "method": method, "models": len(members)}
-            plan.append({"labels": labels, "recipe": recipe, "against": best})
-    files.write_json(job.output[0], plan)
+    files.write_json(job.output[0], plans.slices(Kitchen.of_job(job), job.params.slices))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,25 @@
 """Draw one figure from its tables."""
 
+import inspect
+
 import pandas as pd
 
 from soups.jobs.job import run
 from soups.report import figures, style
+from soups.roles import Roles
 
 
 def main(job) -> None:
     style.use()
     tables = {name: pd.read_csv(path) for name, path in job.input.items()}
-    figure = getattr(figures, job.params.figure)(**tables, **job.params.options)
-    style.save(figure, job.output)
+    draw = figures.function(job.params.figure)
+    # The published results come with no configuration: their rows have the names of their roles.
+    rows = job.params.roles
+    roles = Roles.named() if rows is None else Roles(rows)
+    settings = {**job.params.options, "roles": roles}
+    wanted = inspect.signature(draw).parameters
+    settings = {name: value for name, value in settings.items() if name in wanted}
+    style.save(draw(**tables, **settings), job.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bring one image folder into a prepared set: decoded, packed, or as a list of files."""
+"""Make a prepared set of one image folder: decoded, packed, or as a list of files."""
 
 from pathlib import Path
 
@@ -41,7 +41,10 @@ def main(job) -> None:
 
 
 def _titles(found, layout: str, train: list[str], names) -> list[str]:
-    """What prompts call each class; one that is none in training is called as its folder is."""
+    """Return the name of each class in prompts.
+
+    A class that is not a training class gets the name of its folder.
+    """
     known = dict(zip(train, display_names(train, names), strict=True))
     if layout == "imagenet_index":
         return [known[train[members[0]]] for _, members in found.mapping]

@@ -18,7 +18,7 @@ def main(job) -> None:
         "images": files.sha256(job.input.images),
         "captions": files.sha256(job.input.captions),
     }
-    # Words of the prompts are in the vocabulary, too.
+    # The prompts matter, because their words enter the vocabulary.
     identity = recipe | inputs | {"prompts": prompts, "stage": job.params.stage}
     state = Resumable(job.params.state, identity, "pretrained")
 

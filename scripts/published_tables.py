@@ -1,4 +1,4 @@
-"""The paper's released results as the tables of a run: models, methods, differences, order."""
+"""Write the paper's released results as the tables of a run."""
 
 from soups import files
 from soups.claims import published

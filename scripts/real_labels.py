@@ -1,18 +1,18 @@
-"""Test accuracy of every method by ReaL's labels, from cached logits."""
+"""Compute the test accuracy of every method with ReaL's labels, from cached logits."""
 
 import numpy as np
 import pandas as pd
 
 from soups import files
 from soups.data import real
-from soups.evaluation.logits import Outputs, models_of
+from soups.evaluation.logits import CachedLogits, models_of
 from soups.evaluation.metrics import bootstrap_mean
 from soups.evaluation.tables import DECIMALS
 from soups.jobs.job import run
 
 
 def main(job) -> None:
-    outputs = Outputs(job)
+    outputs = CachedLogits(job)
     test = next(data for data in outputs.sets if data.name == "test")
     labels = real.read(job.input.real[0], test.meta["paths"], job.params.classes)
     rows = []

@@ -1,9 +1,9 @@
-"""Make one recipe, by the method the configuration names."""
+"""Make one recipe by the method that the configuration names."""
 
 from soups import files
 from soups.jobs.job import log, run
+from soups.mixing import methods
 from soups.mixing.kitchen import Kitchen
-from soups.mixing.methods import METHODS
 from soups.mixing.recipes import members
 
 
@@ -11,7 +11,7 @@ def main(job) -> None:
     entry = job.params.entry
     kitchen = Kitchen.of_job(job, made=job.input.made)
     of = {"of": entry["of"]} if entry["of"] else {}
-    recipe = METHODS[entry["method"]](kitchen, **entry["options"], **of)
+    recipe = getattr(methods, entry["method"])(kitchen, **entry["options"], **of)
     names = members(recipe)
     log.info("%d of %d ingredients: %s", len(names), len(kitchen.ingredients), ", ".join(names))
     files.write_json(job.output[0], recipe)

@@ -1,4 +1,4 @@
-"""Accuracies of this run beside the published ones of the same models."""
+"""Compare the accuracies of this run with the published ones of the same models."""
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ def main(job) -> None:
         )
     for measure, part in table.groupby("measure", sort=False):
         largest = 100 * part["difference"].abs().max()
-        log.info("%s: at most %.2f points apart, %d models", measure, largest, len(part))
+        log.info("%s: at most %.2f points of difference, %d models", measure, largest, len(part))
     files.write_text(job.output[0], table.to_csv(index=False))
 
 

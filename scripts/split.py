@@ -1,4 +1,4 @@
-"""Hold out a share of the training set, by class, and write down which images."""
+"""Hold out a share of each class of the training set, and write a manifest of the images."""
 
 import numpy as np
 
@@ -39,7 +39,9 @@ def _marks(path: str) -> np.ndarray:
     try:
         return np.load(path)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: {error}, expected an array written by numpy.save") from error
+        raise UserError(
+            f"{path}: the file cannot be read ({error}), expected an array written by numpy.save"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sweep's ensemble as a teacher: its mean logits on the images the ingredients trained on."""
+"""Compute the teacher: the mean logits of the ingredients on the training images."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def main(job) -> None:
     for path in job.input.weights:
         model = load_classifier(job.input.pretrained, path).to(devices.device())
         total += forward(model, images, rows, workers=job.threads - 1).numpy()
-        log.info("%s", path)
+        log.info("added the logits of %s", path)
     files.write_array(job.output[0], np.asarray(total / len(job.input.weights), np.float32))
 
 

@@ -1,4 +1,4 @@
-"""The greedy trace of a recipe as a table."""
+"""Write the greedy trace of a recipe as a table."""
 
 from soups import files
 from soups.evaluation import tables

@@ -1,4 +1,4 @@
-"""ImageNet and its five shifts in small, in the layouts that they are released in."""
+"""Small versions of ImageNet and its five shifts, in the layouts in which they are released."""
 
 import colorsys
 import csv
@@ -14,11 +14,12 @@ from scipy.io import savemat
 
 from soups.data.layouts import imagenet_classes
 
-# Of ImageNet's 1,000: 2, 10 and 100 come in another order as text; 444 and 671 are one object.
+# Indices of six ImageNet classes. 2, 10 and 100 have another order as text. 444 and 671 are the
+# same object in ObjectNet.
 CLASSES = (2, 10, 100, 444, 671, 954)
 NOISE = 25
-RED = (255, 0, 0)  # of ObjectNet's border
-# ObjectNet's folder: what it calls the object, ImageNet's classes that the object may be.
+RED = (255, 0, 0)  # colour of ObjectNet's border
+# Class folder of ObjectNet to the name of the object and its ImageNet classes.
 OBJECTS = {
     "banana": ("Banana", (954,)),
     "bike": ("Bicycle", (671, 444)),
@@ -31,17 +32,17 @@ MAPPINGS = (
     "pytorch_to_imagenet_2012_id.json",
     "imagenet_to_label_2012_v2",
 )
-# Numbers of ImageNet's classes in the challenge of 2012: another order than that of WordNet ids.
+# Class numbers of the ImageNet challenge of 2012, whose order differs from that of WordNet ids.
 NUMBER_2012 = np.random.default_rng(2012).permutation(1000).tolist()
 
 
 def wnids(classes: Sequence[int] = CLASSES) -> list[str]:
-    """WordNet ids of classes given by index."""
+    """Return the WordNet ids of class indices."""
     return [imagenet_classes()[c] for c in classes]
 
 
 def titles() -> list[str]:
-    """What ImageNet calls its classes ("tench, Tinca tinca"), by index."""
+    """Return ImageNet's class names ("tench, Tinca tinca") by index."""
     info = Path(find_spec("timm").submodule_search_locations[0]) / "data" / "_info"
     lines = (info / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
     names = dict(line.split("\t", 1) for line in lines)
@@ -49,9 +50,15 @@ def titles() -> list[str]:
 
 
 def picture(path: Path, kind: int, border: int = 0) -> None:
-    """Write an image of a class: its colour with noise, a size of its own, a red frame if wanted.
+    """Write an image in the colour of its class, with noise.
 
-    Both follow from the class and the file's name, so that any two runs write the same bytes.
+    Size and noise depend on the class and the file name alone, so that all runs write the same
+    bytes.
+
+    Args:
+        path: the image file.
+        kind: index of the class.
+        border: width of a red frame around the image.
     """
     rng = np.random.default_rng([kind, *path.name.encode()])
     hue = 0.1 + 0.8 * CLASSES.index(kind) / len(CLASSES) if kind in CLASSES else 0.5
@@ -68,12 +75,12 @@ def picture(path: Path, kind: int, border: int = 0) -> None:
 
 
 def imagenet(root: Path, train: int, val: int, classes: Sequence[int] = CLASSES) -> None:
-    """``imagenet/train`` and ``imagenet/val`` with so many images of each class."""
+    """Write ``imagenet/train`` and ``imagenet/val`` with the given numbers of images per class."""
     number = 0
     for c, wnid in zip(classes, wnids(classes), strict=True):
         for i in range(train):
             picture(root / "imagenet" / "train" / wnid / f"{wnid}_{37 * i + c}.JPEG", c)
-    # Numbers of the validation set say nothing about the class.
+    # As in the real validation set, image numbers are unrelated to classes.
     for _ in range(val):
         for c, wnid in zip(classes, wnids(classes), strict=True):
             number += 1
@@ -82,7 +89,7 @@ def imagenet(root: Path, train: int, val: int, classes: Sequence[int] = CLASSES)
 
 
 def flatten(val: Path, flat: Path) -> dict[str, str]:
-    """Put the images of class folders into one, as they come; returns image to WordNet id."""
+    """Copy the images of class folders into one folder, and return image to WordNet id."""
     flat.mkdir(parents=True)
     found = {path.name: path.parent.name for path in val.glob("*/*.JPEG")}
     for name, wnid in found.items():
@@ -91,7 +98,7 @@ def flatten(val: Path, flat: Path) -> dict[str, str]:
 
 
 def kaggle_labels(path: Path, classes: Mapping[str, str]) -> None:
-    """``LOC_val_solution.csv``: names without ending, the class and its boxes; in any order."""
+    """Write ``LOC_val_solution.csv``: names without ending, class and boxes, in any order."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["ImageId", "PredictionString"])
@@ -101,18 +108,18 @@ def kaggle_labels(path: Path, classes: Mapping[str, str]) -> None:
 
 
 def synset_labels(path: Path, classes: Mapping[str, str]) -> None:
-    """``imagenet_2012_validation_synset_labels.txt``: a WordNet id per image."""
+    """Write ``imagenet_2012_validation_synset_labels.txt``: one WordNet id per image."""
     path.write_text("".join(f"{wnid}\n" for wnid in classes.values()))
 
 
 def index_labels(path: Path, classes: Mapping[str, str]) -> None:
-    """``val.txt``: an image and the index of its class per line."""
+    """Write ``val.txt``: an image and its class index per line."""
     index = {wnid: i for i, wnid in enumerate(imagenet_classes())}
     path.write_text("".join(f"{name} {index[wnid]}\n" for name, wnid in classes.items()))
 
 
 def kit_labels(path: Path, classes: Mapping[str, str]) -> None:
-    """``ILSVRC2012_validation_ground_truth.txt``: numbers of 2012, with ``meta.mat`` beside."""
+    """Write ``ILSVRC2012_validation_ground_truth.txt``: class numbers of 2012, and ``meta.mat``."""
     number = {wnid: NUMBER_2012[i] + 1 for i, wnid in enumerate(imagenet_classes())}
     path.write_text("".join(f"{number[wnid]}\n" for wnid in classes.values()))
     fields = [
@@ -120,7 +127,7 @@ def kit_labels(path: Path, classes: Mapping[str, str]) -> None:
         ("num_children", "O"), ("children", "O"), ("wordnet_height", "O"),
         ("num_train_images", "O"),
     ]  # fmt: skip
-    # The 1,000 classes by number, then what they are kinds of.
+    # The 1,000 classes by number, then one more general class.
     known = [*sorted((n, wnid) for wnid, n in number.items()), (1001, "n00001740")]
     synsets = np.empty((len(known), 1), fields)
     for row, (n, wnid) in zip(synsets[:, 0], known, strict=True):
@@ -143,7 +150,7 @@ LABELS = {
 
 
 def imagenet_v2(root: Path, count: int, classes: Sequence[int] = CLASSES) -> None:
-    """ImageNetV2: folders called by index, images by a hash."""
+    """Write ImageNetV2: folders named by class index, images named by a hash."""
     for c in classes:
         for i in range(count):
             name = f"{c * 7919 + i:040x}.jpeg"
@@ -151,7 +158,14 @@ def imagenet_v2(root: Path, count: int, classes: Sequence[int] = CLASSES) -> Non
 
 
 def in_wnids(folder: Path, name: str, count: int, classes: Iterable[int]) -> None:
-    """A folder per WordNet id; ``name`` has {wnid} and {i} of each image."""
+    """Write one folder per WordNet id.
+
+    Args:
+        folder: the folder of the set.
+        name: name of each image, with {wnid} and {i}.
+        count: images per class.
+        classes: class indices.
+    """
     for c in classes:
         wnid = imagenet_classes()[c]
         for i in range(count):
@@ -159,13 +173,13 @@ def in_wnids(folder: Path, name: str, count: int, classes: Iterable[int]) -> Non
 
 
 def objectnet_mappings(folder: Path, objects: Mapping = OBJECTS) -> None:
-    """The four files of ObjectNet's ``mappings``."""
+    """Write the four mapping files of ObjectNet."""
     folder.mkdir(parents=True)
     title = titles()
     lines = [""] * 1000
     for index, number in enumerate(NUMBER_2012):
         lines[number] = title[index]
-    # The real file knows objects of ImageNet's alone, and more than a part of the folders has.
+    # As in the real file, only objects with ImageNet classes have an entry. Some have no folder.
     more = {"Alarm clock": "analog clock", "Lemon": "lemon"}
     named = {
         label: "; ".join(title[c] for c in members)
@@ -183,7 +197,7 @@ def objectnet_mappings(folder: Path, objects: Mapping = OBJECTS) -> None:
 
 
 def objectnet(root: Path, count: int, objects: Mapping = OBJECTS) -> None:
-    """ObjectNet: PNGs in a red frame of 2 pixels, a folder per object."""
+    """Write ObjectNet: one folder per object, PNGs with a red frame of 2 pixels."""
     for name, (_, members) in objects.items():
         for i in range(count):
             kind = members[i % len(members)] if members else 0
@@ -192,7 +206,7 @@ def objectnet(root: Path, count: int, objects: Mapping = OBJECTS) -> None:
 
 
 def shifts(root: Path, count: int) -> None:
-    """All five, so many images of each class, beside what else their archives have."""
+    """Write all five shifts with ``count`` images per class, and other files of their archives."""
     imagenet_v2(root, count)
     in_wnids(root / "imagenet-r", "art_{i}.jpg", count, (2, 100, 954))
     in_wnids(root / "sketch", "sketch_{i}.JPEG", count, CLASSES)
@@ -203,9 +217,9 @@ def shifts(root: Path, count: int) -> None:
 
 
 def real_labels(path: Path, val: Path, classes: Sequence[int] = CLASSES) -> list[list[int]]:
-    """ReaL's ``real.json``: in the order of the validation set's names, none to two labels each.
+    """Write ReaL's ``real.json`` with zero to two labels per image, and return the labels.
 
-    Labels are indices among all 1,000 classes.
+    The images are in the order of their names. Labels are indices of the 1,000 classes.
     """
     index = dict(zip(wnids(classes), classes, strict=True))
     of_images = {image.name: index[image.parent.name] for image in val.glob("*/*.JPEG")}

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import _library  # noqa: F401
+
 COUNTS = (2, 8, 32)
 STEPS, CLASSES = 3, 4
 PARAMETERS = 40_000_000

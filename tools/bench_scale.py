@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import _library  # noqa: F401
+
 ARCHITECTURE, CLASSES, MODELS = "ViT-B-32-quickgelu", 1000, 8
 STAGES = ("start", "forward", "probe", "finetune", "mix", "greedy")
 
@@ -87,13 +89,15 @@ def greedy(folder: Path, images) -> int:
     """The greedy rule over all models, each average evaluated on all images."""
     import torch
 
-    from soups.mixing.scoring import HeldoutScorer
+    from soups.mixing.mixed_model import MixedModel
     from soups.mixing.select import greedy
+    from soups.models.batch_norm import kept
+    from soups.models.forward import accuracy
 
     paths = _paths(folder)
     labels = torch.arange(len(images)) % CLASSES
-    scorer = HeldoutScorer(_model(folder), paths, images, labels, lambda model: None)
-    greedy(list(paths), scorer)
+    mixed = MixedModel(_model(folder), paths, kept)
+    greedy(list(paths), lambda names: accuracy(mixed.average(names), images, labels))
     return len(paths)
 
 

@@ -1,9 +1,14 @@
-"""Print an experiment's methods table: python tools/print_methods.py results/miniature"""
+"""Print the methods table of an experiment.
 
-import sys
+python tools/print_methods.py results/miniature
+python tools/print_methods.py --configfile experiments/mine.yaml
+"""
+
+import argparse
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 import _library  # noqa: F401
 from soups.report import presentation
@@ -12,7 +17,7 @@ from soups.report import presentation
 def main(folder: str) -> None:
     tables = Path(folder) / "tables"
     table = pd.read_csv(tables / "methods.csv")
-    # The paper's released results say how their intervals were made; a run's are bootstrapped.
+    # Only the table of the paper's released results names the kind of its intervals.
     published = "intervals" in table
     print(presentation.text(*presentation.methods(table, digits=2 if published else 1)))
     n = {key: f"{table[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
@@ -20,19 +25,35 @@ def main(folder: str) -> None:
         print()
         print(presentation.text(*presentation.differences(pd.read_csv(tables / "differences.csv"))))
         print(
-            "\nAccuracy in percent, differences in points, with 95% binomial intervals over images;"
+            "\nAccuracy in percent, differences in points, with 95% binomial intervals over images."
         )
-        print(f"{presentation.TOP} not told from the column's best by an unpaired 95% interval;")
+        print(f"{presentation.TOP} not distinguished from the column's best", end=" ")
+        print("by an unpaired 95% interval.")
     else:
         print(
-            "\nAccuracy in percent with 95% bootstrap intervals over images, or (sd) over orders;"
+            "\nAccuracy in percent with 95% bootstrap intervals over images, or (sd) over orders."
         )
         print(f"{presentation.TOP} not significantly different from the column's best", end=" ")
-        print("(paired tests, 0.05);")
+        print("(paired tests, 0.05).")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
     report = "" if published else f"Report: {folder}/report.html   "
     print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
+    if not published:
+        print(f"Weights of the soups: {folder}/soups")
+
+
+def folder_of(configfiles: list[str]) -> str:
+    """The results folder of an experiment: of its configuration files the last name counts."""
+    names = [
+        yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("name") for path in configfiles
+    ]
+    return f"results/{next(name for name in reversed(names) if name)}"
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("folder", nargs="?", help="results/<name>")
+    chosen.add_argument("--configfile", nargs="+", help="configuration files of the experiment")
+    arguments = parser.parse_args()
+    main(arguments.folder or folder_of(arguments.configfile))

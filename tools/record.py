@@ -1,8 +1,8 @@
-"""Keep an experiment's outcome: tables, figure 1 and how it was made, under results/recorded.
+"""Record an experiment under results/recorded: its tables, its figures and how it was made.
 
 python tools/record.py results/cifar10 "snakemake --configfile experiments/cifar10.yaml"
 
-With `--pretrained`, also the pre-trained model, its hash and zero-shot accuracies.
+With `--pretrained`, record the pre-trained model, its hash and its zero-shot accuracies instead.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import _library  # noqa: F401
 from soups import files
 from soups.models.checkpoints import Checkpoint
 from soups.report import presentation
+from soups.roles import ZEROSHOT
 
 RECORDED = Path("results/recorded")
 
@@ -25,13 +26,15 @@ RECORDED = Path("results/recorded")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("command", help="what was run")
-    parser.add_argument("--name", help="where to keep it, if not by the experiment's name")
-    parser.add_argument("--figures", nargs="*", help="only these (all by default)")
-    parser.add_argument("--pretrained", metavar="NAME", help="keep the pre-trained model as NAME")
+    parser.add_argument("command", help="the command that made the results")
+    parser.add_argument("--name", help="the record's name, by default the experiment's")
+    parser.add_argument("--figures", nargs="*", help="record only these figures (default: all)")
+    parser.add_argument("--pretrained", metavar="NAME", help="record the pre-trained model as NAME")
     arguments = parser.parse_args()
     if not (arguments.folder / "tables" / "methods.csv").is_file():
-        parser.error(f"{arguments.folder}: no tables/methods.csv, expected a finished experiment")
+        parser.error(
+            f"{arguments.folder} has no tables/methods.csv, expected a finished experiment"
+        )
     record = {
         "command": arguments.command,
         "hardware": hardware(),
@@ -58,7 +61,7 @@ def keep_results(folder: Path, name: str, record: dict, figures: list[str] | Non
     files.write_text(target / "methods.txt", text + "\n")
     for name, present_as in (("claims", presentation.claims), ("effects", presentation.effects)):
         path = folder / "tables" / f"{name}.csv"
-        if path.is_file():  # published results have none
+        if path.is_file():  # the published results have no such tables
             parts = pd.read_csv(path)
             files.write_text(target / f"{name}.md", presentation.markdown(*present_as(parts)))
     record["job_minutes"] = minutes(folder / "benchmarks")
@@ -70,21 +73,21 @@ def keep_pretrained(folder: Path, name: str, record: dict) -> None:
     target = RECORDED / "pretrained" / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or files.sha256(target) != files.sha256(source):
-        # The same bytes are left alone: a new date would make everything after it stale.
+        # A new date on equal bytes would make every result of the model stale.
         files.copy(source, target)
     table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
     columns = ["heldout", "test", *presentation.shift_names(table.reset_index()), "shifts_mean"]
     record["sha256"] = files.sha256(target)
     record["settings"] = Checkpoint(target).note["settings"]
-    record["zeroshot"] = json.loads(table.loc["zeroshot", columns].to_json())
+    record["zeroshot"] = json.loads(table.loc[ZEROSHOT, columns].to_json())
     record["images"] = json.loads(
-        table.loc["zeroshot", ["n_heldout", "n_test", "n_shifts"]].to_json()
+        table.loc[ZEROSHOT, ["n_heldout", "n_test", "n_shifts"]].to_json()
     )
     files.write_json(target.with_suffix(".json"), record)
 
 
 def minutes(folder: Path) -> dict[str, float]:
-    """Wall time of each rule's jobs added up, from Snakemake's benchmark files."""
+    """Total wall time of each rule's jobs in minutes, from Snakemake's benchmark files."""
     total: dict[str, float] = {}
     for path in sorted(folder.rglob("*.tsv")):
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
@@ -93,7 +96,7 @@ def minutes(folder: Path) -> dict[str, float]:
 
 
 def hardware() -> str:
-    """Processor, cores, memory and GPU, in words."""
+    """One line about the processor, its cores, the memory and the GPU."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -2,10 +2,10 @@
 
 python tools/replicate.py [extra arguments of snakemake]
 
-Each replicate is an experiment results/seeds/w<world>s<sweep>; replicates of one world
-share its data and initialisation. Another world has other shapes and images in training
-and in the tests; the pre-trained model is the same. What exists is not run again. After
-each, the claims of the miniature are judged once more, with the effects of the replicates of
+Each replicate is an experiment results/seeds/w<world>s<sweep>. Replicates of one world share
+its data and initialisation. Another world has other shapes and images, both in training and in
+the tests, but the same pre-trained model. Existing replicates are not run again. After each
+replicate, the claims of the miniature are judged again, with the effects of the replicates of
 its world beside its own.
 """
 
@@ -18,10 +18,10 @@ import yaml
 
 import _library  # noqa: F401
 from soups import files
-from soups.report import presentation
+from soups.roles import BEST, title
 
 REPLICATES = [(0, 0), (0, 1), (0, 2), (1, 0), (0, 3), (0, 4)]  # (world, sweep)
-MEASURES = {"test": "test", "shifts_mean": "mean of shifts"}
+MEASURE_TITLES = {"test": "test", "shifts_mean": "mean of shifts"}
 RECORD = Path("results/recorded/seeds.csv")
 
 
@@ -29,14 +29,14 @@ def main(arguments: list[str]) -> None:
     parts: list[pd.DataFrame] = []
     for count, (world, seed) in enumerate(REPLICATES, start=1):
         parts.append(replicate(world, seed, arguments))
-        # Kept as it grows: an interrupted series is a shorter one.
+        # Written after each replicate, so that an interrupted series leaves a record.
         files.write_text(RECORD, pd.concat(parts).to_csv(index=False))
         judge([(w, s) for w, s in REPLICATES[1:count] if w == 0], arguments)
     print(summary(pd.read_csv(RECORD)))
 
 
 def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
-    """Run one replicate; its methods table, with the world and the seed of its sweep."""
+    """Run one replicate, and return its methods table with the world and the sweep's seed."""
     first, name = experiment(world, 0), experiment(world, seed)
     overlay = {
         "name": name,
@@ -53,42 +53,46 @@ def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
 
 
 def experiment(world: int, seed: int) -> str:
-    """What a replicate is called; the first is the miniature itself."""
+    """The experiment's name of a replicate. The first replicate is the miniature itself."""
     return f"seeds/w{world}s{seed}" if world or seed else "miniature"
 
 
 def judge(others: list[tuple[int, int]], arguments: list[str]) -> None:
-    """The claims and the report of the miniature, with the effects of other replicates."""
+    """Remake the claims and the report of the miniature with the effects of other replicates."""
     names = ", ".join(experiment(world, seed) for world, seed in others)
     command = ["snakemake", "report", *arguments, "--quiet", "rules"]
     subprocess.run([*command, "--config", f"claims={{replicates: [{names}]}}"], check=True)
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Each method minus the best individual, in points, a row per replicate and method."""
+    """Each method minus the best individual in points, with a row per replicate and method."""
     keys = ["world", "sweep_seed"]
-    theirs = table[table["method"] == "best_individual"].set_index(keys)[list(MEASURES)]
-    rows = table[table["method"] != "best_individual"].set_index(keys)
-    difference = 100 * (rows[list(MEASURES)] - theirs.loc[rows.index])
+    theirs = table[table["method"] == BEST].set_index(keys)[list(MEASURE_TITLES)]
+    rows = table[table["method"] != BEST].set_index(keys)
+    difference = 100 * (rows[list(MEASURE_TITLES)] - theirs.loc[rows.index])
     difference.insert(0, "method", rows["method"])
     return difference.reset_index()
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Markdown: each method's gain over the best individual, mean ± sd over sweeps of a world."""
+    """A Markdown table of each method's gain over the best individual, by world.
+
+    A cell has the mean and the standard deviation over the sweeps of a world, and the number of
+    positive gains.
+    """
     rows = gains(table)
     worlds = sorted(rows["world"].unique())
     counts = {w: rows[rows["world"] == w]["sweep_seed"].nunique() for w in worlds}
     header = ["minus the best individual, points"]
     for world in worlds:
         sweeps = f"{counts[world]} sweep{'s' if counts[world] > 1 else ''}"
-        header += [f"{title}, world {world}, {sweeps}" for title in MEASURES.values()]
+        header += [f"{label}, world {world}, {sweeps}" for label in MEASURE_TITLES.values()]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for method in rows["method"].unique():
-        cells = [presentation.title(method)]
+        cells = [title(method)]
         for world in worlds:
             mine = rows[(rows["method"] == method) & (rows["world"] == world)]
-            for measure in MEASURES:
+            for measure in MEASURE_TITLES:
                 spread = f" ± {mine[measure].std():.2f}" if len(mine) > 1 else ""
                 above = f" ({(mine[measure] > 0).sum()} of {len(mine)})" if len(mine) > 1 else ""
                 cells.append(f"{mine[measure].mean():+.2f}{spread}{above}")

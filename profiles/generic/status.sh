@@ -1,30 +1,30 @@
 #!/bin/sh
-# Print what a job is, `running` (or waiting), `success` or `failed`:
+# Print the state of a job: `running` (or waiting), `success` or `failed`.
 #   status.sh SCHEDULER ID
-# A scheduler that does not answer is asked again at the next poll: the job counts as running. So
-# does anything not understood here. Where the answer is that there is no such job, nothing more
-# will be heard of it: failed, and Snakemake tries again.
+# If the scheduler does not answer, or this script does not understand the answer, the job counts as
+# running, and Snakemake asks again at the next poll. If the scheduler says that there is no such
+# job, it counts as failed, and Snakemake tries it again.
 set -u
 scheduler=$1 id=$2
-# What a scheduler knows a little late is asked for again after so many seconds.
+# LSF and SGE may learn of a job some seconds late. They are asked again after this many seconds.
 pause=${STATUS_PAUSE:-30}
 export LC_ALL=C  # the messages below are English
 
-# An answer is all that a command prints, errors too.
+# Runs a command. The answer is all that it prints, with errors.
 ask() { answer=$("$@" 2>&1); }
-# Whether a line of it is, as a whole, what a pattern describes.
+# Whether a whole line of the answer matches a pattern.
 says() { printf '%s\n' "$answer" | grep -Eqx "$1"; }
-# By the patterns of a success and of a failure.
+# Prints the state, by one pattern for success and one for failure.
 judge() {
   if says "$1"; then echo success; elif says "$2"; then echo failed; else echo running; fi
 }
 
 case $scheduler in
 pbs)
-  # Of jobs that have ended PBS knows where it keeps a history of them (job_history_enable).
+  # PBS knows jobs that have ended only if it keeps a history of them (job_history_enable).
   ask qstat -x -f "$id"
   if says ' *job_state = F'; then
-    # There is no Exit_status of a job deleted before it ran.
+    # A job that was deleted before it ran has no Exit_status.
     judge ' *Exit_status = 0' '.*'
   elif says 'qstat: Unknown Job Id.*'; then
     echo failed
@@ -33,28 +33,28 @@ pbs)
   fi
   ;;
 lsf)
-  # Queries may be answered by a process that learns of new jobs some seconds later.
+  # A query may be answered by a process that learns of new jobs some seconds late.
   unknown="Job <$id> is not found"
   ask bjobs -noheader -o stat "$id"
   if says "$unknown"; then sleep "$pause"; ask bjobs -noheader -o stat "$id"; fi
   judge 'DONE *' "EXIT *|$unknown"
   ;;
 sge)
-  # A job that has ended is in the accounting file alone, some seconds later; one that was deleted
-  # before it ran may never be there.
+  # Some seconds after its end, a job is in the accounting file alone. A job that was deleted
+  # before it ran may never get there.
   unknown="error: job id $id not found *"
   ask qstat -j "$id"
   says 'Following jobs do not exist.*' || { echo running && exit; }
   ask qacct -j "$id"
   if says "$unknown"; then sleep "$pause"; ask qacct -j "$id"; fi
-  # Of a job that was started again there are several records, and the last one counts.
+  # A job that was started again has several records, and the last one counts.
   says "$unknown" || answer=$(printf '%s\n' "$answer" |
     awk '$1 == "failed" {bad = $2} $1 == "exit_status" {print bad == 0 && $2 == 0}' | tail -n 1)
   judge 1 "0|$unknown"
   ;;
 slurm)
-  # PREEMPTED is one that was cancelled (queued again, it is PENDING). REVOKED is none of these:
-  # in a federation, the job runs on another cluster.
+  # A PREEMPTED job was cancelled; if SLURM had queued it again, it would be PENDING. A REVOKED job
+  # counts as running, because another cluster of a federation runs it.
   ask squeue --noheader --states=all --format=%T --jobs="$id"
   ended="BOOT_FAIL|CANCELLED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|TIMEOUT"
   judge COMPLETED "$ended|.*Invalid job id specified"

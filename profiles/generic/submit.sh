@@ -1,14 +1,14 @@
 #!/bin/sh
-# Submit a job script and print the job's id alone:
+# Submit a job script, and print the job's id and nothing else.
 #   submit.sh SCHEDULER QUEUE CPUS MEMORY(MB) RUNTIME(minutes) GPUS SCRIPT
-# What a site asks for besides (an account, a project, a kind of GPU) goes into its line.
+# Add what your site requires (an account, a project, a kind of GPU) to your scheduler's command.
 set -eu
 scheduler=$1 queue=$2 cpus=$3 memory=$4 minutes=$5 gpus=$6 script=$7
 seconds=$((minutes * 60))
 logs=.snakemake/cluster_logs
 mkdir -p "$logs"
 
-# A command that fails ends this script: nothing is printed then, and its status says so.
+# If a command fails, this script ends with the same exit status and prints no id.
 case $scheduler in
 pbs)
   qsub -N soups -j oe -o "$logs/" -q "$queue" -l "walltime=$seconds" \
@@ -22,12 +22,12 @@ lsf)
   echo "$printed" | sed -n 's/^Job <\([0-9]*\)>.*/\1/p'
   ;;
 sge)
-  # h_vmem is counted per slot of the parallel environment.
+  # SGE counts h_vmem per slot of the parallel environment.
   qsub -terse -cwd -N soups -j y -o "$logs/" -q "$queue" -pe smp "$cpus" \
     -l "h_vmem=$((memory / cpus))M,h_rt=$seconds,gpu=$gpus" "$script"
   ;;
 slurm)
-  # One node, for --gpus may be spread over several.
+  # One node, because SLURM may spread --gpus over several.
   [ "$gpus" = 0 ] || set -- "--gpus=$gpus"
   [ "$gpus" != 0 ] || set --
   printed=$(sbatch --parsable --job-name=soups --output="$logs/%j.log" --partition="$queue" \

@@ -1,14 +1,21 @@
-"""The one exception that means: the user can mend this."""
+"""The exception for mistakes that the user can correct."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input. The message is one sentence: what, its value, what was expected."""
+    """Bad input. The message names the key or file, its value, and the expectation."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The end of a message: what was probably meant, if anything is like it."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """The end of a message that suggests the most similar known name, or "" if none is similar."""
+    meant = closest(name, known)
+    return "" if meant is None else f"; did you mean {meant}?"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most similar to ``name``, upper and lower case being equal."""
+    spelled = {each.casefold(): each for each in known}
+    found = difflib.get_close_matches(name.casefold(), spelled, 1)
+    return spelled[found[0]] if found else None

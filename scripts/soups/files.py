@@ -1,4 +1,4 @@
-"""Reading and writing files so that a killed job never leaves half a result."""
+"""Read and write files so that a killed job never leaves a partial result."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from soups.errors import UserError
 
 
 def _usual_mode() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
+    mask = os.umask(0)  # the only way to read the mask is to set it
     os.umask(mask)
     return 0o666 & ~mask
 
@@ -26,22 +26,22 @@ _HOST = socket.gethostname().split(".")[0]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a name to write beside ``path``; rename it to ``path`` once written without error."""
+    """Yield a temporary name beside ``path``, and rename it to ``path`` if no error is raised."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_up(path)
-    # The ending stays, because matplotlib and numpy choose the format by it.
+    _remove_stale(path)
+    # The temporary name keeps the ending: matplotlib and numpy choose the format by it.
     aside = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.part{path.suffix}")
     try:
         yield aside
-        aside.chmod(_MODE)  # safetensors makes its files private
+        aside.chmod(_MODE)  # safetensors creates files that only their owner can read
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def _sweep_up(path: Path) -> None:
-    """Remove what a killed job was writing in place of ``path``."""
+def _remove_stale(path: Path) -> None:
+    """Remove temporary files that killed jobs on this machine left beside ``path``."""
     for stale in path.parent.glob(f".{path.stem}.{_HOST}-*.part{path.suffix}"):
         owner = stale.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
         if not alive(int(owner)):
@@ -49,35 +49,39 @@ def _sweep_up(path: Path) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Is there a process of that number on this machine, whoever's it is?"""
+    """Return whether a process with this number runs on this machine, under any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, and alive
+        pass  # the process is alive and belongs to another user
     return True
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, all or nothing."""
+    """Write a text file as UTF-8. A failed write leaves the old file unchanged."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def copy(source: str | Path, target: str | Path) -> None:
-    """Copy a file, all or nothing."""
+    """Copy a file. A failed copy leaves the old target unchanged."""
     with replacing(target) as aside:
         shutil.copyfile(source, aside)
 
 
 def write_json(path: str | Path, value) -> None:
-    """Write JSON, indented, keys in the order given."""
+    """Write indented JSON with keys in the given order."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: str | Path):
-    """Read JSON; a broken file raises `UserError` naming it."""
+    """Read a JSON file.
+
+    Raises:
+        UserError: if the file is not valid JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -85,13 +89,22 @@ def read_json(path: str | Path):
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
-    """Write one array as .npy, all or nothing."""
+    """Write one array as .npy. A failed write leaves the old file unchanged."""
     with replacing(path) as aside:
         np.save(aside, array)
 
 
 def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], n: int) -> None:
-    """Write blocks of rows one below the other as one .npy of ``n`` rows, all or nothing."""
+    """Write blocks of rows, one below the other, as one .npy file.
+
+    Args:
+        path: the .npy file. A failed write leaves the old file unchanged.
+        blocks: arrays of the same dtype and of the same shape after the first axis.
+        n: rows of all blocks together.
+
+    Raises:
+        ValueError: if the blocks do not have ``n`` rows together.
+    """
     with replacing(path) as aside:
         out, done = None, 0
         for block in blocks:
@@ -106,23 +119,23 @@ def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], n: int) -> None
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """Open a .npy as a read-only memory map: jobs on one machine share its pages."""
+    """Open a .npy as a read-only memory map, whose pages all jobs on one machine share."""
     return np.load(path, mmap_mode="r")
 
 
 def sha256(path: str | Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the SHA-256 hex digest of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def stamp(path: str | Path) -> list[int]:
-    """Size and time of change: tells a file that was made anew, without reading it."""
+    """Return size and modification time in ns, which change when a file is written again."""
     found = Path(path).stat()
     return [found.st_size, found.st_mtime_ns]
 
 
 def fingerprint(value) -> str:
-    """Hex digest of a JSON-able value, independent of key order."""
+    """Return the SHA-256 hex digest of a JSON-serializable value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a fine-tune can be told: names, kinds and limits of hyperparameters."""
+"""Hyperparameters of a fine-tune: their names, types and limits."""
 
 import contextlib
 import math
@@ -7,37 +7,86 @@ import numpy as np
 
 from soups.errors import UserError
 
-INTEGERS = ("batch_size", "seed", "rand_augment_ops", "rand_augment_magnitude")
-TEXT = ("start", "task")  # hyperparameters that are words
-# finetune.start to the model a fine-tune begins from.
+# Value of finetune.start to the name of the model that the fine-tune begins from.
 START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
-ALL = "all"  # the task of all classes
+ALL = "all"  # the task that contains every class
 
-# Hyperparameter to what must hold of it, and how to say so.
-LIMITS = {
-    **dict.fromkeys(("lr", "batch_size", "clip"), (lambda v: v > 0, "more than 0")),
-    **dict.fromkeys(
-        (
-            *("weight_decay", "mixup", "augment", "seed", "sam", "swa_lr", "warmup", "epochs"),
-            *("rand_augment_ops", "rand_augment_magnitude"),
-        ),
-        (lambda v: v >= 0, "0 or more"),
-    ),
-    "crop": (lambda v: 0 < v <= 1, "more than 0, at most 1"),
-    "flip": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    **dict.fromkeys(
-        ("label_smoothing", "ema", "swa"), (lambda v: 0 <= v < 1, "at least 0, below 1")
-    ),
-    "distill": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    **dict.fromkeys(("layer_decay", "distill_temperature"), (lambda v: v > 0, "more than 0")),
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+_AMOUNT = {"type": "number", "minimum": 0}
+_BELOW_ONE = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT = {"type": "integer", "exclusiveMinimum": 0}
+_WHOLE = {"type": "integer", "minimum": 0}
+
+# Every hyperparameter with the values that it may have, as JSON schema. config.yaml explains
+# each. The schema of the configuration and the checks of the sweep derive from this table.
+HYPERPARAMETERS: dict[str, dict] = {
+    "start": {"enum": list(START)},
+    "task": {"type": "string"},
+    "lr": _POSITIVE,
+    "weight_decay": _AMOUNT,
+    "epochs": _AMOUNT,
+    "batch_size": _COUNT,
+    "warmup": _AMOUNT,
+    "clip": _POSITIVE,
+    "label_smoothing": _BELOW_ONE,
+    "mixup": _AMOUNT,
+    "augment": _AMOUNT,
+    "crop": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "flip": _SHARE,
+    "rand_augment_ops": _WHOLE,
+    "rand_augment_magnitude": _WHOLE,
+    "layer_decay": _POSITIVE,
+    "ema": _BELOW_ONE,
+    "swa": _BELOW_ONE,
+    "swa_lr": _AMOUNT,
+    "sam": _AMOUNT,
+    "distill": _SHARE,
+    "distill_temperature": _POSITIVE,
+    "seed": _WHOLE,
 }
+INTEGERS = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") == "integer")
+# Hyperparameters whose values are words.
+TEXT = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") in (None, "string"))
+
+
+def _limits(rule: dict) -> tuple[float, float, bool, bool]:
+    """Return the lower and upper bound of a rule, and whether each may be reached."""
+    low = rule.get("minimum", rule.get("exclusiveMinimum", -math.inf))
+    high = rule.get("maximum", rule.get("exclusiveMaximum", math.inf))
+    return low, high, "minimum" in rule, "maximum" in rule
+
+
+def _holds(rule: dict, value: float) -> bool:
+    low, high, from_low, to_high = _limits(rule)
+    return (value > low or (from_low and value == low)) and (
+        value < high or (to_high and value == high)
+    )
+
+
+def _wanted(rule: dict) -> str:
+    """Return the bounds of a rule in words."""
+    low, high, from_low, to_high = _limits(rule)
+    if high == math.inf:
+        return f"{low} or more" if from_low else f"more than {low}"
+    if from_low and to_high:
+        return f"between {low} and {high}"
+    lower = f"at least {low}" if from_low else f"more than {low}"
+    return f"{lower}, at most {high}" if to_high else f"{lower}, below {high}"
 
 
 def checked(name: str, row: dict) -> dict:
-    """The row with whole numbers as such.
+    """Check one row of the sweep and convert its numbers.
+
+    Args:
+        name: name of the row, for messages.
+        row: hyperparameter to value.
+
+    Returns:
+        a copy of the row, where whole-number hyperparameters are int.
 
     Raises:
-        UserError: for a value that cannot be, or values that exclude each other.
+        UserError: if a value is not allowed, or if two values exclude each other.
     """
     row = dict(row)
     for key, value in row.items():
@@ -45,7 +94,7 @@ def checked(name: str, row: dict) -> dict:
             raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
         if key in TEXT:
             continue
-        if isinstance(value, str):  # YAML reads 1e-4 as text, and so does --config
+        if isinstance(value, str):  # YAML files and --config give 1e-4 as text
             with contextlib.suppress(ValueError):
                 value = to_number(value)
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
@@ -57,9 +106,9 @@ def checked(name: str, row: dict) -> dict:
                 raise UserError(f"sweep: {name} has {key} = {value!r}, expected a whole number")
             value = int(value)
         row[key] = value
-        holds, wanted = LIMITS[key]
-        if not holds(value):
-            raise UserError(f"sweep: {name} has {key} = {value}, expected {wanted}")
+        rule = HYPERPARAMETERS[key]
+        if not _holds(rule, value):
+            raise UserError(f"sweep: {name} has {key} = {value}, expected {_wanted(rule)}")
     for one, other in (("ema", "swa"), ("distill", "mixup")):
         if row.get(one) and row.get(other):
             raise UserError(
@@ -71,18 +120,21 @@ def checked(name: str, row: dict) -> dict:
             if row.get(key, wanted) != wanted:
                 raise UserError(
                     f"sweep: {name} has task = {row['task']!r} and {key} = {row[key]!r}, expected "
-                    f"{wanted!r}: a task is learned under the frozen zero-shot head"
+                    f"{wanted!r} because a task is trained with the frozen zero-shot head"
                 )
     if row.get("swa_lr") and not row.get("swa"):
-        raise UserError(f"sweep: {name} has swa_lr = {row['swa_lr']}, but swa is 0")
+        raise UserError(
+            f"sweep: {name} has swa_lr = {row['swa_lr']} and swa = 0, "
+            "expected swa above 0 with swa_lr"
+        )
     return row
 
 
 def to_number(text: str) -> float:
-    """The number that a text says, whole ones as int.
+    """Convert text to a number. Whole numbers become int.
 
     Raises:
-        ValueError: if it says none, or one that is not finite.
+        ValueError: if the text is not a finite number.
     """
     value = float(text)
     if not math.isfinite(value):

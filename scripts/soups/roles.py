@@ -1,8 +1,8 @@
-"""Roles: what claims, figures and tables look for among the rows of the methods table.
+"""Roles: the parts that rows of the methods table play in claims, figures and tables.
 
-The name of a soup is the user's. So nothing else in the library looks for a row by name: it
-asks for a role, and `Roles` knows which row plays it. A row plays a role if its method and
-options are those of the role, or because ``roles`` in the configuration says so.
+Users name their soups as they like. So the rest of the library never looks for a row by name:
+it asks for a role, and `Roles` knows which row plays it. A row plays a role if its method and
+options are those of the role, or if ``roles`` in the configuration says so.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,14 +35,14 @@ DISTILLED = "distilled_model"
 
 @dataclass(frozen=True)
 class Role:
-    """What a row can be looked for as.
+    """A part that a row of the methods table can play.
 
     Attributes:
         name: of the role; a row of the same name has the same title.
         title: of the row in tables and figures.
         section: ``soups`` or ``ensembles``, for rows that the configuration makes.
-        method: the method of rows that play the role. Without one, only a row of the role's
-            name plays it, or the row that the configuration names.
+        method: the method of rows that play the role. Without a method, the role is played by
+            the row of its name, or by the row that the configuration names.
         options: options that such rows have, where they differ from the method's defaults.
         of: the role of the soup that such rows are made from.
     """
@@ -92,9 +92,9 @@ ROLES = [
     Role(ZEROSHOT, "zero-shot"),
 ]  # fmt: skip
 TITLES = {role.name: role.title for role in ROLES}
-FIXED = [role.name for role in ROLES if not role.section]  # rows that are always called so
+FIXED = [role.name for role in ROLES if not role.section]  # rows whose names are fixed
 
-# What the figure of training variants shows, from top to bottom.
+# Roles in the figure of training variants, from top to bottom.
 TRAINED_OTHERWISE = (
     SOUP_OF_EMA, SOUP_OF_SWA, SOUP_OF_SAM, "soup_with_and_without_EMA",
     "soup_with_and_without_SWA", SOUP_WITH_SAM, "soup_of_layer_decay",
@@ -103,20 +103,28 @@ TRAINED_OTHERWISE = (
 
 
 def title(row: str) -> str:
-    """What a row of the methods table is called in tables and figures."""
-    return TITLES.get(row, row.replace("_", " "))
+    """The title of a row in tables and figures, by its name alone."""
+    return TITLES.get(row, _in_words(row))
+
+
+def _in_words(row: str) -> str:
+    return row.replace("_", " ")
 
 
 class Roles:
     """Which row plays which role.
 
     Args:
-        rows: role to row; a role that nothing plays is left out.
+        rows: role to row. A role that no row plays is left out.
     """
 
     def __init__(self, rows: Mapping[str, str]) -> None:
         self._rows = {name: name for name in FIXED} | dict(rows)
-        self._roles = {row: role for role, row in self._rows.items()}
+        self._roles: dict[str, str] = {}
+        for role, row in self._rows.items():
+            # A row may play several roles; its look is that of the role of its own name.
+            if row not in self._roles or role == row:
+                self._roles[row] = role
 
     @classmethod
     def named(cls) -> "Roles":
@@ -135,3 +143,11 @@ class Roles:
         """Role to row, for those of some roles that are played by one of some rows."""
         rows = set(rows)
         return {role: self._rows[role] for role in roles if self._rows.get(role) in rows}
+
+    def title(self, row: str) -> str:
+        """The title of a row in tables and figures: that of its role, or its own name in words.
+
+        A row has its role's title only if it has its role's name too. So users find a row
+        that they have named under the name that they gave it.
+        """
+        return TITLES[row] if self._rows.get(row) == row else _in_words(row)

@@ -1,7 +1,7 @@
-"""A SLURM of one node on this machine: real daemons, a state folder and ports of their own.
+"""A SLURM of one node on this machine: real daemons with a state folder and ports of their own.
 
-A SLURM that is installed and configured here is left alone: nothing of this reads or writes
-outside the state folder, and the daemons are ended by their own process ids.
+It does not touch a SLURM that is already configured on the machine. It reads and writes in its
+state folder alone, and it ends its daemons by their own process ids.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from pathlib import Path
 
 PACKAGES = ("slurm-wlm", "munge")  # Debian's
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
-# Daemons live where root's PATH alone may look.
+# Daemons are in folders that only root's PATH may have.
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 READY = 60  # seconds that the node may take to be idle
@@ -70,9 +70,9 @@ SRUN = '#!/bin/sh\nSLURM_CONF={conf} exec {srun} "$@"\n'
 
 
 def why_not() -> str | None:
-    """The reason why no SLURM can be started here, after trying to install it; None if one can."""
+    """Return why no SLURM can be started here, even after installing it, or None if it can."""
     if os.geteuid():
-        return "SLURM's daemons want root"
+        return "SLURM's daemons need root"
     if not all(map(_found, COMMANDS)):
         _install()
     missing = [command for command in COMMANDS if not _found(command)]
@@ -84,7 +84,7 @@ def _found(command: str) -> str | None:
 
 
 def _install() -> None:
-    """Ask Debian for the packages; what does not work shows in the commands still missing."""
+    """Try to install Debian's packages. `why_not` then looks for commands that are missing."""
     if not shutil.which("apt-get"):
         return
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
@@ -98,7 +98,7 @@ def _install() -> None:
 
 
 class Cluster:
-    """One running cluster: `environment` makes SLURM's commands speak to it."""
+    """One running cluster. With its `environment`, SLURM's commands talk to it."""
 
     def __init__(self, folder: Path, cpus: int, longest: int) -> None:
         self.folder = folder
@@ -127,7 +127,7 @@ class Cluster:
         }
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What one of SLURM's commands prints."""
+        """Run one of SLURM's commands and return its output."""
         done = subprocess.run(
             command,
             env=os.environ | self.environment,
@@ -140,7 +140,10 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """Every job so far, oldest first: what it is (rule and wildcards), where, what it asked."""
+        """Return every job so far, oldest first, as a dict of the columns that squeue prints.
+
+        The rule and its wildcards are in `comment`.
+        """
         keys = ("id", "state", "reason", "comment", "partition", "cpus", "memory", "time")
         rows = self.run("squeue", "-h", "-t", "all", "-S", "i", "-o", "%i|%T|%r|%k|%P|%C|%m|%l")
         jobs = [dict(zip(keys, row.split("|"), strict=True)) for row in rows.splitlines()]
@@ -150,14 +153,14 @@ class Cluster:
         return [job | {"gpus": asked.get(job["id"], "N/A")} for job in jobs]
 
     def start_now(self) -> None:
-        """What SLURM queued again it holds back for two minutes; here it need not."""
+        """Start waiting jobs now. SLURM holds back a job that it queued again for two minutes."""
         for job in self.jobs():
-            if job["state"] == "PENDING":  # or running by now, which is an error to say
+            if job["state"] == "PENDING":  # it may run by now, and then the command fails
                 update = ("update", f"JobId={job['id']}", "StartTime=now")
                 self.run("scontrol", *update, check=False)
 
     def steps(self) -> list[str]:
-        """Steps of jobs that the node still looks after: each has a socket."""
+        """Return the job steps that the node still has, by their sockets."""
         sockets = (self.folder / "slurmd").glob(f"{self.host}_*.*")
         return [path.name for path in sockets if path.is_socket()]
 
@@ -171,17 +174,17 @@ class Cluster:
 
 @contextmanager
 def running(cpus: int = 8, longest: int = 12):
-    """Start munge, controller and node, wait until the node is idle; end them afterwards.
+    """Start munge, controller and node, and wait until the node is idle. End them afterwards.
 
     Args:
-        cpus: that the node says it has.
-        longest: minutes that a job may ask for; SLURM refuses more.
+        cpus: number of CPUs that the node reports.
+        longest: minutes that a job may ask for. SLURM refuses more.
 
     Raises:
-        RuntimeError: with the end of the daemons' logs, if the node is not idle in time.
+        RuntimeError: if the node is not idle in time. It has the end of the daemons' logs.
     """
     with ExitStack() as ending:
-        # Not below pytest's folders: munge refuses a socket that not everybody can reach.
+        # Not in pytest's folders, because munge requires a folder that every user can reach.
         folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         ending.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
@@ -212,7 +215,7 @@ def _daemon(cluster: Cluster, name: str, *options: str):
         env=os.environ | cluster.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the tests
+        start_new_session=True,  # Ctrl-C must reach the tests alone
         preexec_fn=_end_with_parent,
     )
     try:
@@ -227,7 +230,7 @@ def _daemon(cluster: Cluster, name: str, *options: str):
 
 
 def _end_with_parent() -> None:
-    """In a new process: have Linux end it when the tests are killed, however that happens."""
+    """Have Linux end this new process when the tests end, even if they are killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -242,7 +245,7 @@ def _wait(cluster: Cluster, ready, otherwise: str) -> None:
 
 
 def _end_jobs(cluster: Cluster) -> None:
-    """Cancel what is left and wait until SLURM knows no more of it."""
+    """Cancel all jobs and wait until SLURM lists none."""
     deadline = time.monotonic() + 60
     while cluster.run("squeue", "-h", check=False).strip() and time.monotonic() < deadline:
         cluster.run("scancel", "--user=root", check=False)
@@ -250,9 +253,9 @@ def _end_jobs(cluster: Cluster) -> None:
 
 
 def _end_processes(cluster: Cluster) -> None:
-    """Kill what jobs left behind: after a node failed, SLURM without cgroups may lose some.
+    """Kill processes that jobs left behind. SLURM without cgroups may lose some when a node fails.
 
-    They are known by the configuration in their environment, which is this cluster's alone.
+    Their environment names the configuration of this cluster, so no other process is killed.
     """
     mine = f"SLURM_CONF={cluster.environment['SLURM_CONF']}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
@@ -260,7 +263,7 @@ def _end_processes(cluster: Cluster) -> None:
             if mine in (folder / "environ").read_bytes().split(b"\0"):
                 os.kill(int(folder.name), signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # gone by now, or not ours
+            continue  # it has ended, or belongs to another user
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""One SLURM for the tests of this folder, and the profile with its site keys set for it."""
+"""One SLURM for the tests of this folder, and projects whose profile is set up for it."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from tests.slurm import cluster as slurm
 from tests.workflow.conftest import ROOT, Project
 
-# Of the site: all that this machine has to do with.
+# Keys of the site, for jobs that fit on the machine of the tests.
 SITE = {
     "cpus": "2", "short": "5", "evaluation": "5", "long": "5", "training": "10", "quick": "5",
     "longest": "12", "cpu_memory": "1500", "gpu_memory": "1500", "recipe_memory": "1500",
@@ -19,7 +19,7 @@ PRETRAINED = "results/recorded/pretrained/world0.safetensors"
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A running `Cluster`; skips where none can be had."""
+    """A running `Cluster`. Tests are skipped if none can be started."""
     if reason := slurm.why_not():
         pytest.skip(reason)
     with slurm.running() as running:
@@ -27,7 +27,7 @@ def cluster():
 
 
 class SlurmProject(Project):
-    """A working copy whose `run` sends every job to the cluster, by the profile as shipped."""
+    """A working copy whose `run` sends every job to the cluster, with the shipped profile."""
 
     profile = "slurm"
 
@@ -47,7 +47,7 @@ class SlurmProject(Project):
     def command(self, *arguments: str) -> list[str]:
         snakemake, *others = super().command(*arguments)
         at = others.index("--cores")  # of one machine
-        del others[at : at + 2]
+        del others[at : at + 2]  # the profile says it for every job
         return [snakemake, "--profile", f"profiles/{self.profile}", *others]
 
     def environment(self) -> dict:

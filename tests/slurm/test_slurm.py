@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM: the same tables, and what a cluster does to jobs."""
+"""The workflow on a real SLURM: its tables, and its reaction to what a cluster does to jobs."""
 
 import re
 import signal
@@ -14,7 +14,7 @@ from tests.workflow.conftest import FEW, Project
 
 pytestmark = pytest.mark.slurm
 
-# Three fine-tunes of several epochs, so that there is one to kill.
+# Three fine-tunes of several epochs, so that the tests can kill one.
 SMALL = merge(
     FEW,
     {
@@ -31,7 +31,7 @@ SMALL = merge(
 )  # fmt: skip
 # Tables, and a figure in the same SLURM job.
 TARGETS = ("results/small/tables/calibration.csv", "results/small/figures/scatter.png")
-LIMIT = 900  # seconds that a run may take, beside whatever else the machine does
+LIMIT = 900  # seconds that a run may take, on a machine that also does other work
 
 
 def wait(process: subprocess.Popen, what: str, happened) -> None:
@@ -44,7 +44,7 @@ def wait(process: subprocess.Popen, what: str, happened) -> None:
 
 @contextmanager
 def started(project, *arguments: str, status: int = 0):
-    """Snakemake at work, its output in ``project.output``; interrupted if the block fails."""
+    """Run Snakemake, its output in ``project.output``. Interrupt it if the block fails."""
     project.output = project.folder / "output.txt"
     with project.output.open("w") as file:
         process = project.start(*arguments, output=file)
@@ -59,7 +59,7 @@ def started(project, *arguments: str, status: int = 0):
 
 
 def training(cluster) -> dict[str, str]:
-    """SLURM ids of the fine-tunes that run now, by model."""
+    """Return the SLURM ids of the fine-tunes that run now, by model."""
     jobs = [job for job in cluster.jobs() if job["state"] == "RUNNING"]
     name = "rule_finetune_wildcards_"
     return {
@@ -73,8 +73,8 @@ def training(cluster) -> dict[str, str]:
 def disturbed(small, cluster):
     """A whole run, in which a fine-tune is cancelled and the node goes down and comes back.
 
-    The project has the run's SLURM ids as `jobs`, the model whose fine-tune was cancelled as
-    `cancelled`, the id that this one had as `first`, and the step it came to as `step`.
+    Attributes of the project: `jobs`, the run's SLURM ids; `cancelled`, the model whose fine-tune
+    was cancelled; `first`, the SLURM id of that fine-tune; `step`, its last step.
     """
     project = small(SMALL)
     with started(project, *TARGETS) as process:
@@ -107,9 +107,9 @@ def disturbed(small, cluster):
 
 
 def stopped(process: subprocess.Popen, log) -> str:
-    """The step after which a fine-tune said that it stops."""
+    """Wait until a fine-tune stops, and return its last step."""
     said = re.compile(r"stopped by SIGTERM after step (\d+)")
-    wait(process, f"{log.stem} is told to go", lambda: said.search(text(log)))
+    wait(process, f"{log.stem} stops", lambda: said.search(text(log)))
     return said.search(text(log))[1]
 
 
@@ -132,7 +132,7 @@ def test_a_further_try_asks_slurm_for_more_memory(disturbed, cluster):
     comment = f"rule_finetune_wildcards_{disturbed.cancelled}"
     asked = [(job["memory"], job["time"]) for job in cluster.jobs() if job["comment"] == comment]
     assert asked[0] == ("1500M", "10:00")
-    assert asked[-1] == ("3000M", "10:00")  # a fine-tune goes on where it was
+    assert asked[-1] == ("3000M", "10:00")  # no more time, because a fine-tune resumes
 
 
 def test_the_tables_are_those_of_a_local_run(disturbed, tmp_path):
@@ -160,8 +160,8 @@ def test_jobs_run_where_the_profile_says_and_short_ones_together(disturbed, clus
             asked.setdefault(kind, []).append((job["partition"], job["gpus"]))
     cpu, gpu = ("cpu", "N/A"), ("gpu", "gres:gpu:1")
     number = {kind: len(jobs) for kind, jobs in asked.items()}
-    # Four sets; initialize, and a fine-tune more for the one that was cancelled; two soups; seven
-    # models by fours; tables and a figure.
+    # One job for four sets, one fine-tune more for the cancelled one, two soups, two jobs for seven
+    # models (four in one job), and one job for tables and a figure.
     assert number == {
         "sets": 1, "import_pretrained": 1, "splits": 1, "initialize": 1, "finetune": 4, "soups": 2,
         "evaluations": 2, "report": 1,
@@ -179,12 +179,13 @@ def test_a_group_that_runs_models_asks_for_no_more_than_one_of_them(disturbed, c
         for kind in ("evaluations", "soups", "sets")
     }
     assert asked["evaluations"] == asked["soups"] == {("2", "1500M")}
-    # What does not, runs side by side.
+    # Jobs that run no model run side by side.
     assert asked["sets"] == {("4", "6000M")}
 
 
 def test_out_of_time_preempted_interrupted_a_fine_tune_goes_on(disturbed, cluster):
-    """By the profile SLURM sends SIGTERM two minutes before; here that is at its next look."""
+    """The profile asks for SIGTERM two minutes before the time limit. With a limit of one minute,
+    SLURM sends it as soon as it looks."""
     model = disturbed.results / "models" / "m00_long.safetensors"
     log = disturbed.results / "logs" / "finetune" / "m00_long.log"
     target = str(model.relative_to(disturbed.folder))
@@ -228,14 +229,14 @@ def test_a_failing_job_tells_why_and_where(small):
         line for line in (project.folder / logs[1]).read_text().splitlines() if "error: " in line
     )
     assert "broken.safetensors" in sentence
-    # On the terminal as well, and in what SLURM kept of the job.
+    # The terminal shows it as well, and SLURM's log of the job has it.
     assert sentence.partition("error: ")[2] in output
     assert sentence.partition("error: ")[2] in (project.folder / logs[2]).read_text()
 
 
 @pytest.fixture(scope="module")
 def generic(small):
-    """A project whose profile for other schedulers speaks to SLURM by its commands."""
+    """A project whose profile `generic` submits to SLURM by its commands."""
     project = small(SMALL)
     path = project.folder / "profiles" / "generic" / "config.yaml"
     settings = path.read_text().replace("scheduler: pbs ", "scheduler: slurm ", 1)

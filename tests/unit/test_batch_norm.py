@@ -46,7 +46,7 @@ def test_statistics_become_those_of_the_images(net, pictures):
     torch.testing.assert_close(out.var(0), torch.ones(2), atol=0.05, rtol=0)
 
 
-def test_a_short_rest_is_left_out_and_weights_stay(net, pictures):
+def test_a_short_last_batch_is_left_out_and_weights_stay(net, pictures):
     weights = {name: value.clone() for name, value in net.named_parameters()}
     recalibrate(net, pictures, np.arange(250))
     known = net.first.running_mean.clone()
@@ -55,7 +55,7 @@ def test_a_short_rest_is_left_out_and_weights_stay(net, pictures):
     assert all(torch.equal(value, weights[name]) for name, value in net.named_parameters())
 
 
-def test_it_can_be_switched_off(net, pictures):
+def test_recalibration_can_be_switched_off(net, pictures):
     settler(pictures, 0)(net)
     assert torch.equal(net.first.running_mean, torch.zeros(3))
     settler(pictures, 100)(net)

@@ -35,7 +35,7 @@ def test_groups_are_numbered_without_gaps(by, count):
     assert sorted(set(index.values())) == list(range(count))
 
 
-def test_a_resnet_is_as_deep_as_its_blocks():
+def test_the_depth_of_a_resnet_is_its_number_of_blocks():
     visual = ModifiedResNet([1, 2, 2, 1], 16, heads=2, image_size=32, width=8)
     names = ["visual." + name for name, _ in visual.named_parameters()] + ["head.weight"]
     depth = depths(names)

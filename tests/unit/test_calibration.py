@@ -7,14 +7,14 @@ from soups.evaluation.calibration import BINS, debiased_ece, ece, reliability, s
 
 
 def drawn(n: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose softmax is the truth, then multiplied by ``scale``."""
+    """Draw labels from the softmax of logits, and return the logits times ``scale``."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(n, 4)) * 2
     noise = rng.gumbel(size=logits.shape)
     return logits * scale, (logits + noise).argmax(1)
 
 
-def test_the_truth_is_calibrated_and_exaggeration_is_not():
+def test_true_probabilities_are_calibrated_and_exaggerated_ones_are_not():
     assert scores(*drawn(50_000))["ece"] < 0.01
     assert scores(*drawn(50_000, scale=4))["ece"] > 0.1
 
@@ -31,7 +31,7 @@ def test_ece_by_hand():
     confidence = np.array([0.95, 0.95, 0.55, 0.55])
     right = np.array([True, False, True, True])
     assert ece(confidence, right) == pytest.approx(0.5 * 0.45 + 0.5 * 0.45)
-    # One bin each: |0.95 - 0.5| and |0.55 - 1|.
+    # Each of the two bins has a gap of 0.45: |0.95 - 0.5| and |0.55 - 1|.
     means, accuracies, counts = reliability(confidence, right)
     assert means.tolist() == pytest.approx([0.55, 0.95])
     assert accuracies.tolist() == [1, 0.5]
@@ -59,8 +59,8 @@ def test_without_noise_the_debiased_ece_is_the_ece(monkeypatch):
     assert debiased_ece(confidence, right)[0] == pytest.approx(ece(confidence, right), abs=2e-4)
 
 
-def test_the_interval_of_a_gain_in_ece_holds_the_truth(monkeypatch):
-    """The plain bootstrap of ECE nearly never does: noise adds to it, and resampling again."""
+def test_the_interval_of_a_gain_in_ece_contains_the_true_gain(monkeypatch):
+    """The plain bootstrap interval of ECE hardly ever does, because noise adds to ECE twice."""
     monkeypatch.setattr(resampling, "REPLICATES", 200)
     inside = {"debiased": 0, "plain": 0}
     for seed in range(30):

@@ -1,7 +1,7 @@
 import pytest
 
 from soups.errors import UserError
-from soups.experiment import catalog
+from soups.experiment import catalog, registry
 
 INGREDIENTS = ["m0", "m1", "m0_ema"]
 STARTS = dict.fromkeys(INGREDIENTS, "initialization")
@@ -21,7 +21,7 @@ def test_defaults_are_filled_in():
     assert made == {
         "cooked": {
             "method": "ties",
-            "options": {"density": 0.5, "scales": catalog.SCALES},
+            "options": {"density": 0.5, "scales": registry.SCALES},
             "pool": ["m0", "m1"],
             "ingredients": ["m0", "m1"],
             "of": [],
@@ -63,7 +63,7 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
     [
         (
             {"x": {"method": "uniform", "trim": 0.1}},
-            "soups.x.trim: not an option of 'uniform', exp",
+            "soups.x.trim is not an option of 'uniform', exp",
         ),
         ({"x": {"method": "wise_ft"}}, "soups.x.of is missing, expected the name of a soup"),
         ({"x": {"method": "wise_ft", "of": "y"}}, "soups.x.of is 'y', expected one of best_ind"),

@@ -1,4 +1,4 @@
-"""Every claim's test on made-up results with a known answer, for the claim and against it."""
+"""The tests of every claim on synthetic results, both for the claim and against it."""
 
 from itertools import combinations
 
@@ -17,23 +17,50 @@ from soups.claims.verdicts import (
     verdict,
 )
 from soups.evaluation.samples import save_points
-from soups.roles import BEST
+from soups.report import presentation
+from soups.roles import (
+    BEST,
+    DISTILLED,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    GREEDY_RANDOM,
+    LEARNED,
+    LEARNED_BY_LAYER,
+    PLAIN,
+    SOUP_OF_EMA,
+    SOUP_OF_SAM,
+    SOUP_OF_SWA,
+    SOUP_WITH_SAM,
+    TITLES,
+    UNIFORM,
+    Roles,
+)
 
 IMAGES = 4000
 LARGE_LR = 0.01
 
 
+def nothing() -> Evidence:
+    """A run without any table."""
+    return Evidence({}, {}, LARGE_LR, Roles.named())
+
+
 def right(accuracies, seed=0) -> np.ndarray:
-    """Right and wrong of several points on the same images: exact accuracies, all paired."""
+    """Right and wrong of several points on the same images, with exact accuracies."""
     ranks = np.random.default_rng(seed).permutation(IMAGES) + 0.5
     return ranks[None] < IMAGES * np.asarray(accuracies, float)[:, None]
 
 
 class Story:
-    """Tables and points of a run in which every claim holds (sign 1) or is wrong (sign -1)."""
+    """Tables and points of a run in which every claim holds (sign 1) or is wrong (sign -1).
 
-    def __init__(self, folder, sign: int) -> None:
-        self.folder, self.sign = folder, sign
+    Args:
+        renamed: role to row, for roles whose row has another name.
+    """
+
+    def __init__(self, folder, sign: int, renamed: dict[str, str] | None = None) -> None:
+        self.folder, self.sign, self.renamed = folder, sign, renamed or {}
         self.tables, self.curves = {}, {}
         self.methods()
         self.large_lr()
@@ -52,46 +79,50 @@ class Story:
         save_points(self.curves[name], arrays, {})
 
     def evidence(self, weaker=None) -> Evidence:
-        return Evidence(self.tables, self.curves, LARGE_LR, weaker)
+        roles = Roles({name: name for name in TITLES} | self.renamed)
+        return Evidence(self.tables, self.curves, LARGE_LR, roles, weaker)
+
+    def row(self, role: str) -> str:
+        return self.renamed.get(role, role)
 
     def methods(self, gain: float = 0.02) -> None:
         s = self.sign
-        wins = [  # what the claims say is better, and than what
-            ("greedy", BEST, "test"), ("greedy", BEST, "shifts_mean"),
-            ("greedy", "greedy_random", "test"), ("learned", "greedy", "test"),
-            ("learned_by_layer", "greedy", "test"), ("ensemble", "uniform", "test"),
-            ("uniform", "ensemble", "shifts_mean"), ("greedy_ensemble", "greedy", "test"),
-            ("greedy", "greedy_ensemble", "shifts_mean"), ("soup_of_EMA", "first_six", "test"),
-            ("soup_of_SWA", "first_six", "test"),
-            ("soup_with_and_without_SAM", "first_six", "test"),
-            ("soup_with_and_without_SAM", "soup_of_SAM", "test"),
-            ("greedy", "distilled_model", "test"), ("greedy", "distilled_model", "shifts_mean"),
+        wins = [  # better and worse role of each claim, and the measure
+            (GREEDY, BEST, "test"), (GREEDY, BEST, "shifts_mean"),
+            (GREEDY, GREEDY_RANDOM, "test"), (LEARNED, GREEDY, "test"),
+            (LEARNED_BY_LAYER, GREEDY, "test"), (ENSEMBLE, UNIFORM, "test"),
+            (UNIFORM, ENSEMBLE, "shifts_mean"), (GREEDY_ENSEMBLE, GREEDY, "test"),
+            (GREEDY, GREEDY_ENSEMBLE, "shifts_mean"), (SOUP_OF_EMA, PLAIN, "test"),
+            (SOUP_OF_SWA, PLAIN, "test"), (SOUP_WITH_SAM, PLAIN, "test"),
+            (SOUP_WITH_SAM, SOUP_OF_SAM, "test"),
+            (GREEDY, DISTILLED, "test"), (GREEDY, DISTILLED, "shifts_mean"),
         ]  # fmt: skip
         rows = []
         for i, (better, worse, measure) in enumerate(wins):
+            better, worse = self.row(better), self.row(worse)
             row = {"method": better, "reference": worse, "measure": measure, "n": IMAGES}
             row |= {"difference": s * gain, "lo": s * gain - 0.002, "hi": s * gain + 0.002}
-            if i % 2:  # a table may have either of the two as its reference
+            if i % 2:  # either of the two may be the reference
                 row |= {"method": worse, "reference": better, "difference": -s * gain}
                 row |= {"lo": -s * gain - 0.002, "hi": -s * gain + 0.002}
             rows.append(row)
         self.table("significance", rows)
         names = list(dict.fromkeys(name for one, two, _ in wins for name in (one, two)))
-        heldout = {"greedy": 0.7 + s * 0.01}
+        heldout = {GREEDY: 0.7 + s * 0.01}
         self.table("methods", [
-            {"method": name, "heldout": heldout.get(name, 0.7), "ingredients": 3,
-             "n_heldout": 1000, "members": "m0 m1 | m0 m2"} for name in names
+            {"method": self.row(role), "heldout": heldout.get(role, 0.7), "ingredients": 3,
+             "n_heldout": 1000, "members": "m0 m1 | m0 m2"} for role in names
         ])  # fmt: skip
-        gains = {BEST: 0.0, "ensemble": s * 0.02, "greedy": 0.0 if s > 0 else 0.02}
+        gains = {BEST: 0.0, ENSEMBLE: s * 0.02, GREEDY: 0.0 if s > 0 else 0.02}
         self.table("calibration", [
-            {"method": name, "set": "test", "n": IMAGES, "ece_gain": value,
+            {"method": self.row(role), "set": "test", "n": IMAGES, "ece_gain": value,
              "ece_gain_lo": value - 0.004, "ece_gain_hi": value + 0.004}
-            for name, value in gains.items()
+            for role, value in gains.items()
         ])  # fmt: skip
 
     def large_lr(self) -> None:
         s = self.sign
-        rows = [{"method": m, "large": j} for j in (0, 1, 2) for m in ("uniform", "greedy")]
+        rows = [{"method": m, "large": j} for j in (0, 1, 2) for m in (UNIFORM, GREEDY)]
         accuracy = [0.7, 0.7, 0.7 - 0.02 * s, 0.7, 0.7 - 0.05 * s, 0.7 if s > 0 else 0.6]
         self.table("large_lr", rows)
         self.points("large_lr", {"test": right(accuracy)})
@@ -132,14 +163,14 @@ class Story:
         self.points(name, arrays)
 
     def _ensemble(self, soup: float, lr: float) -> float:
-        """As good as the soup, or better with a large learning rate; or the opposite of it."""
+        """The ensemble's accuracy for a soup's: as the claims say, or the opposite."""
         if self.sign > 0:
             return soup + (0.05 if lr >= LARGE_LR else 0)
         return 1.2 - soup
 
     def growth(self) -> None:
         s = self.sign
-        rows = [{"method": m, "order": o, "n": n} for m in ("uniform", "greedy")
+        rows = [{"method": m, "order": o, "n": n} for m in (UNIFORM, GREEDY)
                 for o in (0, 1) for n in range(1, 9)]  # fmt: skip
         self.table("number_of_models", rows)
         accuracy = [0.6 + s * 0.01 * row["n"] for row in rows]
@@ -150,14 +181,15 @@ class Story:
         rows = [
             {"slice": name, "method": method, "models": 4}
             for name in ("lr", "augment", "seed")
-            for method in (BEST, "uniform", "greedy")
+            for method in (BEST, UNIFORM, GREEDY)
         ]
         self.table("slices", rows)
-        accuracy = [0.7 + (0.03 * s if row["method"] == "greedy" else 0) for row in rows]
+        accuracy = [0.7 + (0.03 * s if row["method"] == GREEDY else 0) for row in rows]
         self.points("slices", {"test": right(accuracy)})
 
         alphas = (0, 0.5, 1)
-        rows = [{"method": m, "alpha": a} for m in (BEST, "uniform", "greedy") for a in alphas]
+        ends = (BEST, UNIFORM, GREEDY)
+        rows = [{"method": self.row(role), "alpha": a} for role in ends for a in alphas]
         self.table("wise_ft", rows)
         # The curve of the best model trades test against shifts; the others lie above or below.
         test = [0.6, 0.65, 0.7] + [0.6, 0.65 + 0.05 * s, 0.7 + 0.05 * s] * 2
@@ -169,20 +201,24 @@ class Story:
         self.points("tasks", {"test": right([0.5, 0.5, 0.5 + 0.05 * s])})
 
 
-@pytest.fixture(scope="module", params=[1, -1], ids=["for", "against"])
-def judged(request, tmp_path_factory):
-    """The sign of the story, and the table of all effects."""
-    sign = request.param
-    story = Story(tmp_path_factory.mktemp("story"), sign)
-    weaker = Story(tmp_path_factory.mktemp("weaker"), sign)
-    # The gain from the weaker start: there, but smaller; or a loss, but a smaller one.
+def told(tmp_path_factory, sign: int, renamed: dict[str, str] | None = None) -> pd.DataFrame:
+    """The effects of a story and of its sequel from a weaker start."""
+    story = Story(tmp_path_factory.mktemp("story"), sign, renamed)
+    weaker = Story(tmp_path_factory.mktemp("weaker"), sign, renamed)
+    # From the weaker start, the gain or the loss is smaller.
     weaker.methods(gain=0.011 if sign > 0 else 0.001)
     if sign < 0:
         weaker.sign = 1
         weaker.methods(gain=-0.015)
         story.sign = -1
         story.methods(gain=0.05)
-    return sign, verdicts.effects(story.evidence(weaker.evidence()))
+    return verdicts.effects(story.evidence(weaker.evidence()))
+
+
+@pytest.fixture(scope="module", params=[1, -1], ids=["for", "against"])
+def judged(request, tmp_path_factory):
+    """The sign of the story, and the table of all effects."""
+    return request.param, told(tmp_path_factory, request.param)
 
 
 @pytest.mark.parametrize("claim", [claim.number for claim in CLAIMS if claim.parts])
@@ -203,7 +239,7 @@ def test_the_text_claim_is_not_tested(judged):
 
 
 def test_without_evidence_nothing_is_judged(tmp_path):
-    effects = verdicts.effects(Evidence({}, {}, LARGE_LR))
+    effects = verdicts.effects(nothing())
     assert set(effects["verdict"]) == {NOT_TESTED}
     assert (effects["missing"] != "").all()
     assert set(verdicts.claims_table(effects)["verdict"]) == {NOT_TESTED}
@@ -229,7 +265,7 @@ def test_the_rules(rule, value, lo, hi, wanted):
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "wanted"),
+    ("parts", "wanted"),
     [
         ([SUPPORTED, SUPPORTED], SUPPORTED),
         ([SUPPORTED, INCONCLUSIVE], INCONCLUSIVE),
@@ -239,8 +275,8 @@ def test_the_rules(rule, value, lo, hi, wanted):
         ([], NOT_TESTED),
     ],
 )
-def test_parts_together(verdicts, wanted):
-    assert verdicts.joint(verdicts) == wanted
+def test_the_verdict_on_a_claim_joins_those_on_its_parts(parts, wanted):
+    assert verdicts.joint(parts) == wanted
 
 
 def test_the_part_that_decides_is_the_weakest():
@@ -260,7 +296,7 @@ def test_the_part_that_decides_is_the_weakest():
 
 def test_over_sweeps_is_students_interval():
     def of(value):
-        effects = verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
+        effects = verdicts.effects(nothing(), CLAIMS[:1])
         return effects.assign(effect=[value, np.nan])
 
     table = verdicts.over_sweeps([of(0.01), of(0.02), of(0.03)])
@@ -274,22 +310,101 @@ def test_over_sweeps_is_students_interval():
 
 
 def test_the_same_effect_in_every_sweep_is_no_replication():
-    """As of models that all sweeps share; two sweeps alone are too few for an interval."""
-    effects = verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[:1])
+    """All sweeps share such models. Two sweeps are too few for an interval."""
+    effects = verdicts.effects(nothing(), CLAIMS[:1])
     for values in ([0.02] * 4, [0.02, 0.03]):
         tables = [effects.assign(effect=[value, np.nan]) for value in values]
         row = verdicts.over_sweeps(tables).iloc[0]
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
-    nothing = [verdicts.effects(Evidence({}, {}, LARGE_LR), CLAIMS[1:2]).assign(effect=0.0)] * 3
-    assert list(verdicts.over_sweeps(nothing)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
+    lossless = [verdicts.effects(nothing(), CLAIMS[1:2]).assign(effect=0.0)] * 3
+    assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
 
 
-def test_a_missing_method_is_said():
+def test_the_table_of_effects_names_what_is_missing():
     def effect(_) -> Effect:
         raise MissingEvidence("method of dreams")
 
     made_up = verdicts.Claim(1, "text", [verdicts.Part("part", effect)], "figure")
-    row = verdicts.effects(Evidence({}, {}, LARGE_LR), [made_up]).iloc[0]
+    row = verdicts.effects(nothing(), [made_up]).iloc[0]
     assert row["missing"] == "method of dreams"
     assert row["verdict"] == NOT_TESTED
+
+
+RENAMED = {GREEDY: "mine", UNIFORM: "mean", ENSEMBLE: "all", PLAIN: "six", SOUP_OF_SAM: "sam"}
+
+
+def test_renamed_rows_give_the_same_effects(judged, tmp_path_factory):
+    sign, effects = judged
+    pd.testing.assert_frame_equal(told(tmp_path_factory, sign, RENAMED), effects)
+
+
+def test_a_role_without_a_row_is_missing_by_its_name(tmp_path):
+    story = Story(tmp_path, 1)
+    rows = {name: name for name in TITLES if name not in (SOUP_OF_EMA, GREEDY)}
+    evidence = Evidence(story.tables, story.curves, LARGE_LR, Roles(rows))
+    effects = verdicts.effects(evidence).set_index("part")["missing"]
+    assert effects["soup of EMA − first six, test"] == "method soup_of_EMA"
+    assert effects["greedy − best individual, test"] == "method greedy"
+    assert effects["soup of SWA − first six, test"] == ""
+
+
+def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
+    """A run whose greedy soup kept one model, which is the best individual model."""
+    story = Story(folder, 1, renamed)
+    greedy = story.row(GREEDY)
+    tables = {name: pd.read_csv(path) for name, path in story.tables.items()}
+    methods = tables["methods"].set_index("method")
+    methods.loc[[greedy, BEST], "members"] = "m0"
+    methods.loc[[greedy, BEST], ["ingredients", "heldout"]] = [1, 0.7]
+    same = tables["significance"]
+    both = same["method"].isin([greedy, BEST]) & same["reference"].isin([greedy, BEST])
+    same.loc[both, ["difference", "lo", "hi"]] = 0.0
+    calibration = tables["calibration"].set_index("method")
+    calibration.loc[greedy, ["ece_gain", "ece_gain_lo", "ece_gain_hi"]] = 0.0
+    for name, table in (("methods", methods), ("calibration", calibration)):
+        table.reset_index().to_csv(story.tables[name], index=False)
+    same.to_csv(story.tables["significance"], index=False)
+    story.points("slices", {"test": right([0.7] * 9), "r": right([0.5] * 9)})
+    test, shift = [0.6, 0.65, 0.7], [0.7, 0.65, 0.6]
+    story.points("wise_ft", {"test": right(test * 3), "r": right(shift * 3, seed=1)})
+    return story.evidence(story.evidence())
+
+
+@pytest.mark.parametrize("renamed", [{}, RENAMED], ids=["usual names", "own names"])
+def test_a_model_is_not_compared_with_itself(tmp_path, renamed):
+    effects = verdicts.effects(one_model(tmp_path, renamed))
+    reason = "a greedy soup other than the best individual model"
+    untested = effects[effects["missing"] == reason]
+    assert set(untested["claim"]) == {1, 3, 11, 12, 15, 18}
+    assert set(untested["verdict"]) == {NOT_TESTED}
+    assert untested[["effect", "lo", "hi"]].isna().to_numpy().all()
+    assert list(untested.loc[untested["claim"] == 15, "part"]) == [
+        "greedy soup beyond the curve of the best individual",
+        "the greedy soup's line beyond the curve of the best individual",
+    ]
+    # Other parts with these roles stay tested.
+    others = effects[~effects["part"].isin(untested["part"])]
+    assert (others["missing"] == "").all()
+    table = verdicts.claims_table(effects).set_index("claim")["verdict"]
+    assert table[1] == table[3] == table[18] == NOT_TESTED
+
+
+def test_equal_accuracies_of_different_members_are_still_tested(tmp_path):
+    evidence = one_model(tmp_path)
+    rows = pd.read_csv(tmp_path / "methods.csv").set_index("method")
+    rows.loc[GREEDY, "members"] = "m0 m1"
+    rows.reset_index().to_csv(tmp_path / "methods.csv", index=False)
+    effects = verdicts.effects(evidence).set_index("part")
+    assert effects.loc["greedy − best individual, test", "verdict"] == INCONCLUSIVE
+    assert effects.loc["greedy − best individual, held-out", "verdict"] == SUPPORTED
+
+
+def test_what_is_missing_reads_well_in_the_printed_table(tmp_path):
+    effects = pd.concat([verdicts.effects(nothing()), verdicts.effects(one_model(tmp_path))])
+    effects["missing"] = effects["missing"].replace("", None)  # as read from the CSV
+    effects["published_effect"] = None
+    cells = {row[5] for row in presentation.effects(effects)[1]}
+    assert "not tested, needs an experiment with weaker pre-training" in cells
+    assert "not tested, needs a greedy soup other than the best individual model" in cells
+    assert "not tested, needs table slices" in cells

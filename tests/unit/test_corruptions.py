@@ -10,11 +10,11 @@ NAMES = sorted(CORRUPTIONS)
 
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
-    """Smooth colour pictures: noise alone has little that a blur or a JPEG could take."""
+    """Smooth colour pictures, which a blur or a JPEG changes visibly, unlike pure noise."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(40, 200, (12, 4, 4, 3), np.uint8)
     pictures = coarse.repeat(8, 1).repeat(8, 2) + rng.integers(0, 20, (12, 32, 32, 3), np.uint8)
-    pictures.flags.writeable = False  # as a memory map is
+    pictures.flags.writeable = False  # like a memory map
     return pictures
 
 
@@ -24,7 +24,7 @@ def distance(pictures: np.ndarray, name: str, severity: int) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_severity_is_how_much_changes(pictures, name):
+def test_a_higher_severity_changes_more(pictures, name):
     distances = [distance(pictures, name, severity) for severity in (1, 3, 5)]
     assert distances[0] > 0
     assert distances == sorted(distances)
@@ -32,7 +32,7 @@ def test_severity_is_how_much_changes(pictures, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_does_not_depend_on_its_set(pictures, name):
+def test_an_image_does_not_depend_on_the_other_images(pictures, name):
     corrupted = corrupt(pictures, name, 3, 5)
     assert corrupted.shape == pictures.shape
     assert corrupted.dtype == np.uint8
@@ -40,7 +40,7 @@ def test_an_image_does_not_depend_on_its_set(pictures, name):
 
 
 @pytest.mark.parametrize("name", ["noise", "impulse_noise", "rotation", "occlusion"])
-def test_chance_comes_from_the_seed_and_the_position(pictures, name):
+def test_randomness_depends_on_the_seed_and_the_position(pictures, name):
     same = np.stack([pictures[0]] * 2)
     first = corrupt(same, name, 4, 0)
     assert (first[0] != first[1]).any()
@@ -48,7 +48,7 @@ def test_chance_comes_from_the_seed_and_the_position(pictures, name):
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 5), st.integers(1, 40))
-def test_any_size_will_do(name, severity, side):
+def test_every_image_size_is_possible(name, severity, side):
     images = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
     assert corrupt(images, name, severity, 0).shape == images.shape
 

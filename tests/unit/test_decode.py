@@ -17,14 +17,14 @@ SIZES = [(40, 30), (31, 47), (33, 33), (20, 24), (16, 90), (25, 16)]
 
 
 def smooth(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Noise on a coarse grid, enlarged: an image that JPEG and resizing change little."""
+    """Return enlarged coarse noise, an image that JPEG and resizing change little."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
 def files(tmp_path) -> ImageFiles:
-    """Six JPEGs of differing sizes."""
+    """Six JPEGs of different sizes."""
     for i, size in enumerate(SIZES):
         smooth(*size, seed=i).save(tmp_path / f"{i}.jpg", quality=95)
     return ImageFiles(tmp_path, [f"{i}.jpg" for i in range(len(SIZES))], 16)
@@ -32,13 +32,13 @@ def files(tmp_path) -> ImageFiles:
 
 @pytest.fixture
 def packed(files, tmp_path) -> PackedImages:
-    """The same in one file, none of them shrunk."""
+    """The same six JPEGs in one packed file, none of them shrunk."""
     ends = decode.pack(files, tmp_path / "images.jpegs", side=64, threads=2)
     return PackedImages(tmp_path / "images.jpegs", ends, 16)
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40))
-def test_square_is_clips_preprocessing(width, height, size):
+def test_square_equals_clips_preprocessing(width, height, size):
     noise = np.random.default_rng([width, height]).integers(0, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(noise)
     bicubic = v2.InterpolationMode.BICUBIC
@@ -46,7 +46,7 @@ def test_square_is_clips_preprocessing(width, height, size):
     np.testing.assert_array_equal(decode.square(image, size), np.asarray(clip(image)))
 
 
-def test_square_is_clips_preprocessing_at_full_size():
+def test_square_equals_clips_preprocessing_at_full_size():
     image = smooth(501, 375)
     bicubic = v2.InterpolationMode.BICUBIC
     clip = v2.Compose([v2.Resize(224, interpolation=bicubic), v2.CenterCrop(224)])
@@ -70,7 +70,7 @@ def test_images_are_indexed_like_an_array(kind, rows, request):
 
 
 @pytest.mark.parametrize("kind", ["files", "packed"])
-def test_a_worker_gets_no_pixels_but_reads_the_same(kind, request):
+def test_pickled_images_hold_no_pixels_and_read_the_same(kind, request):
     images = request.getfixturevalue(kind)
     before = images[np.arange(6)]
     sent = pickle.dumps(images)
@@ -79,14 +79,14 @@ def test_a_worker_gets_no_pixels_but_reads_the_same(kind, request):
 
 
 @pytest.mark.parametrize("kind", ["files", "packed"])
-def test_tensors_are_the_images_that_pillow_reads(kind, request):
+def test_decoded_tensors_equal_what_pillow_reads(kind, request):
     images = request.getfixturevalue(kind)
     for row in range(6):
         tensor = images.decode(row)
         ours = np.asarray(images._image(row)).astype(int)
         assert tensor.dtype == torch.uint8
         assert tensor.shape == (3, *SIZES[row][::-1])
-        # Two libraries may round an inverse transform differently, by one.
+        # Two JPEG libraries may round the inverse transform differently.
         assert np.abs(tensor.permute(1, 2, 0).numpy() - ours).max() <= 2
 
 
@@ -105,20 +105,20 @@ def test_both_readers_agree_on_every_format(tmp_path, mode):
     images = ImageFiles(tmp_path, [name], 14)
     read = np.asarray(images._image(0)).astype(int)
     assert np.abs(images.decode(0).permute(1, 2, 0).numpy() - read).max() <= 2
-    # Neither black nor white all over: grey of 16 bits was cut off at 255 once.
+    # Pillow alone would clip 16-bit grey to a white image.
     assert read.std() > 20
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_are_upright(tmp_path, ending, orientation):
-    # Red above blue, once it is upright.
+    # The upright image is red above and blue below.
     upright = np.zeros((24, 16, 3), np.uint8)
     upright[:12], upright[12:] = (250, 0, 0), (0, 0, 250)
-    lies = {2: np.fliplr, 3: lambda x: x[::-1, ::-1], 4: np.flipud}
-    lies |= {5: lambda x: x.swapaxes(0, 1), 6: np.rot90}
-    lies |= {7: lambda x: x[::-1, ::-1].swapaxes(0, 1), 8: lambda x: np.rot90(x, 3)}
-    pixels = np.ascontiguousarray(lies.get(orientation, lambda x: x)(upright))
+    stored = {2: np.fliplr, 3: lambda x: x[::-1, ::-1], 4: np.flipud}
+    stored |= {5: lambda x: x.swapaxes(0, 1), 6: np.rot90}
+    stored |= {7: lambda x: x[::-1, ::-1].swapaxes(0, 1), 8: lambda x: np.rot90(x, 3)}
+    pixels = np.ascontiguousarray(stored.get(orientation, lambda x: x)(upright))
     exif = Image.Exif()
     exif[decode.ORIENTATION] = orientation
     Image.fromarray(pixels).save(tmp_path / f"x.{ending}", exif=exif, quality=100)
@@ -129,7 +129,7 @@ def test_images_are_upright(tmp_path, ending, orientation):
         assert (read[14:, :, 2] > 200).all()
 
 
-def test_a_broken_note_on_the_camera_spoils_no_pixels(tmp_path):
+def test_broken_exif_data_does_not_affect_the_pixels(tmp_path):
     smooth(30, 20).save(tmp_path / "x.jpg", exif=b"Exif\0\0no TIFF header at all")
     images = ImageFiles(tmp_path, ["x.jpg"], 16)
     assert decode.broken(images, 1) == []
@@ -137,10 +137,10 @@ def test_a_broken_note_on_the_camera_spoils_no_pixels(tmp_path):
     assert images.decode(0).shape == (3, 20, 30)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on what it finds on the way
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, on broken metadata
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "bmp", "ppm"])
 @given(st.data())
-def test_whatever_a_file_has_it_is_an_image_or_a_sentence(tmp_path, ending, data):
+def test_a_damaged_file_is_decoded_or_reported_in_one_sentence(tmp_path, ending, data):
     exif = Image.Exif()
     exif[decode.ORIENTATION] = 6
     more = {} if ending in ("bmp", "ppm") else {"exif": exif}
@@ -169,11 +169,11 @@ def test_a_border_is_cut_off(tmp_path):
     np.testing.assert_array_equal(images._image(0), pixels[2:-2, 2:-2])
     np.testing.assert_array_equal(images.decode(0).permute(1, 2, 0), pixels[2:-2, 2:-2])
     np.testing.assert_array_equal(decode.load(tmp_path / "x.png", 16, border=2), images[0])
-    with pytest.raises(UserError, match=r"x.png: \(20, 24\) pixels, nothing inside a border of 10"):
+    with pytest.raises(UserError, match=r"x.png: the image has 20 × 24 pixels, expected more"):
         decode.load(tmp_path / "x.png", 16, border=10)
 
 
-def test_small_jpegs_are_packed_as_they_are(files, packed):
+def test_small_jpegs_are_packed_unchanged(files, packed):
     for row in range(6):
         assert packed.read(row) == files.path(row).read_bytes()
         assert packed.path(row).name == f"images.jpegs[{row}]"
@@ -181,7 +181,7 @@ def test_small_jpegs_are_packed_as_they_are(files, packed):
     assert packed.ends[-1] == packed.folder.stat().st_size
 
 
-def test_large_images_are_packed_with_a_short_side_of_the_size_asked_for(files, tmp_path):
+def test_large_images_are_packed_with_the_given_short_side(files, tmp_path):
     ends = decode.pack(files, tmp_path / "small.jpegs", side=20, threads=2)
     small = PackedImages(tmp_path / "small.jpegs", ends, 16)
     for row, size in enumerate(SIZES):
@@ -191,11 +191,11 @@ def test_large_images_are_packed_with_a_short_side_of_the_size_asked_for(files, 
             packed = Image.open(BytesIO(small.read(row)))
             assert (packed.format, min(packed.size)) == ("JPEG", 20)
             assert packed.width / packed.height == pytest.approx(size[0] / size[1], abs=0.05)
-    # Smooth images look the same after being shrunk twice.
+    # Shrinking a smooth image twice gives nearly the same pixels.
     assert np.abs(small[:].astype(int) - files[:]).mean() < 6
 
 
-def test_what_is_no_jpeg_becomes_one(tmp_path):
+def test_other_formats_are_packed_as_jpegs(tmp_path):
     smooth(20, 30).save(tmp_path / "x.png")
     smooth(20, 30).convert("CMYK").save(tmp_path / "y.jpg", quality=95)
     exif = Image.Exif()
@@ -218,20 +218,20 @@ def test_a_border_is_cut_off_before_packing(tmp_path):
     assert PackedImages(tmp_path / "p.jpegs", ends, 16).decode(0).shape == (3, 20, 16)
 
 
-def test_packing_writes_the_same_whatever_the_threads(files, tmp_path):
+def test_packing_does_not_depend_on_the_number_of_threads(files, tmp_path):
     first = decode.pack(files, tmp_path / "a.jpegs", side=20, threads=1)
     second = decode.pack(files, tmp_path / "b.jpegs", side=20, threads=3)
     np.testing.assert_array_equal(first, second)
     assert (tmp_path / "a.jpegs").read_bytes() == (tmp_path / "b.jpegs").read_bytes()
 
 
-def test_blocks_are_all_images_in_order(files, monkeypatch):
+def test_blocks_yield_images_in_order(files, monkeypatch):
     monkeypatch.setattr(decode, "BLOCK", 4)
     parts = list(decode.blocks(files, 2))
     assert [len(part) for part in parts] == [4, 2]
     np.testing.assert_array_equal(np.concatenate(parts), files[:])
     rows = np.array([5, 0, 3, 1, 2])
-    for images in (files, files[:]):  # an array of pixels will do as well
+    for images in (files, files[:]):  # files, and an array of pixels
         parts = list(decode.blocks(images, 2, rows))
         assert [len(part) for part in parts] == [4, 1]
         np.testing.assert_array_equal(np.concatenate(parts), files[rows])
@@ -252,7 +252,7 @@ def test_broken_files_are_listed(files, packed, tmp_path):
             read(4)
 
 
-def test_a_pack_cut_short_is_named(packed):
+def test_a_truncated_packed_file_is_reported(packed):
     content = packed.folder.read_bytes()
     packed.folder.write_bytes(content[: packed.ends[2] + 50])
     assert [row for row, _ in decode.broken(packed, 1)] == [3, 4, 5]
@@ -262,7 +262,7 @@ def test_a_pack_cut_short_is_named(packed):
 
 @pytest.mark.parametrize("upright", [True, False])
 def test_turning_by_exif_data_can_be_switched_off(tmp_path, upright):
-    """The reference reads ImageNet without it."""
+    """The reference code reads ImageNet without turning images."""
     pixels = np.zeros((16, 24, 3), np.uint8)
     pixels[:8] = 255
     exif = Image.Exif()
@@ -274,7 +274,7 @@ def test_turning_by_exif_data_can_be_switched_off(tmp_path, upright):
     np.testing.assert_array_equal(
         images[0], decode.load(tmp_path / "turned.jpg", 16, upright=upright)
     )
-    # White is above as stored, and on the right once turned.
+    # The stored image is white above. The turned image is white on the right.
     white = images[0].mean(2) > 128
     assert white[:8].all() == (not upright)
     assert white[:, 8:].all() == upright

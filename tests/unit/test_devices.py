@@ -13,7 +13,7 @@ from soups.training import optim
 HERE = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
 
 
-def test_auto_takes_the_best_there_is(configured):
+def test_auto_takes_the_best_device(configured):
     assert devices.device().type == HERE
     configured(device="cpu")
     assert devices.device() == torch.device("cpu")
@@ -21,7 +21,7 @@ def test_auto_takes_the_best_there_is(configured):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_is_named(configured, name):
+def test_a_missing_gpu_is_named_in_the_error(configured, name):
     configured(device=name)
     with pytest.raises(UserError, match=f"compute.device is '{name}', but torch sees no CUDA"):
         devices.device()
@@ -47,12 +47,12 @@ def test_an_unknown_device_is_refused(configured, name):
 
 
 def test_an_unknown_key_is_refused(configured):
-    with pytest.raises(UserError, match="compute has 'devise', expected among device"):
+    with pytest.raises(UserError, match="compute has the key 'devise', expected one of device"):
         configured(devise="cpu")
     assert compute.current() == compute.Compute()
 
 
-def test_settings_need_no_torch(root):
+def test_a_job_imports_torch_only_when_it_needs_it(root):
     code = "import sys, soups.jobs.job; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "scripts")
 
@@ -77,7 +77,7 @@ def test_reproducibility_is_a_choice(configured):
     ("name", "dtype"),
     [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
 )
-def test_training_and_inference_have_a_precision_each(configured, name, dtype):
+def test_training_and_inference_have_precisions_of_their_own(configured, name, dtype):
     layer, x = nn.Linear(2, 2), torch.ones(1, 2)
     configured(device="cpu", precision=name)
     with devices.autocast("training"):

@@ -1,10 +1,9 @@
-"""Two processes on the CPU, by gloo, do what two GPUs do by NCCL."""
+"""Two processes on the CPU, joined by gloo, stand for two GPUs that are joined by NCCL."""
 
 import copy
 import multiprocessing
 import os
 import pickle
-import re
 import signal
 import time
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ import torch
 from snakemake.iocontainers import Namedlist
 
 from soups.errors import UserError
-from soups.jobs import compute, distributed, job
+from soups.jobs import compute, distributed, events, job
 from soups.jobs.distributed import Named, plain, spread
 from soups.jobs.resume import Resumable
 from soups.training.finetune import finetune
@@ -51,7 +50,7 @@ def tune(data: dict, h: dict, state: Resumable) -> dict:
 
 
 class Signalled(Resumable):
-    """After its first state, the second process gets a signal: after 3 of 8 steps."""
+    """The second process gets a signal after its first state, at 3 of 8 steps."""
 
     def keep(self, done: int, /, **parts) -> None:
         super().keep(done, **parts)
@@ -60,7 +59,7 @@ class Signalled(Resumable):
 
 
 def train_all(task) -> None:
-    """Every case, in this process and in those beside it."""
+    """Train every case together with the other processes."""
     data, folder = np.load(task.input.data), task.params.folder
     out, alike = {}, {}
     for name, h in CASES.items():
@@ -96,7 +95,7 @@ def train_all(task) -> None:
 
 
 def train_long(task) -> None:
-    """So long that there is time for a signal; the state is saved after every step."""
+    """Train long enough for a signal to come, with a saved state after every step."""
     data = np.load(task.input.data)
     weights = tune(data, LONG, Resumable(task.params.folder, {"case": "long"}))
     if distributed.rank() == 0:
@@ -104,7 +103,7 @@ def train_long(task) -> None:
 
 
 def launch(folder) -> None:
-    """A job of its own, in a session of its own."""
+    """Run a job in a session of its own."""
     os.setsid()
     task = task_of(folder)
     task.config["compute"] |= {"save_minutes": 1e-9}
@@ -115,7 +114,7 @@ def launch(folder) -> None:
 
 
 def fail(task) -> None:
-    """The second process fails, the first waits for it."""
+    """Let the second process fail while the first one waits for it."""
     if distributed.rank() == 1:
         if task.params.how == "sentence":
             raise UserError("data.root is 'nowhere', expected a folder")
@@ -126,7 +125,7 @@ def fail(task) -> None:
 
 
 def task_of(folder, **params) -> SimpleNamespace:
-    """What a rule's script would get."""
+    """Return an object like the `snakemake` object of a rule."""
     return SimpleNamespace(
         input=Named(data=folder / "data.npz"),
         output=Named(result=folder / "result.pt"),
@@ -156,7 +155,7 @@ def data() -> dict:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory, data) -> dict:
-    """What two processes trained."""
+    """The weights that two processes trained, by case, and what they reported."""
     folder = tmp_path_factory.mktemp("together")
     np.savez(folder / "data.npz", **data)
     compute.configure({"device": "cpu", "gpus": 2})
@@ -180,7 +179,7 @@ def alone(data, tmp_path, configured):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "noisy"])
-def test_two_processes_train_what_one_does(together, alone, name):
+def test_two_processes_train_the_same_weights_as_one(together, alone, name):
     one = alone(name)
     assert distance(together[name], one) < 1e-5
     assert apart(one, convolutional().state_dict()) > 1e-2
@@ -190,8 +189,8 @@ def test_all_processes_end_with_the_same_weights(together):
     assert together["alike"] == dict.fromkeys(CASES, True)
 
 
-def test_random_batches_are_random_in_each_part(together, alone):
-    """As random as one process's, but not the same."""
+def test_each_process_draws_its_own_random_changes(together, alone):
+    """They are as random as those of one process, but not equal."""
     assert not same(together["noisy"], alone("noisy"))
 
 
@@ -219,7 +218,7 @@ def test_processes_share_batches_and_threads(together):
     assert together["threads"] == 1  # of 2
 
 
-def test_a_single_process_is_this_one(configured, tmp_path):
+def test_a_job_of_one_gpu_runs_in_this_process(configured, tmp_path):
     configured(gpus=1)
     seen = []
     spread(seen.append, "task")
@@ -243,7 +242,15 @@ def test_a_process_that_fails_ends_the_others(two, tmp_path, how, kind, message)
 
 
 def launched(folder, send) -> int:
-    """Run a job of two processes; once it has saved a state, send a signal. Its exit status."""
+    """Run a job of two processes and send a signal once it has saved a state.
+
+    Args:
+        folder: of the job.
+        send: a function of the job's process id that sends the signal, or None.
+
+    Returns:
+        the exit status.
+    """
     state = folder / "states" / Resumable("", {"case": "long"}).path.name
     before = state.stat().st_mtime_ns if state.exists() else 0
     process = multiprocessing.get_context("spawn").Process(target=launch, args=[folder])
@@ -263,17 +270,21 @@ def test_signals_to_the_launcher_and_to_all_change_nothing(together, data, tmp_p
     np.savez(tmp_path / "data.npz", **data)
     log = tmp_path / "job.log"
     assert launched(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR1)) == distributed.STOPPED
-    done = re.findall(r"stopped by SIGUSR1 after step (\d+):", log.read_text())
     assert launched(tmp_path, lambda pid: os.killpg(pid, signal.SIGTERM)) == distributed.STOPPED
-    done += re.findall(r"stopped by SIGTERM after step (\d+):", log.read_text())
     assert launched(tmp_path, None) == 0
-    assert re.findall(r"resumed after step (\d+) from", log.read_text()) == done
-    assert 0 < int(done[0]) < int(done[1]) < 300
+    told = events.read(events.beside(log))
+    stops = [event for event in told if event["event"] == "stopped"]
+    assert {event["signal"] for event in stops} == {"SIGUSR1", "SIGTERM"}
+    done = [event["step"] for event in stops if "step" in event]  # others are of the launcher
+    assert [event["step"] for event in told if event["event"] == "resumed"] == done
+    for name, step in zip(["SIGUSR1", "SIGTERM"], done, strict=True):
+        assert f"stopped by {name} after step {step}:" in log.read_text()
+    assert 0 < done[0] < done[1] < 300
     assert same(torch.load(tmp_path / "result.pt"), together["long"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpus_that_are_not_there_are_refused(configured):
+def test_missing_gpus_are_refused(configured):
     configured(device="cuda", gpus=2)
     with pytest.raises(UserError, match=r"compute.device is 'cuda', but torch sees no CUDA device"):
         spread(train_all, None)
@@ -283,7 +294,7 @@ def test_gpus_that_are_not_there_are_refused(configured):
 
 
 def test_fewer_gpus_than_processes_are_refused(two, tmp_path):
-    """Snakemake lowers what a rule asks for to what there is in all."""
+    """Snakemake lowers a rule's resource to the total that --resources allows."""
     task = task_of(tmp_path)
     task.resources = {"gpu": 1}
     message = r"compute.gpus is 2, but snakemake gives the job 1 \(--resources gpu\), expected at"
@@ -292,7 +303,7 @@ def test_fewer_gpus_than_processes_are_refused(two, tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_more_gpus_than_there_are_are_refused(configured):
+def test_more_gpus_than_torch_sees_are_refused(configured):
     configured(device="cuda", gpus=99)
     with pytest.raises(UserError, match=r"compute.gpus is 99, but torch sees \d+ CUDA devices"):
         spread(train_all, None)
@@ -301,7 +312,7 @@ def test_more_gpus_than_there_are_are_refused(configured):
         spread(train_all, None)
 
 
-def test_a_job_becomes_plain(tmp_path):
+def test_a_plain_job_can_be_sent_to_other_processes(tmp_path):
     files = Namedlist(fromdict={"weights": "w", "images": Namedlist(["a", "b"]), "none": []})
     job = SimpleNamespace(
         input=files, output=files, params=files, log=Namedlist(["x.log"]), threads=7,

@@ -1,4 +1,4 @@
-"""Downloads from a real server, which cuts lines, changes files and forgets what Range means."""
+"""Downloads from a real server that loses connections, changes its file and ignores Range."""
 
 import fcntl
 import hashlib
@@ -32,18 +32,18 @@ def sha256(data):
 
 
 class Server:
-    """One file under every path; tests change how it is served, and see what was asked.
+    """A server with the same file under every path. Tests set how it answers.
 
     Attributes:
         data: the file.
-        tag, modified: the headers that name its version, None for none.
-        ranges: whether Range is honoured; "always" forgets to look at If-Range.
-        plan: what happens to the next answers: ("cut", bytes) cuts the line after as many,
-            ("code", status) is an error; afterwards all goes well.
-        length: whether the answer says how long it is.
+        tag, modified: values of the headers ETag and Last-Modified, None for no header.
+        ranges: whether the server honours Range; "always" ignores If-Range.
+        plan: the next answers. ("cut", n) closes the connection after n bytes, ("code", status) is
+            an error. Later answers are whole.
+        length: whether the answer has a Content-Length.
         chunked: whether the answer comes in chunks.
-        type: its Content-Type.
-        moved: whether every address points on to another.
+        type: Content-Type of the answer.
+        moved: whether every address redirects to another one.
         stall: an event that answers wait for in the middle of the file, None for no wait.
         asked: Range header of every request for the file.
     """
@@ -145,12 +145,12 @@ def part_of(target):
 
 @pytest.fixture
 def half(server, target):
-    """The target, of which a first call has fetched the beginning."""
+    """A function that leaves half of the file beside the target and returns the target."""
 
     def interrupted():
-        # The cut has brought something new, the refusal has not.
+        # The first attempt brings new bytes, the second does not.
         server.plan = [("cut", HALF), ("code", 503)]
-        with pytest.raises(UserError, match=r"gave up, 1 attempts in a row failed \(503 "):
+        with pytest.raises(UserError, match=r"model_0\.pt: 1 attempts in a row failed \(503 "):
             fetch(server, target, attempts=1)
         assert part_of(target).stat().st_size == HALF
         assert not target.exists()
@@ -161,7 +161,7 @@ def half(server, target):
 
 
 def only(target):
-    """Nothing is left beside the file."""
+    """Whether the folder of a file has no other file."""
     return [path.name for path in target.parent.iterdir()] == [target.name]
 
 
@@ -174,7 +174,7 @@ def test_a_whole_file(server, target):
 
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize(("tag", "modified"), [('"one"', None), (None, "Sat, 01 Jan 2022")])
-def test_a_cut_line_is_gone_on_with(server, target, tag, modified, moved):
+def test_a_download_resumes_after_a_lost_connection(server, target, tag, modified, moved):
     server.tag, server.modified, server.moved = tag, modified, moved
     server.plan = [("cut", HALF), ("cut", 100_000)]
     fetch(server, target)
@@ -182,7 +182,7 @@ def test_a_cut_line_is_gone_on_with(server, target, tag, modified, moved):
     assert server.asked == [None, f"bytes={HALF}-", f"bytes={HALF + 100_000}-"]
 
 
-def test_a_later_call_goes_on(server, half):
+def test_a_later_call_resumes_the_download(server, half):
     target = half()
     fetch(server, target)
     assert target.read_bytes() == DATA
@@ -190,9 +190,9 @@ def test_a_later_call_goes_on(server, half):
     assert only(target)
 
 
-def test_a_killed_job_is_gone_on_with(server, target):
+def test_the_download_of_a_killed_job_is_resumed(server, target):
     server.stall = threading.Event()
-    code = f"from soups.download import fetch; fetch({server.url!r}, {str(target)!r})"
+    code = f"from soups.models.download import fetch; fetch({server.url!r}, {str(target)!r})"
     job = subprocess.Popen([sys.executable, "-c", code], cwd=SCRIPTS)
     try:
         while not (part_of(target).exists() and part_of(target).stat().st_size >= HALF - 2**18):
@@ -209,31 +209,31 @@ def test_a_killed_job_is_gone_on_with(server, target):
 
 
 @pytest.mark.parametrize("ranges", [True, "always"])
-def test_a_changed_file_is_not_glued_to_an_old_half(server, half, ranges):
+def test_a_changed_file_is_not_appended_to_an_old_half(server, half, ranges):
     target = half()
     server.data, server.tag, server.ranges = OTHER, '"two"', ranges
     fetch(server, target)
     assert target.read_bytes() == OTHER
-    # With If-Range one answer is enough; a server that forgets it has to be asked again.
+    # With If-Range one answer is enough. A server that ignores it gets a second request.
     assert server.asked == [f"bytes={HALF}-"] + ([] if ranges is True else [None])
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"one"'])
-def test_without_a_version_nothing_is_gone_on_with(server, target, tag):
+def test_without_a_version_a_download_starts_over(server, target, tag):
     server.tag, server.plan = tag, [("cut", HALF)]
     fetch(server, target)
     assert target.read_bytes() == DATA
     assert server.asked == [None, None]
 
 
-def test_another_address_starts_anew(server, half):
+def test_another_address_starts_over(server, half):
     target = half()
-    server.data, server.url = OTHER, f"{server.url}?mirror"  # that has the same ETag
+    server.data, server.url = OTHER, f"{server.url}?mirror"  # another address with the same ETag
     fetch(server, target)
     assert target.read_bytes() == OTHER
 
 
-def test_a_server_without_range_starts_anew(server, half):
+def test_a_server_without_range_starts_over(server, half):
     server.ranges = False
     target = half()
     fetch(server, target)
@@ -241,15 +241,15 @@ def test_a_server_without_range_starts_anew(server, half):
     assert server.asked == [f"bytes={HALF}-"]
 
 
-def test_a_server_that_has_less_than_is_here(server, half):
+def test_a_file_shorter_than_the_partial_one_starts_over(server, half):
     target = half()
     server.data, server.ranges = OTHER[:1000], "always"
     fetch(server, target)
     assert target.read_bytes() == OTHER[:1000]
-    assert server.asked == [f"bytes={HALF}-", None]  # 416, then all of it
+    assert server.asked == [f"bytes={HALF}-", None]  # 416, then the whole file
 
 
-def test_what_is_complete_is_not_asked_for(server, half):
+def test_a_complete_partial_file_is_not_requested_again(server, half):
     target = half()
     part_of(target).write_bytes(DATA)  # killed after the last byte
     fetch(server, target)
@@ -257,23 +257,23 @@ def test_what_is_complete_is_not_asked_for(server, half):
     assert server.asked == []
 
 
-def test_passing_errors_are_waited_for(server, target):
+def test_passing_errors_lead_to_another_attempt(server, target):
     server.plan = [("code", 503), ("code", 429)]
     fetch(server, target, attempts=3)
     assert target.read_bytes() == DATA
 
 
-def test_progress_resets_the_patience(server, target):
+def test_new_bytes_reset_the_number_of_failures(server, target):
     server.plan = [("cut", 200_000), ("code", 503)] * 10
     fetch(server, target, attempts=2)
     assert target.read_bytes() == DATA
 
 
-def test_a_line_that_is_always_cut_at_one_place_ends(server, target):
+def test_a_connection_that_is_always_lost_at_one_place_ends(server, target):
     server.ranges, server.plan = False, [("cut", HALF)] * 100
-    with pytest.raises(UserError, match=rf"3 attempts in a row failed \(cut after {HALF:,} of"):
+    with pytest.raises(UserError, match=rf"3 attempts .* \(connection lost after {HALF:,} of"):
         fetch(server, target, attempts=3)
-    assert len(server.asked) == 4  # of which the first brought something
+    assert len(server.asked) == 4  # only the first one brought new bytes
 
 
 @pytest.mark.parametrize("code", [404, 403, 410])
@@ -285,23 +285,23 @@ def test_a_refusal_is_named_at_once(server, target, code):
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_web_page_is_no_file(server, target):
+def test_a_web_page_is_refused(server, target):
     server.type = "text/html; charset=utf-8"
     with pytest.raises(UserError, match="the server answers with a web page"):
         fetch(server, target)
     assert list(target.parent.iterdir()) == []
 
 
-def test_no_server_is_named(target):
+def test_the_error_without_a_server_names_the_cause(target):
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # and does not listen
+        free.bind(("127.0.0.1", 0))  # a port where nobody listens
         url = f"http://127.0.0.1:{free.getsockname()[1]}/x"
-        with pytest.raises(UserError, match=r"gave up, 2 attempts in a row failed \(.*refused"):
+        with pytest.raises(UserError, match=r": 2 attempts in a row failed \(.*refused"):
             download.fetch(url, target, attempts=2, backoff=0)
 
 
-def test_a_silent_server_is_given_up(server, target):
-    # Half of the file arrives, then nothing; and half again, which is nothing new.
+def test_a_silent_server_is_a_failure(server, target):
+    # Half of the file arrives, then nothing. The second attempt brings the same half.
     server.stall, server.ranges = threading.Event(), False
     try:
         with pytest.raises(UserError, match=r"1 attempts in a row failed \(.*timed out"):
@@ -313,7 +313,7 @@ def test_a_silent_server_is_given_up(server, target):
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://x/y", "model_0.pt"])
 def test_other_addresses_are_refused(target, url):
-    with pytest.raises(UserError, match="not a download address"):
+    with pytest.raises(UserError, match="is not a download address"):
         download.fetch(url, target)
 
 
@@ -326,7 +326,7 @@ def test_chunks_need_no_length(server, target):
 
 def test_without_a_length_a_checksum_must_be_known(server, target, tmp_path):
     server.length, sums = False, tmp_path / "SHA256SUMS"
-    with pytest.raises(UserError, match="no Content-Length and there is no checksum"):
+    with pytest.raises(UserError, match="no Content-Length and the checksum is unknown"):
         fetch(server, target, sums)
     sums.write_text(f"{sha256(DATA)}  model_0.pt\n")
     server.plan = [("cut", HALF)]
@@ -345,10 +345,10 @@ def test_trust_on_first_use(server, target, tmp_path):
     target.unlink()
     server.data, server.tag = OTHER, '"two"'
     with pytest.raises(
-        UserError, match=f"model_0.pt has sha256 {sha256(OTHER)}, expected {sha256(DATA)} as"
+        UserError, match=f"model_0.pt has sha256 {sha256(OTHER)}, expected {sha256(DATA)} from"
     ):
         fetch(server, target, sums)
-    assert list(target.parent.iterdir()) == []  # and nothing wrong to go on with
+    assert list(target.parent.iterdir()) == []  # no wrong file is left to resume from
     assert sums.read_text() == f"{sha256(DATA)}  model_0.pt\n"
 
 
@@ -367,11 +367,11 @@ def test_sums_are_those_of_sha256sum(server, target, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("d41d8c  model_0.pt", "line 1: 'd41d8c  model_0.pt', expected 64"),
-        (f"\n{'0' * 64}  x\n{'1' * 64}  x\n", "line 3: a second checksum of 'x'"),
+        ("d41d8c  model_0.pt", "line 1 is 'd41d8c  model_0.pt', expected 64"),
+        (f"\n{'0' * 64}  x\n{'1' * 64}  x\n", "line 3 has a second checksum of 'x', expected one"),
     ],
 )
-def test_odd_sums_are_named(tmp_path, text, message):
+def test_malformed_sums_are_refused(tmp_path, text, message):
     sums = tmp_path / "SHA256SUMS"
     sums.write_text(text)
     with pytest.raises(UserError, match=f"SHA256SUMS, {message}"):
@@ -380,7 +380,7 @@ def test_odd_sums_are_named(tmp_path, text, message):
 
 def test_jobs_record_sums_at_the_same_time(tmp_path):
     sums, go = tmp_path / "SHA256SUMS", tmp_path / "go"
-    sums.write_text(f"{'f' * 64}  first.pt")  # whose last line has no end
+    sums.write_text(f"{'f' * 64}  first.pt")  # the last line has no line break
     code = f"""if True:
         import pathlib, sys, time
         from soups.models.download import check
@@ -407,7 +407,7 @@ def test_one_download_at_a_time(server, half):
     target = half()
     with open(part_of(target), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=r"model_0\.pt\.part: being written by another"):
+        with pytest.raises(UserError, match=r"model_0\.pt\.part is being written by another"):
             fetch(server, target)
     assert part_of(target).read_bytes() == DATA[:HALF]
 
@@ -415,7 +415,7 @@ def test_one_download_at_a_time(server, half):
 def test_progress_in_the_log(caplog):
     caplog.set_level(logging.INFO, "soups")
     now = 100.0
-    with download.Transfer("x.pt", 200_000_000, 500_000_000, lambda: now) as progress:
+    with download.DownloadProgress("x.pt", 200_000_000, 500_000_000, lambda: now) as progress:
         for _ in range(12):
             now += 1
             progress.add(20_000_000)
@@ -428,7 +428,7 @@ def test_progress_in_the_log(caplog):
 
 def test_progress_without_a_size():
     now = 0.0
-    with download.Transfer("x.pt", 0, None, lambda: now) as progress:
+    with download.DownloadProgress("x.pt", 0, None, lambda: now) as progress:
         assert progress.line() == "x.pt: 0.0 MB, 0.0 MB/s"
         now = 2.0
         progress.add(3_000_000)

@@ -1,9 +1,13 @@
+import inspect
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from soups.experiment.registry import ENSEMBLE_METHODS
 from soups.mixing import ensembles
-from soups.mixing.select import greedy
+from soups.mixing.recipes import recipe
+from soups.mixing.select import by_score, greedy
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 200)
@@ -18,7 +22,7 @@ def accuracy(logits) -> float:
     return float((logits.argmax(1) == LABELS).mean())
 
 
-def test_an_ensemble_of_logits_is_their_mean():
+def test_an_ensemble_of_logits_has_their_mean():
     mean = np.mean([read(name) for name in LOGITS], axis=0)
     np.testing.assert_allclose(ensembles.combine(list(LOGITS), read), mean, rtol=1e-5, atol=1e-6)
 
@@ -30,20 +34,53 @@ def test_an_ensemble_of_probabilities_has_their_mean():
     assert made.dtype == np.float32
 
 
-def test_certainty_does_not_become_infinite():
+def test_a_probability_of_0_gives_a_finite_logit():
     sure = np.array([[0.0, 2000.0]])
     assert np.isfinite(ensembles.combine(["x"], lambda name: sure, "probabilities")).all()
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
-def test_scores_are_those_of_the_combined_logits(average):
+def test_scores_are_the_accuracies_of_the_combined_logits(average):
     score = ensembles.scorer(read, LABELS, average)
     for names in [("m0",), ("m0", "m1"), ("m0", "m1", "m2"), ("m3", "m1"), ("m3", "m1", "m5")]:
         assert score(names) == accuracy(ensembles.combine(names, read, average))
 
 
-def test_a_greedy_ensemble_is_never_worse_than_its_first():
+def test_a_greedy_ensemble_is_never_worse_than_its_first_member():
     chosen, trace = greedy(list(LOGITS), ensembles.scorer(read, LABELS))
     assert accuracy(ensembles.combine(chosen, read)) >= accuracy(read("m0"))
     assert trace[0]["with"] == accuracy(read("m0"))
     assert len(chosen) > 1
+
+
+# The registered methods
+
+SOUPS = [recipe({"m3": 0.5, "m1": 0.5, "zeroshot": 0.1}, "wise_ft"), recipe({"m1": 1.0}, "greedy")]
+
+
+def test_every_method_is_registered():
+    functions = {
+        name
+        for name, function in vars(ensembles).items()
+        if inspect.isfunction(function) and "ingredients" in inspect.signature(function).parameters
+    }
+    assert functions == ENSEMBLE_METHODS.keys()
+    # Every method is run with both ways to average; `of` chooses the soups.
+    options = {name for method in ENSEMBLE_METHODS.values() for name in method.options}
+    assert options == {"average", "of"}
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize("name", ENSEMBLE_METHODS)
+def test_every_method_chooses_members(name, average):
+    score = ensembles.scorer(read, LABELS, average)
+    members, trace = getattr(ensembles, name)(list(LOGITS), score, SOUPS)
+    assert (
+        members
+        == {
+            "uniform": list(LOGITS),
+            "greedy": greedy(by_score({name: score((name,)) for name in LOGITS}), score)[0],
+            "members": ["m3", "m1"],  # The start is no member.
+        }[name]
+    )
+    assert (trace is not None) == (name == "greedy")

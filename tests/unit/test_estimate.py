@@ -1,17 +1,18 @@
-"""Work is counted as the rules do it; speeds are those of the real functions."""
+"""The estimate counts work as the rules do it, and measures the functions that they call."""
 
 from types import SimpleNamespace
 
-import estimate_cost as script
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from soups.cost import estimate, speeds
+from soups.cost import counts, estimate, measurement, speeds
 from soups.cost.estimate import Sizes, Work
+from soups.cost.measurement import Measured
+from soups.cost.notes import notes
 from soups.errors import UserError
-from soups.experiment import catalog
+from soups.experiment import registry
 from soups.jobs import compute
 from soups.mixing import select
 
@@ -28,7 +29,9 @@ SIZES = Sizes(
 
 
 def soup(method: str, names: list[str], of: tuple[str, ...] = (), **options) -> dict:
-    defaults = {k: v for k, v in catalog.SOUP_METHODS[method].items() if k not in ("of", "orders")}
+    defaults = {
+        k: v for k, v in registry.SOUP_METHODS[method].options.items() if k not in ("of", "orders")
+    }
     return {"method": method, "options": defaults | options, "ingredients": names, "of": list(of)}
 
 
@@ -78,7 +81,7 @@ def test_images_and_bytes_of_every_stage(plan):
     assert "learn" not in estimate.needed(made.values())
 
 
-def test_rows_that_train_alike_share_a_speed(plan):
+def test_rows_with_equal_steps_share_a_speed(plan):
     rows = plan["rows"]
     rows["m01"] |= {"lr": 1e-5, "mixup": 0.2}
     rows["m02"] |= {"lr": 1e-6, "sam": 0.05, "crop": 0.9}
@@ -88,7 +91,7 @@ def test_rows_that_train_alike_share_a_speed(plan):
     assert sorted(images.values()) == [1500, 2000, 3000]
 
 
-def test_what_is_shared_or_ready_made_costs_nothing_again(plan):
+def test_work_of_a_shared_experiment_or_of_ready_made_models_is_not_counted(plan):
     assert next(iter(stages(plan | {"shared": True}))) == "finetune"
     made = stages(plan | {"ready_made": True})
     assert "initialize" not in made
@@ -112,7 +115,7 @@ def test_distillation_needs_the_teacher_s_logits(plan):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_greedy_rules_try_no_more_than_is_counted(seed):
+def test_greedy_rules_score_no_more_soups_than_are_counted(seed):
     names = [f"m{i:02d}" for i in range(9)]
     rng, asked = np.random.default_rng(seed), []
 
@@ -120,15 +123,18 @@ def test_greedy_rules_try_no_more_than_is_counted(seed):
         asked.append(members)
         return float(rng.random())
 
+    def cost(method: str) -> registry.Cost:
+        return registry.SOUP_METHODS[method].cost({}, len(names), 0)
+
     chosen, _ = select.greedy(names, select.remembered(score))
-    # The first is known from its own logits.
-    assert len(asked) - 1 == estimate.tried(soup("greedy", names))[0] == 8
+    # The accuracy of the first model is known from its own logits.
+    assert len(asked) - 1 == cost("greedy").scored == 8
     select.prune(chosen, score)
-    assert len(asked) - 2 <= estimate.tried(soup("greedy_pruned", names))[0]
+    assert len(asked) - 2 <= cost("greedy_pruned").scored
 
 
-def test_soups_of_the_first_n_try_about_what_is_counted(plan):
-    """Counted is the mean over orders, if every model is taken."""
+def test_soups_of_the_first_n_score_about_as_many_soups_as_are_counted(plan):
+    """The estimate is the mean over orders for a rule that takes every model."""
     counts, k = [], 12
     for order in range(60):
         names = select.shuffled([f"m{i:02d}" for i in range(k)], 0, order)
@@ -155,7 +161,7 @@ def test_learned_soups_read_all_ingredients_every_step(plan):
     assert recipes.others["learn"] == 5 * 2 * 3 * 4000
 
 
-def test_curves_are_points_times_images(plan):
+def test_images_of_curves_are_points_times_images(plan):
     pairs = {"pairs": 4, "inner": 5, "gap": True, "not_evaluated": 2}
     curves = plan["curves"] | {"landscape": {"images": 60, "points": 7}}
     made = stages(plan | {"pairs": {"paths": pairs}, "curves": curves, "panels": 3})["curves"]
@@ -181,12 +187,12 @@ def test_the_table_adds_up_and_keeps_devices_apart():
     header, cells = estimate.cells(rows)
     assert len(header) == len(cells[0])
     assert [row[4].split()[1] for row in cells] == ["CPU-h", "GPU-h", "CPU-h", "CPU-h", "GPU-h"]
-    # A job that holds eight cores costs eight core hours per hour.
+    # A job on eight cores costs eight core hours per hour.
     alone = estimate.table(work[1:2], seconds, 3.0, "cpu")
     assert alone[0]["hours"] == pytest.approx(8 * rows[1]["hours"], rel=0.05)
 
 
-def test_loading_is_hidden_only_behind_workers():
+def test_loading_overlaps_with_computing_only_if_there_are_workers():
     assert estimate.loaded(0.01, 0.04, 0) == 0.05
     assert estimate.loaded(0.01, 0.04, 2) == 0.02
     assert estimate.loaded(0.01, 0.04, 8) == 0.01
@@ -198,7 +204,9 @@ def test_loading_is_hidden_only_behind_workers():
 @pytest.mark.parametrize(
     ("heldout", "wanted"), [({"fraction": 0.02, "per_class": None}, 22), ({"per_class": 3}, 6)]
 )
-def test_images_are_expected_or_counted(tmp_path, write_images, heldout, wanted):
+def test_numbers_of_images_come_from_the_configuration_or_are_counted(
+    tmp_path, write_images, heldout, wanted
+):
     for name in ("train", "test", "art"):
         write_images(tmp_path / name, {"cat": 2, "dog": 3})
     shifts = {"art": "art", "noise": {"corruption": "noise", "severity": 1}, "off": None}
@@ -206,28 +214,64 @@ def test_images_are_expected_or_counted(tmp_path, write_images, heldout, wanted)
     inner = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": shifts}
     inner |= {"expected": {"train": 1100}}
     data = {"source": "folders", "folders": inner, "heldout": {"indices": None} | heldout}
-    names = script.class_names(data)
-    images, corpus = script.image_counts(data, names, 0)
+    names = counts.class_names(data)
+    images, corpus = counts.image_counts(data, names, 0)
     assert names == ["cat", "dog"]
     assert images.pop("train") == 1100 - wanted
     assert images == {"test": 5, "art": 5, "noise": 5, "heldout": wanted}
     assert corpus == 0
 
 
-@pytest.mark.parametrize(("workers", "slow"), [(0, True), (2, True), (5, False)])
-def test_what_to_know_beside_the_table(plan, monkeypatch, workers, slow):
-    monkeypatch.setattr(compute, "_now", compute.Compute(precision="bfloat16", accumulate=4))
-    p = SimpleNamespace(plan=plan, data={"source": "folders"}, corpus=0)
-    trained, load = {estimate.kind(ROW): 0.01}, {estimate.transforms(ROW): 0.045}
-    text = "\n".join(script.notes(p, 8, 3_400_000_000, "a GPU", trained, load, workers))
-    assert "seconds on a GPU" in text
-    assert "bfloat16, batches of 8 in 4 parts; 3.4 GB" in text
-    assert ("bottleneck" in text) == slow
-    if slow:
-        assert "training takes 100; 5 would keep up: --set-threads finetune=6" in text
+def measured(**changes) -> Measured:
+    """Measured speeds, where one process loads 22 and training processes 100 images per second."""
+    usual = {
+        "seconds": {}, "start": 1.0, "trained": {estimate.kind(ROW): 0.01}, "batch": 8,
+        "load": {estimate.transforms(ROW): 0.045}, "workers": 2, "memory": 3_400_000_000,
+        "device": "a GPU",
+    }  # fmt: skip
+    return Measured(**usual | changes)
+
+
+@pytest.mark.parametrize(
+    ("workers", "loads"),
+    [
+        (0, "a job without workers loads 22 images/s"),
+        (1, "1 worker loads 22 images/s"),
+        (2, "2 workers load 44 images/s"),
+        (5, None),
+    ],
+)
+def test_notes_say_how_training_was_measured_and_what_is_slow(plan, monkeypatch, workers, loads):
+    monkeypatch.setattr(compute, "_current", compute.Compute(precision="bfloat16", accumulate=4))
+    params = SimpleNamespace(plan=plan, data={"source": "folders"}, corpus=0)
+    text = "\n".join(notes(params, measured(workers=workers)))
+    assert "a few seconds on a GPU" in text
+    assert "bfloat16 with batches of 8 in 4 parts and used 3.4 GB of memory" in text
+    assert ("bottleneck" in text) == bool(loads)
+    if loads:
+        assert f"{loads}, and training processes 100 images/s" in text
+        assert "with --set-threads finetune=6 estimate_cost=6" in text
     assert "at a time" not in text
-    few = script.notes(p, 4, 3_400_000_000, "a GPU", trained, load, workers)
-    assert "measured with 4 at a time" in "\n".join(few)
+    assert "measured with 4 images at a time" in "\n".join(notes(params, measured(batch=4)))
+
+
+def test_notes_of_several_gpus(plan, monkeypatch):
+    monkeypatch.setattr(compute, "_current", compute.Compute(gpus=2))
+    params = SimpleNamespace(plan=plan, data={"source": "folders"}, corpus=0)
+    text = "\n".join(notes(params, measured(batch=4)))
+    assert "2 GPUs are assumed to be 2 times as fast as one" in text
+    # Each of the two processes of a job has a main thread and five workers.
+    assert "--set-threads finetune=12" in text
+    assert "at a time" not in text
+
+
+def test_notes_without_training_do_not_speak_of_it(plan):
+    world = {"source": "world", "world": {"shifts": ["v2", "a"]}}
+    params = SimpleNamespace(plan=plan, data=world, corpus=100)
+    text = "\n".join(notes(params, measured(trained={}, batch=0, load={})))
+    assert "Training was measured" not in text
+    assert "Pre-training is counted" not in text
+    assert "reference network of shift a" in text
 
 
 @pytest.fixture
@@ -255,35 +299,35 @@ def test_speeds_are_measured_with_the_real_functions(pretrained, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_slow_cpu_measures_small_batches(pretrained, monkeypatch):
+def test_speed_on_a_slow_cpu_is_derived_from_small_batches(pretrained, monkeypatch):
     steps = []
 
     def step(model, row, batch, side, number, seconds):
         steps.append(batch)
-        return 2 + 0.5 * batch  # seconds: of the step itself, and per image
+        return 2 + 0.5 * batch  # 2 seconds per step, and half a second per image
 
     monkeypatch.setattr(speeds, "_step", step)
-    monkeypatch.setattr(compute, "_now", compute.Compute(device="cpu"))
+    monkeypatch.setattr(compute, "_current", compute.Compute(device="cpu"))
     seconds, batch = speeds.training(pretrained.classifier(4), ROW | {"batch_size": 512}, 16)
     assert seconds == pytest.approx(0.5 + 2 / 512)
     assert batch == max(steps) == speeds.MORE
 
 
-def test_memory_that_does_not_suffice_is_one_sentence(pretrained, monkeypatch):
+def test_a_step_that_does_not_fit_into_memory_is_an_error_of_one_sentence(pretrained, monkeypatch):
     def step(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(speeds, "_step", step)
-    monkeypatch.setattr(compute, "_now", compute.Compute(device="cpu", accumulate=2))
-    with pytest.raises(UserError, match=r"of 8 images .* compute.accumulate is 2, .* such as 4"):
+    monkeypatch.setattr(compute, "_current", compute.Compute(device="cpu", accumulate=2))
+    with pytest.raises(UserError, match=r"compute.accumulate is 2, .* of 8 images .* such as 4"):
         speeds.training(pretrained.classifier(4), ROW, 16)
 
 
 @pytest.mark.usefixtures("quick")
-def test_photographs_take_their_bytes_and_transforms_their_time(tmp_path):
+def test_photos_have_realistic_sizes_and_transforms_take_time(tmp_path):
     images = speeds.photos(tmp_path / "photos", 24)
     assert Image.open(images.path(0)).size == speeds.PHOTO
-    # ImageNet's have about 110 kB at 500 × 375 pixels.
+    # ImageNet's photos have about 110 kB at 500 × 375 pixels.
     assert 20_000 < len(images.read(0)) < 200_000
     small = speeds.photos(tmp_path / "small", 24, 256)
     assert min(Image.open(small.path(0)).size) == 256
@@ -294,7 +338,33 @@ def test_photographs_take_their_bytes_and_transforms_their_time(tmp_path):
     assert speeds.loading(images, ROW) > 0
 
 
-def test_only_named_weights_would_be_fetched(architecture):
+def test_a_random_model_needs_no_download(architecture):
     made = speeds.random_model(architecture, ["cat", "dog"])
     assert made.image_size == 16
-    assert script.size_of(made.classifier(2)) < script.size_of(made.whole)
+    assert measurement.size_of(made.classifier(2)) < measurement.size_of(made.whole)
+
+
+def test_the_imports_of_a_job_are_timed():
+    assert speeds.starting() > 0.1
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_speed_that_an_estimate_needs_is_measured(plan, architecture, tmp_path):
+    plan["soups"]["learned"] = soup("learned", plan["base"], batch_size=8)
+    params = SimpleNamespace(
+        architecture=architecture,
+        data={"source": "world", "folders": None, "world": {"seed": 0, "variants": 1}},
+        plan=plan,
+        compute={"gpus": 1},
+        probe={"lr": 0.01, "batch_size": 8, "weight_decay": 0, "seed": 0},
+        tasks={},
+        unseen=None,
+    )
+    classes = ["cat", "dog"]
+    samples = measurement.Samples.of(params, classes, tmp_path)
+    sizes = samples.sizes(SIZES.images)
+    assert sizes.classes == 2
+    work = estimate.work(counts.completed(params, classes, 0, 1), sizes)
+    found = measurement.measure(params, samples, estimate.needed(work), 1)
+    assert estimate.needed(work) <= found.seconds.keys()
+    assert estimate.table(work, found.seconds, found.start, "cpu")[-1]["hours"] > 0

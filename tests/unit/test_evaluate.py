@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from soups.errors import UserError
 from soups.jobs import compute, devices
 from soups.mixing.mix import mix
+from soups.mixing.mixed_model import MixedModel
 from soups.mixing.recipes import uniform
-from soups.mixing.scoring import HeldoutScorer
 from soups.mixing.select import greedy
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
-from soups.models.forward import forward
+from soups.models.forward import accuracy, forward
 
 NAMES = [f"m{i}" for i in range(5)]
-ROWS = np.arange(1, 60, 2)  # the held-out ones
+ROWS = np.arange(1, 60, 2)  # of the held-out images
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def model(pretrained):
 
 @pytest.fixture
 def paths(model, tmp_path) -> dict:
-    """Ingredients far enough apart that soups of them disagree."""
+    """Files of ingredients far enough apart that their soups disagree."""
     paths = {name: tmp_path / f"{name}.safetensors" for name in NAMES}
     generator = torch.Generator().manual_seed(0)
     for path in paths.values():
@@ -41,13 +41,15 @@ def paths(model, tmp_path) -> dict:
 
 
 @pytest.fixture
-def scorer(model, paths, images, labels) -> HeldoutScorer:
-    return HeldoutScorer(model, paths, images[ROWS], torch.from_numpy(labels)[ROWS], kept)
+def scorer(model, paths, images, labels):
+    """A function: accuracy of the plain average of some ingredients."""
+    mixed, targets = MixedModel(model, paths, kept), torch.from_numpy(labels)[ROWS]
+    return lambda names: accuracy(mixed.average(names), images[ROWS], targets)
 
 
 @pytest.fixture
 def explicit(model, paths, images, labels):
-    """Accuracy of a soup that is mixed as a recipe and loaded; each is cooked once."""
+    """A function: accuracy of a soup that is mixed as a recipe and loaded, each soup once."""
     known = {}
 
     def score(names) -> float:
@@ -61,21 +63,21 @@ def explicit(model, paths, images, labels):
     return score
 
 
-def test_batches_give_what_all_at_once_gives(model, images):
+def test_batches_of_any_size_give_the_same_logits(model, images):
     whole = forward(model, images, batch=len(images))
     assert whole.shape == (60, 4)
     for batch in (1, 7, 59, 1000):
         torch.testing.assert_close(forward(model, images, batch=batch), whole)
 
 
-def test_rows_are_those_images(model, images):
+def test_rows_select_images(model, images):
     rows = np.array([2, 3, 11, 59])
     picked = forward(model.features, images, rows, batch=3)
     torch.testing.assert_close(picked, forward(model.features, images)[rows])
 
 
 def test_soups_of_these_ingredients_differ(explicit):
-    # Else the tests below could not tell one soup from another.
+    # Otherwise the tests below could not distinguish one soup from another.
     scores = {explicit(NAMES[:k]) for k in range(1, 6)} | {explicit([name]) for name in NAMES}
     assert len(scores) > 4
 
@@ -89,7 +91,7 @@ def test_scores_are_those_of_cooked_recipes(scorer, explicit, order, accepted):
         soup = tried if keep or not soup else soup
 
 
-def test_scores_do_not_depend_on_what_was_asked_before(scorer, explicit):
+def test_scores_do_not_depend_on_earlier_requests(scorer, explicit):
     asked = [("m0", "m1"), ("m3",), ("m0", "m1", "m2"), ("m2", "m1"), ("m2", "m1"), ("m2", "m4")]
     assert [scorer(names) for names in asked] == [explicit(names) for names in asked]
 
@@ -105,7 +107,7 @@ def test_ingredients_that_cannot_be_mixed_are_refused(scorer, model, paths):
         scorer(("m0", "m1", "m2"))
 
 
-def test_what_chooses_is_computed_in_float32_whatever_is_asked(model, images):
+def test_exact_logits_are_computed_in_float32_with_any_precision(model, images):
     plain = forward(model, images)
     compute.configure({"inference": "bfloat16"})
     try:

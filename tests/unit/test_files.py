@@ -42,7 +42,7 @@ def test_a_killed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_job_left_is_swept_up_but_not_what_another_writes(tmp_path):
+def test_files_of_a_killed_job_are_removed_and_those_of_a_running_one_kept(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     pids = (ended.pid, os.getppid())
@@ -53,7 +53,7 @@ def test_what_a_killed_job_left_is_swept_up_but_not_what_another_writes(tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([alive, tmp_path / "note.txt"])
 
 
-def test_folders_are_made(tmp_path):
+def test_missing_folders_are_made(tmp_path):
     files.write_text(tmp_path / "a" / "b" / "note.txt", "ü")
     assert (tmp_path / "a" / "b" / "note.txt").read_bytes() == "ü".encode()
 
@@ -69,14 +69,14 @@ def test_json_keeps_the_order_of_keys(tmp_path):
     assert list(files.read_json(tmp_path / "value.json")) == ["b", "a"]
 
 
-def test_broken_json_is_named(tmp_path):
+def test_broken_json_is_reported(tmp_path):
     path = tmp_path / "broken.json"
     path.write_text('{"a": ')
     with pytest.raises(UserError, match=r"broken\.json: not valid JSON"):
         files.read_json(path)
 
 
-def test_arrays_come_back_as_read_only_maps(tmp_path):
+def test_arrays_are_read_as_read_only_maps(tmp_path):
     array = np.arange(12, dtype=np.int64).reshape(3, 4)
     files.write_array(tmp_path / "array.npy", array)
     back = files.read_array(tmp_path / "array.npy")
@@ -85,13 +85,13 @@ def test_arrays_come_back_as_read_only_maps(tmp_path):
     np.testing.assert_array_equal(back, array)
 
 
-def test_sha256_is_that_of_the_bytes(tmp_path):
+def test_sha256_is_the_hash_of_the_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert files.sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
 
 
 @given(st.dictionaries(KEYS, JSON, min_size=1, max_size=5))
-def test_fingerprint_ignores_the_order_of_keys_alone(value):
+def test_a_fingerprint_ignores_only_the_order_of_keys(value):
     reordered = dict(reversed(value.items()))
     assert files.fingerprint(reordered) == files.fingerprint(value)
     assert files.fingerprint(value | {next(iter(value)): ["another"]}) != files.fingerprint(value)

@@ -8,13 +8,13 @@ from soups.errors import UserError
 from tests import layouts as trees
 
 
-def test_classes_are_sorted_and_visible(tmp_path, write_images):
+def test_class_folders_are_sorted_without_hidden_ones(tmp_path, write_images):
     write_images(tmp_path, {"dog": 1, "cat": 1, ".cache": 1})
     (tmp_path / "readme.txt").touch()
     assert layouts.class_folders(tmp_path) == ["cat", "dog"]
 
 
-def test_listing_has_images_alone_in_order(tmp_path, write_images):
+def test_a_listing_has_only_images_in_order(tmp_path, write_images):
     write_images(tmp_path, {"cat": 2, "dog": 1, "cat/more": 1})
     for name in ("notes.txt", ".hidden.png", "upper.JPG"):
         (tmp_path / "dog" / name).touch()
@@ -30,7 +30,7 @@ def mapping(tmp_path, write_images, here, train, **spec):
     return layouts.mapping_of(tmp_path, layouts.complete({"folder": "shift"} | spec), train)
 
 
-def test_a_shift_may_know_fewer_classes_and_merge_some(tmp_path, write_images):
+def test_a_shift_may_have_fewer_classes_and_merge_some(tmp_path, write_images):
     train = ["boot", "cat", "dog", "shoe"]
     given = {"footwear": ["boot", "shoe"]}
     made, passed_over = mapping(tmp_path, write_images, ["dog", "footwear"], train, mapping=given)
@@ -38,7 +38,7 @@ def test_a_shift_may_know_fewer_classes_and_merge_some(tmp_path, write_images):
 
 
 @pytest.mark.parametrize("given", [None, {"zebra": ["horse"]}])
-def test_a_foreign_class_is_named_or_passed_over(tmp_path, write_images, given):
+def test_a_foreign_class_is_an_error_or_skipped(tmp_path, write_images, given):
     here, train = ["cat", "zebra"], ["cat", "dog"]
     foreign = given["zebra"][0] if given else "zebra"
     with pytest.raises(UserError, match=f"'{foreign}'.* is not among the 2 training"):
@@ -58,8 +58,9 @@ def test_training_share_is_disjoint_and_optional():
     assert (keep.tolist(), pretrain.tolist()) == (list(range(40)), [])
 
 
-def test_training_share_names_its_own_key():
-    with pytest.raises(UserError, match=r"data\.folders\.pretrain_fraction is 0\.01"):
+def test_an_impossible_pretrain_fraction_is_reported_by_its_key():
+    sentence = r"data\.folders\.pretrain_fraction is 0\.01 and takes 0 of the 20 training images"
+    with pytest.raises(UserError, match=sentence):
         folders.training_share(np.zeros(20, int), 0.01, 0, ["cat"])
 
 
@@ -67,13 +68,13 @@ def test_training_share_names_its_own_key():
 def test_load_crops_the_centre(tmp_path, size, middle):
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    # No resizing: the short side has the right length, and pixels stay what they are.
+    # The short side has the right length, so that the image is not resized.
     np.testing.assert_array_equal(decode.load(tmp_path / "wide.png", 16), pixels[:, middle])
 
 
 @pytest.mark.parametrize("size", [(50, 31), (31, 50), (7, 9), (16, 1000)])
-def test_load_gives_any_image_the_size(tmp_path, size):
-    # Red left of or above the middle, blue on the other side, whatever the shape.
+def test_load_gives_every_image_the_given_size(tmp_path, size):
+    # One half of the long side is red and the other half blue.
     x, y = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]))
     first = (x if size[0] <= size[1] else y) < 0
     pixels = np.where(first[..., None], [255, 0, 0], [0, 0, 255]).astype(np.uint8)
@@ -86,7 +87,7 @@ def test_load_gives_any_image_the_size(tmp_path, size):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_load_gives_colour_whatever_the_file_has(tmp_path, mode):
+def test_load_returns_colour_for_every_mode(tmp_path, mode):
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.new("RGB", (8, 8), "white").convert(mode).save(path)
     assert (decode.load(path, 8) > 250).all()
@@ -103,7 +104,7 @@ def test_unreadable_images_are_named(tmp_path, write_images):
 
 
 @pytest.mark.parametrize("size", [1, 4, 60, 100])
-def test_a_set_written_in_blocks_is_the_set_written_at_once(tmp_path, images, labels, size):
+def test_a_set_written_in_blocks_equals_one_written_at_once(tmp_path, images, labels, size):
     mapping, paths = identity(["a", "b", "c", "d"]), [f"{i}.png" for i in range(60)]
     write_set(tmp_path / "whole" / "x.npy", images, labels, mapping, paths)
     blocks = (images[i : i + size] for i in range(0, 60, size))
@@ -121,7 +122,7 @@ def test_too_few_blocks_leave_no_set(tmp_path, images, labels):
 
 
 @pytest.mark.parametrize("store", ["packed", "folder"])
-def test_a_set_without_array_reads_images_where_they_are(tmp_path, store):
+def test_a_set_without_array_reads_the_original_images(tmp_path, store):
     trees.imagenet(tmp_path, train=4, val=1)
     folder = tmp_path / "imagenet" / "train"
     found = layouts.listing(tmp_path, layouts.complete("imagenet/train"), trees.wnids())
@@ -134,7 +135,7 @@ def test_a_set_without_array_reads_images_where_they_are(tmp_path, store):
     path = tmp_path / "set" / "train.npy"
     write_set(path, None, found.labels, found.mapping, found.paths, decode=where)
     assert not path.exists()
-    for name in ("train.npy", "train.labels.npy", "train.json"):  # either names the set
+    for name in ("train.npy", "train.labels.npy", "train.json"):  # each of them names the set
         read = PreparedSet(path.with_name(name))
         assert read.images.shape == (24, 32, 32, 3)
         np.testing.assert_array_equal(read.images[[5, 23]], files[[5, 23]])
@@ -144,7 +145,7 @@ def test_a_set_without_array_reads_images_where_they_are(tmp_path, store):
 
 @pytest.fixture
 def imagenet(tmp_path) -> dict:
-    """`data.folders` for all sets, small, and `data.heldout`."""
+    """The sections `data.folders`, with small versions of all sets, and `data.heldout`."""
     trees.imagenet(tmp_path, train=4, val=2)
     trees.shifts(tmp_path, 2)
     shifts = {
@@ -166,12 +167,12 @@ def imagenet(tmp_path) -> dict:
 
 
 def changed(data: dict, path: str, value) -> dict:
-    """A copy with one key changed."""
+    """Return a copy with one key changed."""
     key, _, rest = path.partition(".")
     return data | {key: changed(data.get(key) or {}, rest, value) if rest else value}
 
 
-def test_imagenets_sets_are_good_as_they_come(imagenet, tmp_path):
+def test_imagenets_sets_pass_the_check_as_released(imagenet, tmp_path):
     folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
     settings = folders.settings_of(imagenet["folders"])
     counts = {n: len(folders.listing(settings, n).paths) for n in folders.sources(settings)}
@@ -179,22 +180,22 @@ def test_imagenets_sets_are_good_as_they_come(imagenet, tmp_path):
         "train": 24, "test": 12, "v2": 12, "r": 6, "sketch": 12, "objectnet": 4, "a": 4,
     }  # fmt: skip
     assert folders.training_classes(settings) == trees.wnids()
-    # A rule runs again when an image comes or goes, which is when a class folder changes.
+    # Adding or removing an image changes its class folder, and thereby runs the rule again.
     depends = folders.inputs(settings, "a")
     assert depends == [f"{tmp_path}/imagenet-a/{wnid}" for wnid in trees.wnids((10, 671))]
 
 
-def test_all_folders_that_are_missing_are_named_at_once(imagenet, tmp_path):
+def test_all_missing_folders_are_named_at_once(imagenet, tmp_path):
     (tmp_path / "sketch").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="/sketch: no such folder, expected one subfolder"):
         folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
     (tmp_path / "imagenet" / "val").rename(tmp_path / "elsewhere" / "val")
-    sentence = f"no folders {tmp_path}/imagenet/val, {tmp_path}/sketch, .* of test, sketch$"
+    sentence = f"are no folders {tmp_path}/imagenet/val, {tmp_path}/sketch, .* of test, sketch$"
     with pytest.raises(UserError, match=sentence):
         folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
 
 
-def test_a_flat_test_set_is_good_as_it_comes(imagenet, tmp_path):
+def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
     classes = trees.flatten(tmp_path / "imagenet" / "val", tmp_path / "imagenet" / "flat")
     trees.kaggle_labels(tmp_path / "imagenet" / "LOC_val_solution.csv", classes)
     spec = {"folder": "imagenet/flat", "labels": "imagenet/LOC_val_solution.csv"}
@@ -212,25 +213,38 @@ def test_a_flat_test_set_is_good_as_it_comes(imagenet, tmp_path):
     ("key", "value", "sentence"),
     [
         ("shifts.v2.layout", "classes", "class '10' is not among the 6 training classes"),
-        ("shifts.r.layout", "imagenet_index", "class folder 'n01484850', expected 0 to 999"),
+        (
+            "shifts.r.layout",
+            "imagenet_index",
+            "folder is named 'n01484850', expected 0 to 999",
+        ),
         ("shifts.objectnet.layout", "classes", "shifts.objectnet has layout 'classes' and mapp"),
         ("shifts.objectnet.mappings", None, "has layout 'objectnet' and mappings None, expected"),
         ("shifts.objectnet.mappings", "imagenet", "folder_to_objectnet_label.json: no such file"),
         ("shifts.r.labels", "x.csv", "x.csv: no such file, expected the labels of the images"),
-        ("shifts.v2.labels", "x.csv", "shifts.v2 has labels, expected neither layout nor mapping"),
-        ("train", {"folder": "imagenet/train", "labels": "x"}, "train: expected one subfolder per"),
+        (
+            "shifts.v2.labels",
+            "x.csv",
+            "shifts.v2 has labels 'x.csv' and layout or mapping",
+        ),
+        (
+            "train",
+            {"folder": "imagenet/train", "labels": "x"},
+            "train has labels 'x' and layout 'classes', expected one subfolder per class",
+        ),
         (
             "test",
             {"folder": "imagenetv2-matched-frequency-format-val", "layout": "imagenet_index"},
-            "class '10' is only in one of the training and test folders",
+            "only the test folder has '10', '100', '2', '444', '671', '954' and only the training "
+            "folder has 'n01484850', 'n01530575', 'n01860187', ",
         ),
         ("real", "real.json", "real.json: no such file, expected ReaL's labels"),
-        ("names", {"n0": "tench"}, "data.folders.names: 'n0' is no class folder of"),
+        ("names", {"n0": "tench"}, "data.folders.names has 'n0', expected class folders of"),
         ("shifts.more", {"folder": "imagenet/val/n01484850"}, "has no subfolder, expected one"),
         ("shifts.more", {"folder": "sketch"}, "'sketch' and 'sketch' share images"),
     ],
 )
-def test_what_cannot_be_said_of_a_set(imagenet, key, value, sentence):
+def test_impossible_settings_of_a_set(imagenet, key, value, sentence):
     data = changed(imagenet["folders"], key, value)
     with pytest.raises(UserError) as error:
         folders.check(data, imagenet["heldout"])
@@ -238,7 +252,7 @@ def test_what_cannot_be_said_of_a_set(imagenet, key, value, sentence):
 
 
 @pytest.mark.parametrize("key", ["names", "real"])
-def test_imagenets_names_and_labels_want_wordnet_ids(imagenet, tmp_path, write_images, key):
+def test_imagenets_names_and_labels_need_wordnet_ids(imagenet, tmp_path, write_images, key):
     (tmp_path / "real.json").write_text("[]")
     write_images(tmp_path / "own", {"train/cat": 3, "test/cat": 1, "shift/cat": 1})
     data = imagenet["folders"] | {"train": "own/train", "test": "own/test", "names": None}
@@ -248,29 +262,29 @@ def test_imagenets_names_and_labels_want_wordnet_ids(imagenet, tmp_path, write_i
         folders.check(data, imagenet["heldout"])
 
 
-def test_two_folders_may_not_be_the_same_class(imagenet, tmp_path, write_images):
+def test_two_folders_may_not_stand_for_the_same_class(imagenet, tmp_path, write_images):
     write_images(tmp_path / "imagenetv2-matched-frequency-format-val", {"0954": 1})
-    with pytest.raises(UserError, match="'n07753592' is stood for by two classes"):
+    with pytest.raises(UserError, match="two classes stand for training class 'n07753592'"):
         folders.check(imagenet["folders"], imagenet["heldout"])
 
 
-def test_an_empty_class_folder_is_found_before_any_job(imagenet, tmp_path):
+def test_an_empty_class_folder_is_reported(imagenet, tmp_path):
     for path in (tmp_path / "imagenet-a" / trees.wnids()[1]).iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"imagenet-a/n01530575: no image, expected at least one"):
+    with pytest.raises(UserError, match="imagenet-a/n01530575: the folder has no image, expected"):
         folders.check(imagenet["folders"], imagenet["heldout"])
 
 
-def test_a_class_that_is_left_without_image_is_named(imagenet):
+def test_a_class_of_corrupt_images_alone_is_reported(imagenet):
     settings = folders.settings_of(imagenet["folders"])
     corrupt = [p for p in folders.listing(settings, "a").paths if p.startswith("n01530575")]
     kept = folders.listing(settings, "a", corrupt[:1])
     assert len(kept.paths) == len(kept.labels) == 3
-    with pytest.raises(UserError, match=r"imagenet-a/n01530575: no image, expected at least one"):
+    with pytest.raises(UserError, match="imagenet-a/n01530575: the folder has no image, expected"):
         folders.listing(settings, "a", corrupt)
 
 
-def test_marks_of_held_out_images_must_be_there(imagenet, tmp_path):
+def test_the_file_of_held_out_marks_must_exist(imagenet, tmp_path):
     given = imagenet["heldout"] | {"indices": str(tmp_path / "marks.npy")}
     with pytest.raises(UserError, match=r"marks\.npy': no such file, expected an array that marks"):
         folders.check(imagenet["folders"], given)
@@ -278,6 +292,87 @@ def test_marks_of_held_out_images_must_be_there(imagenet, tmp_path):
     folders.check(imagenet["folders"], given | {"per_class": None})
 
 
-def test_every_class_has_to_give_its_images_before_any_job(imagenet):
-    with pytest.raises(UserError, match="per_class is 4: of the 4 training images of class 'n0148"):
+def test_every_class_must_have_more_images_than_it_holds_out(imagenet):
+    sentence = "per_class is 4, but there are 4 training images of class 'n01484850', expected"
+    with pytest.raises(UserError, match=sentence):
         folders.check(imagenet["folders"], imagenet["heldout"] | {"per_class": 4})
+
+
+@pytest.fixture
+def own(tmp_path, write_images) -> dict:
+    """`data.folders` of two classes with 30 training images each."""
+    write_images(tmp_path, {"train/cat": 30, "train/dog": 30, "test/cat": 1, "test/dog": 1})
+    return {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
+
+
+HELDOUT = {"fraction": 0.5, "per_class": None, "indices": None, "seed": 0}
+
+
+def test_all_differences_of_training_and_test_classes_are_named_at_once(tmp_path, write_images):
+    write_images(tmp_path, {f"train/{name}": 2 for name in ("T-Shirt", "bag", "cap", "coat")})
+    write_images(tmp_path, {f"test/{name}": 1 for name in ("bags", "cap", "t-shirt", "x")})
+    data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
+    with pytest.raises(UserError) as error:
+        folders.check(data, HELDOUT)
+    assert str(error.value) == (
+        f"{tmp_path}/test: only the test folder has 'bags', 't-shirt', 'x' and only the training "
+        f"folder has 'T-Shirt', 'bag', 'coat', expected the same classes as in {tmp_path}/train; "
+        "did the test folder mean 'bag' by 'bags', 'T-Shirt' by 't-shirt'?"
+    )
+
+
+def test_a_missing_test_class_is_named_without_a_suggestion(own, tmp_path, write_images):
+    write_images(tmp_path, {"train/fish": 30})
+    with pytest.raises(UserError) as error:
+        folders.check(own, HELDOUT)
+    assert str(error.value) == (
+        f"{tmp_path}/test: only the training folder has 'fish', "
+        f"expected the same classes as in {tmp_path}/train"
+    )
+
+
+def test_a_message_lists_twenty_classes_and_counts_the_rest(own, tmp_path):
+    for i in range(25):
+        (tmp_path / "test" / f"{i:02d}").mkdir()
+    with pytest.raises(UserError, match="'18', '19', and 5 more, expected the same classes"):
+        folders.check(own, HELDOUT)
+
+
+def test_too_few_images_are_reported_with_the_share_of_pretraining(own):
+    with pytest.raises(UserError) as error:
+        folders.check(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": 0.02})
+    assert str(error.value) == (
+        "data.heldout.fraction is 0.02 and takes 0 of the 15 training images of class 'dog' "
+        "(data.folders.pretrain_fraction took 15 of the 30 in its folder), expected at least 1 "
+        "taken and 1 left; 0.067 to 0.933 would split every class"
+    )
+    for fraction in (0.067, 0.933):
+        folders.check(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": fraction})
+
+
+def test_too_few_images_without_pretraining_are_reported(own):
+    with pytest.raises(UserError) as error:
+        folders.check(own, HELDOUT | {"fraction": 0.01})
+    assert str(error.value) == (
+        "data.heldout.fraction is 0.01 and takes 0 of the 30 training images of class 'dog', "
+        "expected at least 1 taken and 1 left; 0.034 to 0.966 would split every class"
+    )
+
+
+@pytest.mark.parametrize(("share", "possible"), [(0, 29), (0.5, 14)])
+def test_too_few_images_for_a_number_per_class_are_reported(own, share, possible):
+    data = own | {"pretrain_fraction": share}
+    sentence = f"per_class is {possible + 1}, but there are {possible + 1} training images of class"
+    with pytest.raises(UserError, match=rf"{sentence}.*; 1 to {possible} would split every class"):
+        folders.check(data, HELDOUT | {"per_class": possible + 1})
+    folders.check(data, HELDOUT | {"per_class": possible})
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9, 0.95])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
+def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fraction, share):
+    """Large classes pass the check, although it does not count all of their images."""
+    monkeypatch.setattr(folders, "walk", lambda folder, name: iter(["x"] * 10_000))
+    data = own | {"pretrain_fraction": share}
+    for per_class in (None, 26, 400):
+        folders.check(data, HELDOUT | {"fraction": fraction, "per_class": per_class})

@@ -1,8 +1,8 @@
-"""What profiles/generic asks of a scheduler, and what it makes of the answers.
+"""The scripts of profiles/generic: how they submit jobs, and how they read a scheduler's answers.
 
-PBS, LSF and SGE cannot be had here, so the commands are stubs that print what the manuals (and
-the sources of OpenPBS and Grid Engine) say. The lines for SLURM are also tested in tests/slurm,
-against a real one.
+PBS, LSF and SGE are not available to the tests. The commands are stubs that print what the manuals
+and the sources of OpenPBS and Grid Engine say. tests/slurm also tests the lines for SLURM, with a
+real SLURM.
 """
 
 import os
@@ -25,18 +25,18 @@ class Answer(NamedTuple):
 
 
 class Cluster:
-    """A folder of commands, first in the path. ``sleep`` is one of them: nothing waits."""
+    """A folder of stub commands, first in the path. ``sleep`` is a stub too, so nothing waits."""
 
     def __init__(self, root, folder) -> None:
         self.scripts, self.folder, self.commands = root / "profiles/generic", folder, folder / "bin"
         self.commands.mkdir()
-        # What is not expected to be called does not answer.
+        # A command that a test does not expect fails.
         for name in ("bjobs", "bsub", "qacct", "qstat", "qsub", "sbatch", "squeue"):
             self.put(name, Answer(error=f"{name}: not expected here\n", code=1))
         self.put("sleep", Answer())
 
     def put(self, name: str, *answers: Answer) -> None:
-        """A command that gives these answers one after the other, and then the last one again."""
+        """Write a command that gives these answers in turn, and then repeats the last one."""
         calls = shlex.quote(str(self.folder / f"{name}.calls"))
         cases = [
             f"{number if number < len(answers) else '*'})\n"
@@ -55,7 +55,7 @@ class Cluster:
         path.chmod(0o755)
 
     def calls(self, name: str) -> list[list[str]]:
-        """The arguments of each call."""
+        """Return the arguments of each call of a command."""
         path = self.folder / f"{name}.calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line.split("\037")[:-1] for line in lines]
@@ -82,14 +82,14 @@ def cluster(root, tmp_path) -> Cluster:
     return Cluster(root, tmp_path)
 
 
-# What is printed of a submitted job, beside its id.
+# The text that a scheduler prints for a submitted job, and the job's id.
 SUBMITTED = {
     "pbs": ("12.server\n", "12.server"),
     "lsf": ("Job <12> is submitted to queue <large>.\n", "12"),
     "sge": ("12\n", "12"),
     "slurm": ("12;second_cluster\n", "12"),
 }
-# What 8 CPUs, 32000 MB, 90 minutes and some GPUs are in the words of a scheduler.
+# The options for 8 CPUs, 32000 MB, 90 minutes and a number of GPUs.
 ASKED = {
     "pbs": ["-q large", "-l select=1:ncpus=8:mem=32000mb:ngpus={}", "-l walltime=5400"],
     "lsf": ["-q large", "-n 8", "-R span[hosts=1]", "-M 32000MB", "-W 90"],
@@ -99,7 +99,7 @@ ASKED = {
         "--mem=32000", "--time=90",
     ],
 }  # fmt: skip
-# And where no GPU is no word.
+# Options that only a job with a GPU gets.
 GPUS = {"lsf": "-gpu num={}", "slurm": "--gpus={}"}
 
 
@@ -126,7 +126,7 @@ def test_a_submission_asks_in_units_of_its_scheduler_and_prints_the_id(cluster, 
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_logs_go_to_a_folder_that_is_made(cluster, scheduler):
+def test_the_folder_of_the_logs_is_made(cluster, scheduler):
     cluster.put(COMMANDS[scheduler], Answer(SUBMITTED[scheduler][0]))
     submit(cluster, scheduler, 0)
     assert (cluster.folder / ".snakemake/cluster_logs").is_dir()
@@ -159,7 +159,7 @@ def pbs(state: str, exit_status: int | None = None) -> Answer:
         "    Job_Owner = me@login",
         f"    job_state = {state}",
         "    queue = large",
-        # Values are printed as they are.
+        # PBS prints values unquoted, so a value may look like another line.
         r"    Variable_List = PBS_O_HOME=/home/me,PS1=\u \c,NOTE=job_state = R,",
         "\tPBS_O_WORKDIR=/home/me/soups",
         "    comment = Job run at Tue Nov 21 at 12:00 on (node:ncpus=8)",
@@ -182,7 +182,7 @@ PBS_NO_HISTORY = Answer(error="qstat: PBS is not configured to maintain job hist
         (pbs("Q"), "running"),
         (pbs("R"), "running"),
         (pbs("H"), "running"),
-        (pbs("E", 0), "running"),  # not before its files are there
+        (pbs("E", 0), "running"),  # its files may not be there yet
         (pbs("F", 0), "success"),
         (pbs("F", 1), "failed"),
         (pbs("F", 10), "failed"),
@@ -210,12 +210,12 @@ LSF_AWAY = Answer(error="LSF is down. Please wait ...\n", code=255)
     [
         *((Answer(f"{state}\n"), "running") for state in ("PEND", "RUN", "SSUSP", "UNKWN")),
         (Answer("DONE\n"), "success"),
-        (Answer("DONE \n"), "success"),  # a column of five
+        (Answer("DONE \n"), "success"),  # LSF pads the column to five characters
         (Answer("EXIT\n"), "failed"),
         (Answer("EXIT \n"), "failed"),
         (Answer("DONE\n", "batch system daemon not responding ... still trying\n"), "success"),
         (LSF_AWAY, "running"),
-        (Answer(error="Job <123> is not found\n", code=255), "running"),  # another one
+        (Answer(error="Job <123> is not found\n", code=255), "running"),  # another job
         (Answer(code=255), "running"),
     ],
 )
@@ -230,7 +230,7 @@ def test_an_lsf_job_is_what_bjobs_says(cluster, answer, status):
     [
         (LSF_UNKNOWN, "failed"),
         (LSF_AWAY, "running"),
-        (Answer("PEND\n"), "running"),  # it was new
+        (Answer("PEND\n"), "running"),  # the job was new
         (Answer("DONE\n"), "success"),
     ],
 )
@@ -262,7 +262,7 @@ NO_ACCOUNTING = Answer(
 
 
 def accounted(*ends: tuple[str, str]) -> Answer:
-    """The records of a job, by `failed` and `exit_status` of each."""
+    """Return the records of a job, one for each pair of `failed` and `exit_status`."""
     records = [
         "==============================================================\n"
         "qname        large               \n"
@@ -280,14 +280,14 @@ def accounted(*ends: tuple[str, str]) -> Answer:
     ("queue", "accounting", "status"),
     [
         (SGE_KNOWN, NOT_ACCOUNTED, "running"),
-        # It is running again; its record is of the time before.
+        # The job runs again, and its record is from the time before.
         (SGE_KNOWN, accounted(("25  : rescheduling", "0")), "running"),
         (SGE_UNKNOWN, accounted(("0", "0")), "success"),
         (SGE_UNKNOWN, accounted(("0", "1")), "failed"),
         (SGE_UNKNOWN, accounted(("100 : assumedly after job", "137 (Killed)")), "failed"),
         (SGE_UNKNOWN, accounted(("26  : opening input/output file", "0")), "failed"),
         (SGE_UNKNOWN, accounted(("25  : rescheduling", "137"), ("0", "0")), "success"),
-        (SGE_UNKNOWN, accounted(("0", "0"), ("0", "1")), "failed"),  # ids begin again
+        (SGE_UNKNOWN, accounted(("0", "0"), ("0", "1")), "failed"),  # SGE uses ids again
         (SGE_AWAY, NOT_ACCOUNTED, "running"),
         (SGE_UNKNOWN, NO_ACCOUNTING, "running"),
         (SGE_UNKNOWN, Answer(error="status.sh: 1: qacct: not found\n", code=127), "running"),
@@ -338,7 +338,7 @@ SLURM_ENDED = [
 ]  # fmt: skip
 SLURM_WAITED_FOR = [
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "REQUEUED",
-    "REVOKED",  # of a federation: it runs on another cluster
+    "REVOKED",  # another cluster of a federation runs it
 ]  # fmt: skip
 
 

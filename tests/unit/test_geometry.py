@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from soups.errors import UserError
-from soups.mixing.geometry import Plane, angles, gram, lengths
+from soups.mixing.geometry import Plane, angles, distance, gram, lengths
 from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
 
@@ -28,7 +28,13 @@ def test_lengths_and_angles(products):
     np.testing.assert_allclose(degrees, wanted, atol=0.02)
 
 
-def test_a_plane_is_the_one_through_its_corners(products):
+def test_the_distance_of_one_ingredient_is_its_length(products, tmp_path):
+    start = Checkpoint(tmp_path / "start")
+    found = [distance(start, Checkpoint(tmp_path / f"m{i}")) for i in range(len(CHANGES))]
+    np.testing.assert_allclose(found, lengths(products))
+
+
+def test_a_plane_goes_through_its_corners(products):
     plane = Plane(products[:2, :2])
     for corner, amounts in zip(plane.corners, np.eye(3), strict=True):
         np.testing.assert_allclose(plane.coefficients(*corner), amounts, atol=1e-6)
@@ -36,7 +42,7 @@ def test_a_plane_is_the_one_through_its_corners(products):
     np.testing.assert_allclose(distances, [3, 18**0.5], rtol=1e-6)
 
 
-def test_distances_in_the_plane_are_those_of_weights(products):
+def test_distances_in_the_plane_are_distances_of_weights(products):
     plane = Plane(products[:2, :2])
     (x1, y1), (x2, y2) = plane.grid(5)[3], plane.grid(5)[17]
 

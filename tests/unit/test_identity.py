@@ -1,4 +1,4 @@
-"""What a saved state is the state of: whatever the trained weights depend on."""
+"""The identity of a saved state covers everything that the trained weights depend on."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from soups.jobs.distributed import Named
 
 @pytest.fixture
 def state_of(monkeypatch):
-    """A function: script and job to the path of the state that training would go on from."""
+    """A function that returns the path of the state from which a script resumes a job."""
 
     def path(script, job):
         class Reached(Exception):
@@ -33,7 +33,7 @@ def state_of(monkeypatch):
     return path
 
 
-def test_pretraining_is_that_of_its_images_captions_and_prompts(state_of, tmp_path):
+def test_a_state_of_pretraining_depends_on_images_captions_and_prompts(state_of, tmp_path):
     paths = {name: tmp_path / name for name in ("images", "captions", "train")}
     with paths["images"].open("wb") as file:
         np.save(file, np.zeros((2, 4, 4, 3), np.uint8))
@@ -56,7 +56,7 @@ def test_pretraining_is_that_of_its_images_captions_and_prompts(state_of, tmp_pa
     assert state() != first
 
 
-def test_a_fine_tune_is_that_of_its_images(state_of, tmp_path, monkeypatch):
+def test_a_state_of_a_fine_tune_depends_on_its_images(state_of, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune, "PreparedSet", lambda _: None)
     images = [tmp_path / name for name in ("train.npy", "train.labels.npy")]
     for path in images:
@@ -83,5 +83,5 @@ def test_a_fine_tune_is_that_of_its_images(state_of, tmp_path, monkeypatch):
     images[0].write_bytes(b"afterwards")
     longer = state()
     assert longer != first
-    os.utime(images[0], ns=(0, 0))  # as long as before, but made anew
+    os.utime(images[0], ns=(0, 0))  # the size is the same, but the time of change is not
     assert state() not in (first, longer)

@@ -16,13 +16,13 @@ TRAIN = trees.wnids()
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """All sets, small; tests that change something change a copy."""
+    """Small versions of all sets. Tests that change files use `copy`."""
     root = tmp_path_factory.mktemp("data")
     trees.imagenet(root, train=2, val=3)
     trees.shifts(root, 4)
     classes = trees.flatten(root / "imagenet" / "val", root / "imagenet" / "flat")
     for name, write in trees.LABELS.items():
-        folder = root / f"labels-{name.split('.')[0]}"  # each as if it were the only one
+        folder = root / f"labels-{name.split('.')[0]}"  # one folder per file of labels
         folder.mkdir()
         write(folder / name, classes)
     return root
@@ -47,7 +47,7 @@ def flat(root, name: str, train=TRAIN, **more):
 
 
 def perfect(truth: list[int], classes: int) -> np.ndarray:
-    """Logits of a classifier that is always right, by training class."""
+    """Return the logits of a classifier that is always right, by training class."""
     return np.eye(classes)[truth]
 
 
@@ -59,14 +59,14 @@ OBJECTNET = {
 }
 
 
-def test_v2_folders_are_numbers_not_text(root):
+def test_v2_folders_are_read_as_numbers(root):
     found = listing(root, **V2)
     assert found.names == ["10", "100", "2", "444", "671", "954"]
     truth = [trees.CLASSES.index(int(path.split("/")[0])) for path in found.paths]
     members = [members for _, members in found.mapping]
     logits = perfect(truth, len(TRAIN))
     assert correct(logits, found.labels, members).mean() == 1
-    # Folders in text order taken for classes in their order: three of six are wrong.
+    # If folders in text order were taken for classes by index, three of six would be wrong.
     assert (logits.argmax(1) == found.labels).mean() == 0.5
 
 
@@ -83,9 +83,9 @@ def test_all_folders_of_v2(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["1000", "-1", "n01440764", "²"])
-def test_a_folder_of_v2_that_is_no_index(tmp_path, name):
+def test_a_v2_folder_must_be_named_by_an_index(tmp_path, name):
     (tmp_path / V2["folder"] / name).mkdir(parents=True)
-    with pytest.raises(UserError, match=f"class folder '{name}', expected 0 to 999"):
+    with pytest.raises(UserError, match=f"a class folder is named '{name}', expected 0 to 999"):
         listing(tmp_path, **V2)
 
 
@@ -93,20 +93,20 @@ def test_a_folder_of_v2_that_is_no_index(tmp_path, name):
     ("folder", "classes"),
     [("imagenet-r", (2, 100, 954)), ("sketch", trees.CLASSES), ("imagenet-a", (10, 671))],
 )
-def test_a_subset_of_classes_follows_from_the_folders(root, folder, classes):
+def test_the_folders_determine_the_subset_of_classes(root, folder, classes):
     found = listing(root, folder=folder)
     at = [trees.CLASSES.index(c) for c in classes]
     assert found.mapping == [(TRAIN[i], [i]) for i in at]
     assert np.bincount(found.labels).tolist() == [4] * len(classes)
     assert [path.split("/")[0] for path in found.paths] == [found.names[c] for c in found.labels]
     assert found.missing == found.passed_over == []
-    # Logits of classes that the set has not cannot win.
+    # Logits of classes outside the set are ignored.
     logits = perfect([at[c] for c in found.labels], len(TRAIN))
     logits[:, [i for i in range(len(TRAIN)) if i not in at]] = 9
     assert correct(logits, found.labels, [members for _, members in found.mapping]).all()
 
 
-def test_objects_stand_for_one_class_several_or_none(root):
+def test_objects_stand_for_one_several_or_no_class(root):
     found = listing(root, **OBJECTNET)
     banana, tandem, mountain = (trees.CLASSES.index(c) for c in (954, 444, 671))
     assert found.names == ["banana", "bike"]
@@ -123,9 +123,9 @@ def test_an_object_is_right_if_any_of_its_classes_wins(root, kind):
     logits = np.zeros((len(found.labels), len(TRAIN)))
     logits[:, banana] = 2
     logits[found.labels == found.names.index("bike"), trees.CLASSES.index(kind)] = 3
-    logits[:, 0] = 9  # a class that is no object of the set
+    logits[:, 0] = 9  # a class outside the set
     assert correct(logits, found.labels, members).all()
-    # It is the largest that counts, not the sum: two bicycles of 1.5 do not beat a banana of 2.
+    # The largest logit counts, not the sum: two bicycles of 1.5 do not beat a banana of 2.
     logits[:, [trees.CLASSES.index(c) for c in (444, 671)]] = 1.5
     assert correct(logits, found.labels, members).tolist() == [True] * 4 + [False] * 4
 
@@ -144,33 +144,35 @@ def test_the_border_of_objectnet_is_cut_off(root):
 
 
 @pytest.mark.parametrize("file", trees.MAPPINGS)
-def test_a_mapping_file_that_is_not_there(copy, file):
+def test_a_missing_mapping_file_is_reported(copy, file):
     (copy / OBJECTNET["mappings"] / file).unlink()
     with pytest.raises(UserError, match=rf"{file}: no such file, expected ObjectNet's own"):
         listing(copy, **OBJECTNET)
 
 
-def test_a_mapping_file_that_is_broken(copy):
+def test_a_broken_mapping_file_is_reported(copy):
     (copy / OBJECTNET["mappings"] / trees.MAPPINGS[0]).write_text("{")
     with pytest.raises(UserError, match=r"folder_to_objectnet_label\.json: not valid JSON"):
         listing(copy, **OBJECTNET)
 
 
-def test_an_object_with_a_name_that_imagenet_has_not(copy):
+def test_an_object_with_an_unknown_imagenet_name_is_reported(copy):
     file = copy / OBJECTNET["mappings"] / trees.MAPPINGS[1]
     file.write_text(json.dumps(json.loads(file.read_text()) | {"Banana": "banana; plantain"}))
-    with pytest.raises(UserError, match=r"'Banana' is 'plantain', which .*_v2 has not"):
+    with pytest.raises(
+        UserError, match=r"'Banana' has the ImageNet name 'plantain', expected .*_v2"
+    ):
         listing(copy, **OBJECTNET)
 
 
-def test_folders_that_the_mapping_does_not_know_are_passed_over(copy):
+def test_folders_without_a_mapping_are_skipped(copy):
     (copy / OBJECTNET["folder"] / "__MACOSX").mkdir()
     found = listing(copy, **OBJECTNET)
     assert found.passed_over == ["__MACOSX", "air_freshener", "drinking_cup"]
 
 
 @pytest.mark.parametrize("folder", ["sketch", V2["folder"], OBJECTNET["folder"]])
-def test_classes_that_were_not_trained_are_named_or_passed_over(root, folder):
+def test_classes_outside_the_training_set_are_an_error_or_skipped(root, folder):
     spec = {"folder": folder}
     spec = next((s for s in (V2, OBJECTNET) if s["folder"] == folder), spec)
     few = [wnid for wnid in TRAIN if wnid != trees.wnids([954])[0]]
@@ -180,7 +182,7 @@ def test_classes_that_were_not_trained_are_named_or_passed_over(root, folder):
     name = {"sketch": "n07753592", V2["folder"]: "954"}.get(folder, "banana")
     assert name in found.passed_over
     assert not any(path.startswith(f"{name}/") for path in found.paths)
-    # One of the two bicycles would do.
+    # One of the two bicycle classes is enough.
     few.remove(trees.wnids([444])[0])
     if spec is OBJECTNET:
         found = listing(root, few, **spec, skip_unknown=True)
@@ -188,7 +190,7 @@ def test_classes_that_were_not_trained_are_named_or_passed_over(root, folder):
 
 
 @pytest.mark.parametrize("name", trees.LABELS)
-def test_a_flat_folder_is_the_foldered_one(root, name):
+def test_a_flat_folder_has_the_images_of_class_folders(root, name):
     apart, found = listing(root, folder="imagenet/val"), flat(root, name)
     assert found.paths == [Path(path).name for path in apart.paths]
     assert (found.names, found.mapping) == (apart.names, apart.mapping)
@@ -200,7 +202,7 @@ def test_a_flat_folder_is_the_foldered_one(root, name):
 KAGGLE, SYNSETS, INDICES, KIT = trees.LABELS
 
 
-def test_an_image_that_the_labels_name_and_nobody_has_is_listed(copy):
+def test_a_missing_image_is_listed(copy):
     gone = "ILSVRC2012_val_00000003.JPEG"
     (copy / "imagenet" / "flat" / gone).unlink()
     for name in (KAGGLE, INDICES):
@@ -211,14 +213,14 @@ def test_an_image_that_the_labels_name_and_nobody_has_is_listed(copy):
 
 
 @pytest.mark.parametrize("name", [SYNSETS, KIT])
-def test_labels_without_names_want_all_images(copy, name):
+def test_labels_without_names_need_all_images(copy, name):
     (copy / "imagenet" / "flat" / "ILSVRC2012_val_00000003.JPEG").unlink()
     with pytest.raises(UserError, match="18 labels, expected one for each of the 17 images in"):
         flat(copy, name)
 
 
 @pytest.mark.parametrize("name", [KAGGLE, INDICES])
-def test_an_image_without_label_is_passed_over(copy, name):
+def test_an_image_without_label_is_skipped(copy, name):
     file = copy / labels_of(name)
     lines = file.read_text().splitlines()
     gone = lines.pop(1).replace(",", " ").split()[0].removesuffix(".JPEG") + ".JPEG"
@@ -230,7 +232,7 @@ def test_an_image_without_label_is_passed_over(copy, name):
 
 
 @pytest.mark.parametrize("name", trees.LABELS)
-def test_labels_that_are_no_training_class_are_named_or_passed_over(root, name):
+def test_labels_outside_the_training_set_are_an_error_or_skipped(root, name):
     few = TRAIN[:-1]
     if name == INDICES:
         sentence = "label '954' is none of the 5 training classes"
@@ -247,7 +249,7 @@ def test_labels_that_are_no_training_class_are_named_or_passed_over(root, name):
     assert found.missing == []
 
 
-def test_numbers_alone_want_the_kits_meta(copy):
+def test_class_numbers_without_names_need_the_kits_meta(copy):
     kit = copy / Path(labels_of(KIT)).with_name("meta.mat")
     savemat(kit, {"something": [1, 2]})
     with pytest.raises(UserError, match=r"meta\.mat: .*expected the development kit's synsets"):
@@ -256,36 +258,42 @@ def test_numbers_alone_want_the_kits_meta(copy):
     with pytest.raises(UserError, match=r"meta\.mat: .*expected the development kit's synsets"):
         flat(copy, KIT)
     kit.unlink()
-    with pytest.raises(UserError, match=r"numbers without images' names.* no .*meta\.mat beside"):
+    with pytest.raises(UserError, match=r"numbers without image names, expected .*meta\.mat of"):
         flat(copy, KIT)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a.JPEG n01484850\na.JPEG n01530575\n", "image 'a.JPEG' stands there twice"),
-        ("a.JPEG n01484850\nb.JPEG\n", "the line 'b.JPEG', expected an image and its class"),
+        (
+            "a.JPEG n01484850\na.JPEG n01530575\n",
+            "image 'a.JPEG' has two lines, expected",
+        ),
+        (
+            "a.JPEG n01484850\nb.JPEG\n",
+            "a line holds only 'b.JPEG', expected an image and",
+        ),
         ("image,label\na.JPEG,n01484850\n", "label 'label' is none of the 6 training classes"),
         ("a.JPEG 6\n", "label '6' is none of the 6 training classes"),
         ("", "0 labels, expected one for each of the 18 images"),
         ("n01484850\n" * 17, "17 labels, expected one for each of the 18 images"),
     ],
 )
-def test_labels_that_cannot_be(copy, text, sentence):
+def test_malformed_labels_are_reported(copy, text, sentence):
     (copy / labels_of(INDICES)).write_text(text)
     with pytest.raises(UserError, match=sentence):
         flat(copy, INDICES)
 
 
-def test_folder_and_labels_must_be_there(root):
-    with pytest.raises(UserError, match=r"none: no such folder, expected images that .*val\.txt"):
+def test_folder_and_labels_must_exist(root):
+    with pytest.raises(UserError, match=r"none: no such folder, expected the images of .*val\.txt"):
         listing(root, folder="none", labels=labels_of(INDICES))
     with pytest.raises(UserError, match=r"none\.csv: no such file, expected the labels of"):
         listing(root, folder="imagenet/flat", labels="none.csv")
 
 
-def test_class_folders_called_by_numbers_are_meant_before_indices(tmp_path, write_images):
-    names = sorted(str(i) for i in range(12))  # 10 and 11 before 2
+def test_numeric_folder_names_take_precedence_over_indices(tmp_path, write_images):
+    names = sorted(str(i) for i in range(12))  # 10 and 11 come before 2
     write_images(tmp_path, {"flat": 12})
     files = [f"{i:03d}.png" for i in range(12)]
     for text in (
@@ -298,14 +306,14 @@ def test_class_folders_called_by_numbers_are_meant_before_indices(tmp_path, writ
         assert [names[said[f]] for f in files] == [str(i) for i in range(12)]
 
 
-def test_spaces_and_byte_order_marks_are_read(tmp_path, write_images):
+def test_labels_may_have_spaces_and_a_byte_order_mark(tmp_path, write_images):
     write_images(tmp_path, {"flat": 2})
     (tmp_path / "labels.csv").write_text("000.png,sea lion\n001.png,cat\n", encoding="utf-8-sig")
     found = listing(tmp_path, ["cat", "sea lion"], folder="flat", labels="labels.csv")
     assert (found.paths, found.labels.tolist()) == (["001.png", "000.png"], [0, 1])
 
 
-def test_imagenets_classes_are_those_of_its_names():
+def test_imagenets_classes_are_in_the_order_of_wordnet_ids():
     known = layouts.imagenet_classes()
     assert len(set(known)) == 1000
     assert known == sorted(known)

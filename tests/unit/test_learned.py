@@ -1,4 +1,4 @@
-"""Learned soups against autograd through the explicit mixture."""
+"""Learned soups, compared with autograd through the explicit mixture."""
 
 import copy
 
@@ -14,7 +14,7 @@ from soups.models.blocks import groups
 from soups.models.checkpoints import Checkpoint, Held
 
 K = 4
-ROWS = np.arange(0, 60, 2)  # the held-out ones
+ROWS = np.arange(0, 60, 2)  # of the held-out images
 FIT = {"lr": 0.05, "epochs": 3, "batch_size": 15, "seed": 0}
 
 
@@ -40,7 +40,7 @@ def paths(model, tmp_path) -> list:
 
 
 @pytest.mark.parametrize("by", ["model", "block", "tensor"])
-def test_the_gradient_is_autograds_through_the_mixture(model, paths, images, labels, by):
+def test_the_gradient_is_that_of_autograd_through_the_mixture(model, paths, images, labels, by):
     model = model.double()
     group = groups(list(model.state_dict()), by)
     count = max(group.values()) + 1
@@ -103,8 +103,8 @@ def test_coefficients_are_shares_in_every_group(model, paths, images, labels):
         assert [step["epoch"] for step in trace] == [1, 2, 3]
 
 
-def test_fitting_lowers_the_loss_and_prefers_what_is_right(model, paths, images, labels):
-    """Three broken ingredients and one that the labels come from."""
+def test_fitting_lowers_the_loss_and_prefers_the_right_ingredient(model, paths, images, labels):
+    """One ingredient made the labels, and the three others are random."""
     with torch.no_grad():
         truth = model(torch.from_numpy(images)).argmax(1).numpy()
     checkpoints.save(paths[2], model.state_dict(), {"pretrained": "one"})
@@ -116,7 +116,7 @@ def test_fitting_lowers_the_loss_and_prefers_what_is_right(model, paths, images,
     assert alpha[2, 0] > 0.4
 
 
-def test_frozen_parameters_are_left_out(model, paths, images, labels):
+def test_frozen_parameters_keep_equal_coefficients(model, paths, images, labels):
     model.visual.conv1.weight.requires_grad_(False)
     alpha, _, _ = fit(model, learned.within(paths, 1e9), images, labels, "tensor")
     group = groups(list(model.state_dict()), "tensor")

@@ -21,7 +21,7 @@ BATCHES = [np.array([3, 1, 7]), np.array([0, 8, 2])]
 
 @pytest.fixture
 def photos(tmp_path) -> ImageFiles:
-    """9 smooth image files, taller or wider than the 16 pixels asked for."""
+    """Nine smooth image files, taller or wider than the 16 pixels per side of the set."""
     rng, paths = np.random.default_rng(0), []
     for i in range(9):
         pixels = rng.integers(0, 256, (3, 4, 3), np.uint8)
@@ -41,11 +41,11 @@ def equal(ours, theirs) -> bool:
     return all(torch.equal(x, y) for x, y in zip(ours, theirs, strict=True))
 
 
-def test_without_transforms_pixels_are_those_of_evaluation(photos, images):
+def test_pixels_without_transforms_are_those_of_evaluation(photos, images):
     for source in (photos, images):
         for pixels, rows in zip(read(source), BATCHES, strict=True):
             assert np.array_equal(pixels.numpy(), source[rows])
-    # Hyperparameters that are off make no transform.
+    # Disabled hyperparameters give no transform.
     off = {"crop": 1, "flip": 0, "rand_augment_ops": 0, "rand_augment_magnitude": 15}
     assert Transforms.of(off, 16) is None
     assert Transforms.of({}, 16) is None
@@ -59,22 +59,22 @@ def test_workers_change_no_pixel(photos, images, h):
         assert equal(read(source, h, workers=2), here)
 
 
-def test_chance_is_a_function_of_seed_epoch_and_row(photos):
+def test_randomness_depends_on_seed_epoch_and_row(photos):
     first = read(photos, RANDOM, seed=1, epoch=2)
     assert equal(read(photos, RANDOM, seed=1, epoch=2), first)
     assert not equal(read(photos, RANDOM, seed=2, epoch=2), first)
     assert not equal(read(photos, RANDOM, seed=1, epoch=3), first)
-    # In other batches, after other rows: still the same pixels.
+    # The pixels do not depend on the batch or on the rows before.
     alone = read(photos, RANDOM, seed=1, epoch=2, batches=[np.array([8])])
     assert torch.equal(alone[0][0], first[1][1])
-    # The same file under two rows is changed in two ways.
+    # The same file in two rows is transformed differently.
     twice = ImageFiles(photos.folder, ["0.png", "0.png"], 16)
     (both,) = read(twice, RANDOM, batches=[np.array([0, 1])])
     assert not torch.equal(both[0], both[1])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_outlive_an_epoch_that_was_left_early(photos, workers):
+def test_workers_outlive_an_unfinished_epoch(photos, workers):
     reader = Reader(photos, workers, Transforms.of(RANDOM, 16), 0)
     next(reader.read(BATCHES * 3, epoch=0))
     again = [x.cpu() for x in reader.read(BATCHES, epoch=1)]
@@ -82,7 +82,7 @@ def test_workers_outlive_an_epoch_that_was_left_early(photos, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_random_numbers_elsewhere_stay_as_they_are(photos, workers):
+def test_loading_does_not_advance_the_global_generators(photos, workers):
     def draw():
         return torch.rand(3).tolist(), random.random(), np.random.random()
 
@@ -94,7 +94,7 @@ def test_random_numbers_elsewhere_stay_as_they_are(photos, workers):
 
 
 def test_a_crop_keeps_a_share_of_the_whole_image(photos, monkeypatch):
-    """Of a file, more than the square that evaluation looks at."""
+    """A crop may lie outside the square that evaluation uses."""
     gradient = np.zeros((20, 60, 3), np.uint8)
     gradient[:] = np.linspace(0, 255, 60).astype(np.uint8)[None, :, None]
     Image.fromarray(gradient).save(photos.folder / "wide.png")
@@ -105,11 +105,12 @@ def test_a_crop_keeps_a_share_of_the_whole_image(photos, monkeypatch):
     assert min(c.min() for c in crops) < square.min() - 30
     assert max(c.max() for c in crops) > square.max() + 30
     widths = [int(c.max()) - int(c.min()) for c in crops]
-    # At least a fifth of 20 × 60 pixels, at most 4:3: √(240 · 3/4) = 13 of 60 columns.
+    # A crop has at least a fifth of 20 × 60 pixels and a ratio of at least 3:4, so at least
+    # √(240 · 3/4) = 13 of 60 columns.
     assert min(widths) > 255 * 11 / 60
 
 
-def test_flips_mirror_about_as_many_as_asked(images):
+def test_flips_mirror_the_given_share_of_images(images):
     rows = np.arange(60)
     for share in (0.25, 1):
         (mirrored,) = read(images, {"flip": share}, batches=[rows])
@@ -119,7 +120,7 @@ def test_flips_mirror_about_as_many_as_asked(images):
         assert abs(np.mean(is_mirrored) - share) < 0.15
 
 
-def test_rand_augment_grows_with_operations(photos):
+def test_more_rand_augment_operations_change_more_images(photos):
     rows = [np.arange(9)]
     (plain,) = read(photos, batches=rows)
     changed = [
@@ -134,13 +135,13 @@ def test_rand_augment_grows_with_operations(photos):
 
 
 @pytest.mark.parametrize("magnitude", [0, 1, 2, 5, 10, 20])
-def test_rand_augment_has_every_operation_at_every_magnitude(photos, magnitude):
+def test_every_rand_augment_operation_runs_at_every_magnitude(photos, magnitude):
     h = {"rand_augment_ops": 15, "rand_augment_magnitude": magnitude}
     (pixels,) = read(photos, h, batches=[np.repeat(np.arange(9), 3)])
     assert pixels.shape == (27, 16, 16, 3)
 
 
-def test_colours_of_no_bits_are_black(photos):
+def test_colours_of_zero_bits_are_black(photos):
     image = Image.fromarray(photos[0])
     assert np.asarray(posterized(image, 0)).max() == 0
     assert len(np.unique(np.asarray(posterized(image, 1)))) == 2
@@ -149,14 +150,14 @@ def test_colours_of_no_bits_are_black(photos):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("h", [{}, RANDOM])
-def test_a_broken_image_is_one_sentence(photos, workers, h):
+def test_a_broken_image_is_reported_in_one_sentence(photos, workers, h):
     (photos.folder / "7.png").write_bytes(b"not an image")
     with pytest.raises(UserError, match=r"7\.png: not a readable image") as error:
         read(photos, h, workers)
     assert "Traceback" not in str(error.value)
 
 
-def test_a_worker_that_is_started_afresh_maps_the_file_itself(tmp_path, images):
+def test_a_pickled_memory_map_is_mapped_again(tmp_path, images):
     files.write_array(tmp_path / "set.npy", images)
     mapped = files.read_array(tmp_path / "set.npy")
     sent = pickle.dumps(Pixels(mapped, Transforms.of({"flip": 1}, 16), 0))
@@ -169,7 +170,7 @@ def test_a_worker_that_is_started_afresh_maps_the_file_itself(tmp_path, images):
     )
 
 
-def test_evaluation_reads_files_as_it_reads_arrays(photos, start):
+def test_evaluation_gives_the_same_for_files_and_arrays(photos, start):
     model, array = start.eval(), photos[np.arange(9)]
 
     def features(images, **more):
@@ -204,5 +205,5 @@ def test_training_from_files_resumes_to_the_same_bits(tuned, killed, images, tmp
     with pytest.raises(KeyboardInterrupt):
         tuned(h, killed(tmp_path, h), images=stored, workers=1)
     assert same(tuned(h, Resumable(tmp_path, h), images=stored), whole)
-    # Of the size asked for, files are as good as an array.
+    # Files of the right size give the same weights as an array.
     assert same(tuned(PLAIN, images=stored), tuned(PLAIN, images=images))

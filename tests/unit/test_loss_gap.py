@@ -1,4 +1,4 @@
-"""The paper's approximation on functions for which it can be worked out."""
+"""The paper's approximation on functions whose loss gap is known."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_loss_is_cross_entropy():
     np.testing.assert_allclose(ours, wanted)
 
 
-def test_variance_is_that_of_a_draw():
+def test_variance_is_that_of_drawn_labels():
     rng = np.random.default_rng(0)
     one, difference = logits(0)[:1], logits(1)[:1]
     drawn = rng.choice(4, 200_000, p=softmax(1.5 * one[0]))
@@ -27,7 +27,7 @@ def test_variance_is_that_of_a_draw():
     assert ours == pytest.approx(difference[0, drawn].var(), rel=0.02)
 
 
-def test_variance_does_not_feel_a_constant():
+def test_a_constant_does_not_change_the_variance():
     ours = loss_gap.variance(logits(0), logits(1), 1.0)
     np.testing.assert_allclose(ours, loss_gap.variance(logits(0), logits(1) + 3, 1.0))
 
@@ -44,7 +44,7 @@ def test_second_difference_of_a_parabola_is_exact():
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75])
 @pytest.mark.parametrize("beta", [0.7, 1.0])
 def test_a_linear_network_has_no_gap(alpha, beta):
-    """Logits that are linear in α: soup and ensemble are one, and the two terms cancel."""
+    """With logits linear in α, soup and ensemble are equal, and the two terms cancel."""
     one, two = logits(0), logits(0) + 0.1 * logits(2)
     step = 0.01
 
@@ -54,12 +54,12 @@ def test_a_linear_network_has_no_gap(alpha, beta):
     curvature = loss_gap.second_difference(*(loss(alpha + d) for d in (-step, 0, step)), step)
     spread = loss_gap.variance((1 - alpha) * one + alpha * two, two - one, beta).mean()
     terms = loss_gap.approximation(alpha, curvature, beta, 0.0)
-    assert abs(terms) > 1e-5  # each term alone is something
+    assert abs(terms) > 1e-5  # The terms alone are not 0.
     assert abs(loss_gap.approximation(alpha, curvature, beta, spread)) < 1e-3 * abs(terms)
 
 
-def test_a_bent_network_has_the_gap_that_is_approximated():
-    """Logits with a small quadratic part in α: the gap to the ensemble is found to first order."""
+def test_the_approximation_is_the_gap_of_a_slightly_quadratic_network():
+    """With a small quadratic part of the logits in α, the approximation is right to first order."""
     one, change, bend = logits(0), 0.02 * logits(2), 0.02 * logits(3)
 
     def at(alpha):
@@ -90,5 +90,5 @@ def test_a_path_has_gaps_at_its_inner_points():
         np.testing.assert_allclose(true, wanted, atol=1e-6)
         assert columns["gap"] == pytest.approx(wanted.mean(), abs=1e-6)
         assert columns["gap_approximation"] == pytest.approx(guess.mean(), abs=1e-6)
-        # Twice the step leaves the path but in the middle.
+        # Only the middle point has neighbours two steps away on both sides.
         assert np.isfinite(columns["curvature_wide"]) == (alpha == 0.5)

@@ -1,4 +1,4 @@
-"""Merges that are no weighted sum, and the geometry of ingredients, against plain tensors."""
+"""Merges and the geometry of ingredients, compared with computations on plain tensors."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def states(count: int, seed: int = 0) -> list[dict]:
 
 @pytest.fixture
 def write(tmp_path):
-    """A function that writes a start and ingredients; returns paths by name."""
+    """A function that writes a start and ingredients and returns their paths by name."""
 
     def written(count: int, seed: int = 0, extra: dict | None = None) -> dict:
         paths = {}
@@ -46,7 +46,7 @@ def merged(paths: dict, rule: str, **options) -> dict:
 
 
 @given(COUNTS, st.integers(0, 99))
-def test_the_median_is_numpys(write, count, seed):
+def test_the_median_is_that_of_numpy(write, count, seed):
     soup = merged(write(count, seed), "median")
     for name, tensor in soup.items():
         values = np.stack([state[name].numpy() for state in states(count + 1, seed)[1:]])
@@ -54,7 +54,7 @@ def test_the_median_is_numpys(write, count, seed):
 
 
 @given(st.integers(3, 7), st.integers(0, 99), st.integers(0, 1))
-def test_the_trimmed_mean_is_scipys(write, count, seed, trim):
+def test_the_trimmed_mean_is_the_mean_of_the_sorted_middle(write, count, seed, trim):
     soup = merged(write(count, seed), "trimmed_mean", trim=trim)
     for name, tensor in soup.items():
         values = np.sort([state[name].numpy() for state in states(count + 1, seed)[1:]], axis=0)
@@ -69,8 +69,8 @@ def test_a_mean_without_trimming_is_the_uniform_soup(write):
         torch.testing.assert_close(tensor, plain[name], rtol=1e-6, atol=1e-8)
 
 
-def test_ties_written_out(write):
-    """Yadav et al., algorithm 1, element by element."""
+def test_ties_follows_the_published_algorithm(write):
+    """Compare with algorithm 1 of Yadav et al., element by element."""
     paths, density, scale = write(4, seed=3), 0.5, 1.5
     start, *ingredients = states(5, seed=3)
     flat = [torch.cat([(s[n] - start[n]).flatten() for n in SHAPES]).tolist() for s in ingredients]
@@ -103,7 +103,7 @@ def test_other_tensors_come_from_the_start(write):
     assert list(soup) == ["a", "b", "counter", "scalar"]
 
 
-def test_merges_refuse_what_cannot_be_mixed(write):
+def test_merges_refuse_ingredients_with_another_start(write):
     paths = write(2)
     checkpoints.save(paths["m1"], states(1)[0], {"pretrained": "two"})
     with pytest.raises(UserError, match=r"m1\.safetensors: fine-tuned from pre-trained model two"):
@@ -111,7 +111,7 @@ def test_merges_refuse_what_cannot_be_mixed(write):
 
 
 @pytest.mark.parametrize("values", [1, 7, 20, 10_000])
-def test_a_stack_is_read_in_pieces_that_make_the_whole(write, values):
+def test_the_pieces_of_a_stack_make_up_the_tensors(write, values):
     paths = write(2)
     checkpoint_list = [Checkpoint(path) for path in paths.values()]
     with Stack(checkpoint_list, values) as stack:
@@ -124,13 +124,13 @@ def test_a_stack_is_read_in_pieces_that_make_the_whole(write, values):
             assert [piece.start for piece, _ in mine] == [0, *stops[:-1]]
 
 
-def test_a_stack_keeps_to_its_size_where_rows_allow(tmp_path):
+def test_a_stack_reads_no_more_values_than_asked(tmp_path):
     checkpoints.save(tmp_path / "w.safetensors", {"w": torch.zeros(1000, 3)}, {})
     with Stack([Checkpoint(tmp_path / "w.safetensors")] * 4, 120) as stack:
         assert {part.numel() for _, _, part in stack.pieces()} == {120}
 
 
-def test_held_checkpoints_are_checkpoints(write):
+def test_held_checkpoints_outlive_their_file(write):
     path = write(1)["m0"]
     lazy, held = Checkpoint(path), Held(path)
     path.unlink()
@@ -141,7 +141,7 @@ def test_held_checkpoints_are_checkpoints(write):
 # Geometry
 
 
-def test_products_are_those_of_the_changes(write):
+def test_products_are_inner_products_of_changes(write):
     paths = write(4)
     start, *ingredients = states(5)
     products = geometry.gram(
@@ -155,4 +155,4 @@ def test_products_are_those_of_the_changes(write):
 def test_mean_cosine():
     vectors = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]], dtype=torch.float64)
     assert geometry.mean_cosine(vectors @ vectors.T) == pytest.approx(1 / 3)
-    assert geometry.mean_cosine(torch.zeros(2, 2)) == 1  # nothing moved: nothing differs
+    assert geometry.mean_cosine(torch.zeros(2, 2)) == 1  # Unchanged models do not differ.

@@ -1,4 +1,4 @@
-"""Every method on a tiny kitchen: what each must satisfy."""
+"""Every registered method on a tiny kitchen."""
 
 import inspect
 from dataclasses import replace
@@ -7,113 +7,137 @@ import numpy as np
 import pytest
 import torch
 
-from soups.experiment.catalog import SOUP_METHODS
-from soups.jobs import devices
-from soups.mixing import recipes
+from soups.experiment.registry import SOUP_METHODS
+from soups.mixing import methods
 from soups.mixing.kitchen import Kitchen
-from soups.mixing.methods import METHODS
 from soups.mixing.mix import mix
+from soups.mixing.recipes import members
 from soups.models import checkpoints
-from soups.models.batch_norm import kept
-from soups.models.forward import forward
+from soups.roles import BEST, INITIALIZATION
+from tests.unit.kitchens import NAMES, tiny_kitchen
 
-NAMES = ["m0", "m1", "m2", "m3"]
-OPTIONS = {
-    "greedy_random": {"seed": 0, "order": 1},
-    "learned": {
-        "groups": "block", "lr": 0.1, "epochs": 2, "batch_size": 30, "seed": 0, "memory_gb": 0,
-    },
-    "wise_ft": {"of": ["greedy"], "alphas": [0, 0.5, 1, 1.5]},
+# `of` has no default that works, so this is the value beside which the others are tested.
+REQUIRED = {
+    "wise_ft": {"of": ["greedy"]},
     "best_of": {"of": ["uniform", "greedy"]},
-    "task_arithmetic": {"scales": [0.5, 1, 2]},
-    "ties": {"density": 0.5, "scales": [0.5, 1]},
+}
+# For every option of every method, a value other than the default. A new method or option fails
+# the tests below until it has an entry here.
+ALTERNATIVES = {
+    "uniform": {},
+    "greedy": {},
+    "greedy_random": {"orders": 2, "seed": 1},
+    "greedy_pruned": {},
+    "learned": {
+        "groups": "block", "lr": 0.1, "epochs": 2, "batch_size": 7, "seed": 1, "memory_gb": 0,
+    },
+    "wise_ft": {"of": [BEST], "alphas": [0.5, 1.5]},
+    "best_of": {"of": [BEST, "uniform"]},
+    "model_stock": {},
+    "task_arithmetic": {"scales": [0.5, 3]},
+    "ties": {"density": 0.5, "scales": [0.5, 3]},
+    "median": {},
     "trimmed_mean": {"trim": 0.25},
 }  # fmt: skip
+CASES = [(method, option) for method, options in ALTERNATIVES.items() for option in options]
 
 
 @pytest.fixture
 def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
-    generator = torch.Generator().manual_seed(0)
-    model = pretrained.classifier(4).to(devices.device()).eval()
-    start = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
-    start["head.weight"] = torch.randn(start["head.weight"].shape, generator=generator)
-    paths, logits = {}, {}
-    for name in ["start", *NAMES]:
-        # Far enough apart that soups of them disagree.
-        moved = 0 if name == "start" else 0.3
-        state = {
-            key: tensor + moved * torch.randn(tensor.shape, generator=generator)
-            for key, tensor in start.items()
-        }
-        paths[name] = tmp_path / f"{name}.safetensors"
-        checkpoints.save(paths[name], state, {"pretrained": "one"})
-        model.load_state_dict(state)
-        logits[name] = forward(model, images).numpy()
-    # Every other image is held out.
-    rows = np.arange(0, len(images), 2)
-    heldout = {name: values[rows] for name, values in logits.items()}
-    kitchen = Kitchen(
-        NAMES,
-        NAMES,
-        "start",
-        paths,
-        heldout.__getitem__,
-        labels[rows],
-        images[rows],
-        lambda: model,
-        kept,
-    )
-    kitchen.made = {name: METHODS[name](kitchen) for name in ("uniform", "greedy")}
-    return kitchen
+    return tiny_kitchen(pretrained, tmp_path, images, labels)
 
 
-def members(recipe: dict) -> list[str]:
-    return [name for name in recipes.used(recipe) if name != "start"]
+def made(kitchen: Kitchen, name: str, **options) -> list[dict]:
+    """Recipes by a method with its default options and some others, one for each order."""
+    options = {**SOUP_METHODS[name].options, **REQUIRED.get(name, {}), **options}
+    orders = options.pop("orders", None)
+    each = [{}] if orders is None else [{"order": order} for order in range(orders)]
+    return [getattr(methods, name)(kitchen, **options, **order) for order in each]
 
 
 def cooked(kitchen: Kitchen, recipe: dict) -> dict:
     return mix(recipe, kitchen.paths, kitchen.start)
 
 
-def test_the_catalog_knows_every_method_and_its_options():
-    assert set(METHODS) == set(SOUP_METHODS)
-    for name, method in METHODS.items():
-        parameters = set(inspect.signature(method).parameters) - {"kitchen", "options"}
-        known = set(SOUP_METHODS[name]) - {"orders"} | ({"order"} & parameters)
-        if name == "learned":  # the rest goes to learned.learn
-            parameters |= {"lr", "epochs", "batch_size", "seed"}
-        assert parameters == known
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_yields_a_recipe_that_can_be_cooked_and_is_repeatable(kitchen, name):
-    recipe = METHODS[name](kitchen, **OPTIONS.get(name, {}))
+def check(kitchen: Kitchen, name: str, recipe: dict) -> None:
+    """Check what must hold of every recipe of a method."""
+    method = SOUP_METHODS[name]
     assert recipe["method"] == name
-    assert set(recipe["coefficients"]) <= {*NAMES, "start"}
-    assert 1 <= len(members(recipe)) <= len(NAMES) or name == "wise_ft"
+    assert set(recipe["coefficients"]) <= {*NAMES, INITIALIZATION}
+    assert INITIALIZATION not in recipe["coefficients"] or method.needs_start
+    assert ("merge" in recipe) == method.elementwise
+    # Only an interpolation may leave nothing but the start.
+    assert bool(members(recipe)) == (recipe["selection"].get("alpha") != 0)
     state = cooked(kitchen, recipe)
+    shapes = checkpoints.Checkpoint(kitchen.paths["m0"]).shapes()
+    assert {key: tuple(tensor.shape) for key, tensor in state.items()} == {
+        key: shape for key, (shape, _) in shapes.items()
+    }
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
-    assert METHODS[name](kitchen, **OPTIONS.get(name, {})) == recipe
+
+
+def test_every_function_is_registered_with_its_options():
+    functions = {
+        name: function
+        for name, function in vars(methods).items()
+        if inspect.isfunction(function) and "kitchen" in inspect.signature(function).parameters
+    }
+    assert functions.keys() == SOUP_METHODS.keys()
+    for name, function in functions.items():
+        parameters = inspect.signature(function).parameters
+        named = set(parameters) - {"kitchen", "options"}
+        known = set(SOUP_METHODS[name].options)
+        # The catalog splits `orders` into one recipe for each `order`.
+        known = known - {"orders"} | {"order"} if "orders" in known else known
+        # `learned` hands its other options on to `learned.learn`.
+        assert named <= known if "options" in parameters else named == known, name
+
+
+def test_every_option_of_every_method_has_a_tested_alternative():
+    assert {name: set(options) for name, options in ALTERNATIVES.items()} == {
+        name: set(method.options) for name, method in SOUP_METHODS.items()
+    }
+    for name, options in ALTERNATIVES.items():
+        defaults = {**SOUP_METHODS[name].options, **REQUIRED.get(name, {})}
+        assert all(value != defaults[option] for option, value in options.items()), name
+
+
+@pytest.mark.parametrize("name", SOUP_METHODS)
+def test_every_method_with_its_defaults_makes_recipes_and_is_repeatable(kitchen, name):
+    recipes = made(kitchen, name)
+    assert len(recipes) == SOUP_METHODS[name].options.get("orders", 1)
+    for recipe in recipes:
+        check(kitchen, name, recipe)
+    assert made(kitchen, name) == recipes
+
+
+@pytest.mark.parametrize(("name", "option"), CASES)
+def test_every_option_has_an_effect(kitchen, name, option):
+    recipes = made(kitchen, name, **{option: ALTERNATIVES[name][option]})
+    for recipe in recipes:
+        check(kitchen, name, recipe)
+    # Memory decides how often ingredients are read, and nothing else.
+    assert (recipes == made(kitchen, name)) == (option == "memory_gb")
 
 
 def test_choices_are_never_worse_on_the_held_out_set(kitchen):
     single = max(kitchen.scores.values())
     greedy = kitchen.score(kitchen.made["greedy"])
     assert greedy >= single
-    assert kitchen.score(METHODS["greedy_pruned"](kitchen)) >= greedy
+    assert kitchen.score(methods.greedy_pruned(kitchen)) >= greedy
     uniform = kitchen.score(kitchen.made["uniform"])
-    assert kitchen.score(METHODS["best_of"](kitchen, ["uniform", "greedy"])) == max(greedy, uniform)
-    assert kitchen.score(METHODS["wise_ft"](kitchen, ["greedy"], [0, 0.5, 1])) >= greedy
-    assert kitchen.score(METHODS["task_arithmetic"](kitchen, [0.5, 1])) >= uniform
+    assert kitchen.score(methods.best_of(kitchen, ["uniform", "greedy"])) == max(greedy, uniform)
+    assert kitchen.score(methods.wise_ft(kitchen, ["greedy"], [0, 0.5, 1])) >= greedy
+    assert kitchen.score(methods.task_arithmetic(kitchen, [0.5, 1])) >= uniform
 
 
-def test_a_trace_says_what_the_soup_scores(kitchen):
-    recipe = METHODS["wise_ft"](kitchen, ["greedy"], [0, 0.5, 1])
+def test_a_trace_has_the_scores_of_its_soups(kitchen):
+    recipe = methods.wise_ft(kitchen, ["greedy"], [0, 0.5, 1])
     step = next(
         s for s in recipe["selection"]["trace"] if s["candidate"] == recipe["selection"]["alpha"]
     )
     assert step["heldout"] == kitchen.score(recipe)
-    recipe = METHODS["ties"](kitchen, 0.5, [0.5, 1, 1.5])
+    recipe = methods.ties(kitchen, 0.5, [0.5, 1, 1.5])
     for step in recipe["selection"]["trace"]:
         scaled = recipe | {"merge": recipe["merge"] | {"scale": step["candidate"]}}
         assert step["heldout"] == kitchen.score(scaled)
@@ -122,7 +146,7 @@ def test_a_trace_says_what_the_soup_scores(kitchen):
 
 
 def test_random_orders_are_greedy_in_their_order(kitchen):
-    recipe = METHODS["greedy_random"](kitchen, seed=0, order=2)
+    recipe = methods.greedy_random(kitchen, seed=0, order=2)
     trace = recipe["selection"]["trace"]
     assert sorted(step["candidate"] for step in trace) == NAMES
     assert recipe["selection"]["order"] == 2
@@ -131,26 +155,26 @@ def test_random_orders_are_greedy_in_their_order(kitchen):
 
 
 def test_interpolating_the_best_individual_model(kitchen):
-    recipe = METHODS["wise_ft"](kitchen, ["best_individual"], [0.25])
-    assert recipe["coefficients"] == {kitchen.ranking[0]: 0.25, "start": 0.75}
-    # Among its pool alone, whatever other soups bring along.
+    recipe = methods.wise_ft(kitchen, [BEST], [0.25])
+    assert recipe["coefficients"] == {kitchen.ranking[0]: 0.25, INITIALIZATION: 0.75}
+    # Ingredients outside the pool belong to other soups and cannot be the best model.
     kitchen.pool = kitchen.ranking[2:]
-    recipe = METHODS["wise_ft"](kitchen, ["best_individual"], [0.25])
-    assert recipe["coefficients"] == {kitchen.ranking[2]: 0.25, "start": 0.75}
+    recipe = methods.wise_ft(kitchen, [BEST], [0.25])
+    assert recipe["coefficients"] == {kitchen.ranking[2]: 0.25, INITIALIZATION: 0.75}
 
 
 def test_a_scale_of_1_is_the_uniform_soup(kitchen):
     plain = cooked(kitchen, kitchen.made["uniform"])
-    for name, tensor in cooked(kitchen, METHODS["task_arithmetic"](kitchen, [1])).items():
+    for name, tensor in cooked(kitchen, methods.task_arithmetic(kitchen, [1])).items():
         torch.testing.assert_close(tensor, plain[name])
 
 
 def test_model_stock_is_between_the_start_and_the_average(kitchen):
-    """Against the formula on explicit vectors, tensor by tensor."""
-    soup = cooked(kitchen, METHODS["model_stock"](kitchen))
+    """Compare with the formula on explicit vectors, tensor by tensor."""
+    soup = cooked(kitchen, methods.model_stock(kitchen))
     states = {name: checkpoints.Checkpoint(path).state() for name, path in kitchen.paths.items()}
     for tensor, value in soup.items():
-        start = states["start"][tensor].double()
+        start = states[INITIALIZATION][tensor].double()
         changes = torch.stack([(states[n][tensor].double() - start).flatten() for n in NAMES])
         unit = changes / changes.norm(dim=1, keepdim=True)
         pairs = [(unit[i] @ unit[j]).item() for i in range(4) for j in range(i)]
@@ -162,13 +186,13 @@ def test_model_stock_is_between_the_start_and_the_average(kitchen):
 
 def test_model_stock_of_equal_ingredients_is_the_ingredient(kitchen):
     kitchen.paths = kitchen.paths | dict.fromkeys(NAMES, kitchen.paths["m0"])
-    soup = cooked(kitchen, METHODS["model_stock"](kitchen))
+    soup = cooked(kitchen, methods.model_stock(kitchen))
     for name, tensor in checkpoints.Checkpoint(kitchen.paths["m0"]).items():
         torch.testing.assert_close(soup[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_a_single_model_is_scored_with_the_statistics_it_would_get(kitchen):
+def test_a_single_model_is_scored_with_its_new_batch_statistics(kitchen):
     calls = []
     fresh = replace(kitchen, settle=lambda model: calls.append(1))
-    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # this model has no such statistics
+    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # This model has no such statistics.
     assert calls

@@ -12,17 +12,17 @@ def test_restrict_takes_the_largest_member():
     np.testing.assert_array_equal(restrict(LOGITS, [[2], [0, 1]]), [[2, 5], [3, 4]])
 
 
-def test_a_class_the_set_does_not_know_is_no_wrong_answer():
-    # Class 1 has the largest logit of the first image, but the set knows 0 and 2 alone.
+def test_a_class_outside_the_set_is_not_a_possible_answer():
+    # Class 1 has the largest logit of the first image, but the set has only 0 and 2.
     assert correct(LOGITS, np.array([1, 1]), [[0], [2]]).tolist() == [True, False]
 
 
-def test_members_of_one_class_are_the_same_answer():
+def test_all_members_of_a_class_count_as_that_class():
     assert correct(LOGITS, np.array([1, 1]), [[2], [0, 1]]).tolist() == [True, True]
 
 
 @given(st.integers(0, 1000))
-def test_all_classes_is_plain_accuracy(seed):
+def test_with_all_classes_correctness_is_that_of_the_argmax(seed):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
     members = [[c] for c in range(4)]
@@ -30,12 +30,12 @@ def test_all_classes_is_plain_accuracy(seed):
 
 
 def hits(accuracies, counts) -> list[np.ndarray]:
-    """Right or wrong per image of sets with these accuracies."""
+    """Return whether each image is right, for sets with the given accuracies."""
     return [np.arange(n) < round(a * n) for a, n in zip(accuracies, counts, strict=True)]
 
 
 def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
-    """The bootstrap written out: images of each set are drawn with replacement."""
+    """Compute the bootstrap interval by drawing the images of each set with replacement."""
     rng = np.random.default_rng(1)
     means = []
     for accuracy, count in zip(accuracies, counts, strict=True):
@@ -49,29 +49,29 @@ def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
     [
         ([0.5], [200]),
         ([0.97], [300]),
-        ([0.9, 0.4], [100, 400]),  # the mean of sets, not of images
+        ([0.9, 0.4], [100, 400]),  # Sets have equal weight, images have not.
         ([0.2, 0.6, 0.8], [150, 300, 500]),
     ],
 )
-def test_interval_is_that_of_resampled_images(accuracies, counts):
+def test_the_interval_is_that_of_resampled_images(accuracies, counts):
     low, high = bootstrap_mean(hits(accuracies, counts))
-    # Intervals are 0.04 wide or more; what is left is chance and the steps of a count.
+    # The tolerance covers chance and the steps of a count. It is small beside the width.
     np.testing.assert_allclose([low, high], resampled(accuracies, counts), atol=0.005)
     assert high - low > 0.035
 
 
-def test_interval_of_certainty_is_a_point():
+def test_constant_scores_have_an_interval_without_width():
     assert bootstrap_mean(hits([1.0, 0.0], [50, 10])) == (0.5, 0.5)
 
 
-def test_interval_shrinks_with_the_root_of_the_images():
+def test_the_width_falls_with_the_root_of_the_number_of_images():
     widths = [np.ptp(bootstrap_mean(hits([0.5], [count]))) for count in (400, 40_000)]
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.05)
 
 
-def test_interval_is_the_same_every_time():
+def test_an_interval_depends_on_the_seed_alone():
     assert bootstrap_mean(hits([0.3, 0.7], [90, 80])) == bootstrap_mean(hits([0.3, 0.7], [90, 80]))
-    # Bounds of one small set are too coarse to tell two seeds apart.
+    # The bounds of a small set are too coarse to distinguish two seeds.
     fine = hits([0.3, 0.7], [900, 801])
     assert bootstrap_mean(fine) != bootstrap_mean(fine, seed=1)
 

@@ -34,7 +34,7 @@ def write(folder, states: list[dict], note: dict = NOTE) -> dict:
 
 @given(SHAPES, DTYPES, st.lists(st.floats(-2, 2), min_size=1, max_size=5), st.integers(0, 999))
 def test_a_mixture_is_the_weighted_sum_in_float64(tmp_path, shapes, dtype, weights, seed):
-    weights[0] = weights[0] or 1.0  # not all 0
+    weights[0] = weights[0] or 1.0  # A recipe needs a coefficient other than 0.
     states = [ingredient(shapes, dtype, seed + i) for i in range(len(weights))]
     paths = write(tmp_path, states)
     soup = mix(recipe(dict(zip(paths, weights, strict=True)), "test"), paths)
@@ -46,8 +46,8 @@ def test_a_mixture_is_the_weighted_sum_in_float64(tmp_path, shapes, dtype, weigh
         naive = sum(
             w * state[name].double().numpy() for w, state in zip(weights, states, strict=True)
         )
-        # One rounding at the end: half a unit in the last place. A sum in the
-        # ingredients' own precision would be further off.
+        # There is one rounding at the end, by half a unit in the last place. The error of a
+        # sum in the ingredients' own precision would be larger.
         np.testing.assert_allclose(
             tensor.double().numpy(), naive,
             rtol=0.501 * limits.eps, atol=1e-14 + limits.smallest_normal * limits.eps,
@@ -74,21 +74,21 @@ def test_known_average(tmp_path):
     assert mix(recipe({"m0": 2.0, "m1": -1.0}, "test"), paths)["w"].tolist() == [0.0, 15.0]
 
 
-def test_what_has_coefficient_0_is_not_read(tmp_path):
+def test_an_ingredient_with_coefficient_0_is_not_read(tmp_path):
     paths = write(tmp_path, [{"w": torch.ones(2)}])
     paths["gone"] = tmp_path / "gone.safetensors"
     soup = mix(recipe({"gone": 0, "m0": 1.0}, "test"), paths)
     assert soup["w"].tolist() == [1, 1]
-    with pytest.raises(UserError, match=r"gone\.safetensors: no such checkpoint"):
+    with pytest.raises(UserError, match=r"gone\.safetensors does not exist"):
         mix(recipe({"m0": 0.5, "gone": 0.5}, "test"), paths)
 
 
-def test_nothing_to_mix(tmp_path):
+def test_a_recipe_needs_a_coefficient_other_than_0(tmp_path):
     with pytest.raises(UserError, match="recipe 'test': all coefficients are 0"):
         mix(recipe({"m0": 0, "m1": 0.0}, "test"), {})
 
 
-def test_counters_come_from_the_first(tmp_path):
+def test_integer_tensors_come_from_the_first_ingredient(tmp_path):
     states = [{"n": torch.tensor(n), "w": torch.ones(1)} for n in (7, 9)]
     paths = write(tmp_path, states)
     soup = mix(uniform(paths), paths)
@@ -107,20 +107,20 @@ GOOD = {"bias": torch.ones(2), "weight": torch.ones(2, 3)}
         (GOOD | {"weight": torch.ones(2, 3).double()}, "tensor 'weight' is .*F64.* expected .*F32"),
     ],
 )
-def test_other_tensors_cannot_be_mixed(tmp_path, state, message):
+def test_checkpoints_with_other_tensors_cannot_be_mixed(tmp_path, state, message):
     paths = write(tmp_path, [GOOD, state])
     with pytest.raises(UserError, match=rf"m1\.safetensors: {message}.*m0\.safetensors"):
         mix(uniform(paths), paths)
 
 
-def test_other_starts_cannot_be_mixed(tmp_path):
+def test_checkpoints_with_another_start_cannot_be_mixed(tmp_path):
     paths = write(tmp_path, [GOOD, GOOD])
     checkpoints.save(paths["m1"], GOOD, {"pretrained": "fedcba9876543210"})
-    with pytest.raises(UserError, match=r"m1.*fedcba987654, but .*m0\.safetensors.*0123456789ab"):
+    with pytest.raises(UserError, match=r"m1.*: .*fedcba987654, expected 0123456789ab as in .*m0"):
         mix(uniform(paths), paths)
 
 
-def test_a_recipe_says_how_it_came_about():
+def test_a_recipe_records_how_it_was_chosen():
     assert uniform(["a", "b", "c", "d"], heldout_images=9) == {
         "method": "uniform",
         "coefficients": {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25},
@@ -136,7 +136,7 @@ def test_a_checkpoint_gives_its_tensors_in_name_order(tmp_path):
     assert checkpoint.note == NOTE
 
 
-# Coefficients by tensor, interpolation
+# Coefficients per tensor, interpolation
 
 
 def test_coefficients_may_differ_by_tensor(tmp_path):
@@ -156,12 +156,12 @@ def test_interpolation_is_a_line_from_the_start(alpha):
     assert by_tensor["start"] == pytest.approx({"t": 1 - alpha, "u": 1 - alpha / 2})
 
 
-def test_only_sums_interpolate():
-    with pytest.raises(UserError, match="a median soup is no weighted sum"):
+def test_only_weighted_sums_can_be_interpolated():
+    with pytest.raises(UserError, match="made by 'median', expected"):
         interpolate(recipe({"a": 1.0}, "median", {"rule": "median"}), "start", 0.5, "line")
 
 
-def test_members_are_what_is_used_but_the_start():
+def test_members_are_the_used_models_without_the_start():
     made = recipe({"a": 0.5, "b": 0, "c": {"t": 0.0}, "d": {"t": 0.1}, "zeroshot": 0.5}, "test")
     assert used(made) == ["a", "d", "zeroshot"]
     assert members(made) == ["a", "d"]

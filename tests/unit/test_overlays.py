@@ -87,10 +87,10 @@ def test_the_small_dataset_is_good(validate, folders):
         ({"none": {}}, "shifts.none is {}, expected either folder (and mapping) or corruption"),
         ({"noise": {"severity": 9}}, "shifts.noise.severity is 9, expected at most 5"),
         ({"noise": {"corruption": "fog"}}, "corruption is 'fog', expected one of noise,"),
-        ({"again": {"folder": "test"}}, "expected a folder of its own for each set"),
+        ({"again": {"folder": "test"}}, "expected a separate folder for each set"),
         ({"inner": {"folder": "test/cat"}}, "has no subfolder, expected one per class"),
-        ({"art": {"mapping": {"bird": ["cat"]}}}, "'bird' is no class folder of this shift"),
-        ({"art": {"mapping": {"pet": ["cat"]}}}, "'cat' is stood for by two classes"),
+        ({"art": {"mapping": {"bird": ["cat"]}}}, "has 'bird', expected class folders of"),
+        ({"art": {"mapping": {"pet": ["cat"]}}}, "two classes stand for training class 'cat'"),
         (
             {"art": {"mapping": {"pet": ["cow"]}}},
             "the mapping of 'pet' names 'cow', which is not among",
@@ -113,10 +113,10 @@ def test_bad_shifts(validate, folders, shifts, sentence):
         ({"model": {"architecture": "ViT-B-23"}}, "unknown to open_clip; did you mean ViT-B-32?"),
         ({"model": {"templates": ["a {} {x}"]}}, "expected one {} where the class name goes"),
         ({"model": {"architecture": "ViT-B-32"}}, "expected that of model.architecture"),
-        ({"data": {"world": {"train": 10}}}, "training images of class 'star' it holds out 0"),
+        ({"data": {"world": {"train": 10}}}, "takes 0 of the 0 training images of class 'house'"),
         (
             {"data": {"heldout": {"fraction": 0.0001}}},
-            "it holds out 0, expected at least 1 held out",
+            "expected at least 1 taken and 1 left; 0.001 to 0.999 would split every class",
         ),
         ({"sweep": {"random": {"parameters": {"0.1)": None}}}}, "distribution that wants quotes"),
         ({"name": "recorded"}, "name is 'recorded'"),
@@ -150,7 +150,7 @@ def test_sharing_needs_the_same_data_and_start(validate, tmp_path):
 
 def test_a_class_with_too_few_images_is_found_before_any_job(validate, folders):
     few = merge(folders, {"data": {"heldout": {"fraction": 0.02}}})
-    with pytest.raises(UserError, match="of the 4 training images of class 'cat' it holds out 0"):
+    with pytest.raises(UserError, match="takes 0 of the 4 training images of class 'cat'"):
         validate(few)
 
 
@@ -159,7 +159,7 @@ def test_a_hidden_folder_above_the_images_hides_none(validate, folders, tmp_path
     moved = merge(folders, {"data": {"folders": {"root": "../" + tmp_path.name + "/.hidden"}}})
     validate(moved)
     (tmp_path / ".hidden" / "test" / "dog").rename(tmp_path / ".hidden" / "test" / ".dog")
-    with pytest.raises(UserError, match="class 'dog' is only in one of the training and test"):
+    with pytest.raises(UserError, match="only the training folder has 'dog'"):
         validate(moved)
 
 

@@ -13,7 +13,7 @@ ALLOWED = {
     "models": ["data", "jobs"],
     "training": ["models", "data", "jobs"],
     "evaluation": ["models", "data"],
-    "mixing": ["training", "models", "data", "jobs"],
+    "mixing": ["evaluation", "training", "models", "data", "jobs"],
     "world": ["training", "data"],
     "experiment": ["world", "models", "data"],
     "claims": ["evaluation", "mixing"],

@@ -23,7 +23,7 @@ def features() -> tuple[torch.Tensor, torch.Tensor]:
     return images, texts
 
 
-def test_loss_is_clips(features):
+def test_the_loss_is_that_of_clip(features):
     images, texts = features
     logits = 5 * images @ texts.T
     target = torch.arange(6)
@@ -34,7 +34,7 @@ def test_loss_is_clips(features):
 
 @pytest.fixture
 def corpus(images, labels) -> tuple[np.ndarray, list[str]]:
-    """Images whose brightness is their caption."""
+    """Images whose brightness tells which of two captions they have."""
     captions = [f"a {['cat', 'dog'][label % 2]}" for label in labels]
     return images // 2 + (120 * (labels % 2)).astype(np.uint8)[:, None, None, None], captions
 

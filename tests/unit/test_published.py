@@ -1,4 +1,4 @@
-"""The released results of the paper, which are a file of this project."""
+"""The tables and figures of the paper's released results."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from soups.claims import published, verdicts
 from soups.claims.evidence import Evidence
 from soups.errors import UserError
 from soups.report import figures, presentation
+from soups.roles import Roles
+
+ROLES = Roles.named()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def table(path):
 
 @pytest.fixture(scope="module")
 def tables(table, tmp_path_factory):
-    """The tables as the figures get them: written and read again."""
+    """The tables as the figures read them, from CSV."""
     models = published.models_table(table)
     made = {
         "models": models,
@@ -62,7 +65,7 @@ def test_the_interval_of_one_set_is_that_of_two_binomials(table):
 
 
 def test_the_column_follows_the_numbers(table):
-    parts = verdicts.effects(Evidence({}, {}, 1.0))
+    parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
     columns = published.columns(parts, table)
     told = columns[columns["published_verdict"] != verdicts.NOT_TESTED]
     assert set(parts.loc[told.index, "claim"]) == {1, 2, 3}
@@ -71,7 +74,7 @@ def test_the_column_follows_the_numbers(table):
     worse = table.copy()
     worse.loc["greedy_soup", list(published.IMAGES)] -= 0.1
     flipped = published.columns(parts, worse.assign(
-        shifts_mean=worse[published.SHIFTS].mean(axis=1)
+        shifts_mean=worse[published.RELEASED_SHIFTS].mean(axis=1)
     ))  # fmt: skip
     assert (flipped["published_verdict"].iloc[:2] == verdicts.NOT_SUPPORTED).all()
 
@@ -106,13 +109,15 @@ def test_the_oracle_takes_the_best_fine_tuned_model_of_each_set(tables):
     oracle = tables["methods"].set_index("method").loc["oracle"]
     models = tables["models"]
     for name in [*presentation.shift_names(tables["methods"]), "test"]:
-        # The initialisation is the best nowhere, so it makes no odds that it does not count.
+        # The initialisation is the best on no set, so leaving it out changes nothing.
         assert oracle[name] == models[name].max()
     assert pd.isna(oracle["heldout"])
     assert "oracle" not in set(tables["differences"]["method"])
 
 
-@pytest.mark.parametrize("measure", [name for name in published.MEASURES if name != "shifts_mean"])
+@pytest.mark.parametrize(
+    "measure", [name for name in published.SETS_OF_MEASURES if name != "shifts_mean"]
+)
 def test_intervals_of_one_set_are_nearly_the_exact_ones(tables, measure):
     row = tables["methods"].set_index("method").loc["greedy"]
     n = int(row[f"n_{measure}"])
@@ -129,7 +134,7 @@ def test_the_interval_of_the_mean_of_shifts_is_that_of_simulated_sets(table, tab
     draws = [
         rng.binomial(published.IMAGES[name], table.loc["uniform_soup", name], 40_000)
         / published.IMAGES[name]
-        for name in published.SHIFTS
+        for name in published.RELEASED_SHIFTS
     ]
     low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
     assert row["shifts_mean_lo"] == pytest.approx(low, abs=1e-4)
@@ -139,13 +144,13 @@ def test_the_interval_of_the_mean_of_shifts_is_that_of_simulated_sets(table, tab
 def test_differences_are_those_of_the_methods(tables):
     methods = tables["methods"].set_index("method")
     differences = tables["differences"]
-    assert len(differences) == 4 * len(published.MEASURES)
+    assert len(differences) == 4 * len(published.SETS_OF_MEASURES)
     for _, row in differences.iterrows():
         apart = methods[row["measure"]][row["method"]] - methods[row["measure"]]["best_individual"]
         assert row["difference"] == pytest.approx(apart, abs=2e-6)
         size = "shifts" if row["measure"] == "shifts_mean" else row["measure"]
         assert row["n"] == methods[f"n_{size}"].iloc[0]
-        # Wider than the interval of either, narrower than both together.
+        # The interval is wider than that of either, and narrower than their sum.
         width = [methods[f"{row['measure']}_hi"][m] - methods[f"{row['measure']}_lo"][m]
                  for m in (row["method"], "best_individual")]  # fmt: skip
         assert max(width) < row["hi"] - row["lo"] < sum(width)
@@ -157,7 +162,7 @@ def test_models_keep_every_released_number(path, tables):
     assert list(models["model"]) == list(released["model"])
     for name in published.HYPERPARAMETERS:
         pd.testing.assert_series_equal(models[name], released[name], check_dtype=False)
-    for name, sets in published.MEASURES.items():
+    for name, sets in published.SETS_OF_MEASURES.items():
         np.testing.assert_allclose(models[name], released[sets].mean(axis=1), atol=1e-6)
     assert list(models["model"][models["variant"].isna()]) == ["model_0"]
     again = [
@@ -176,7 +181,7 @@ def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
     assert list(order["model"]) == list(expected)
     assert list(order["rank"]) == list(range(1, 73))
     assert (order["model"].iloc[0], order["model"].iloc[-1]) == ("model_43", "model_0")
-    # These two share a configuration and every accuracy.
+    # These two models have the same configuration and the same accuracies.
     assert order["model"].tolist().index("model_5") == order["model"].tolist().index("model_4") + 1
 
 
@@ -226,8 +231,11 @@ def drawn(ax) -> np.ndarray:
 def test_figures_show_every_model(tables):
     models, methods = tables["models"], tables["methods"]
     for figure, panels in (
-        (figures.published_scatter(models, methods), ["shifts_mean"]),
-        (figures.published_shifts(models, methods), presentation.shift_names(methods)),
+        (figures.function("published_scatter")(models, methods, ROLES), ["shifts_mean"]),
+        (
+            figures.function("published_shifts")(models, methods, ROLES),
+            presentation.shift_names(methods),
+        ),
     ):
         for ax, name in zip(figure.axes, panels, strict=False):
             offsets = {tuple(point) for point in drawn(ax).round(4)}
@@ -235,7 +243,8 @@ def test_figures_show_every_model(tables):
             assert offsets == {tuple(p) for p in (100 * rows[["test", name]]).to_numpy().round(4)}
         plt.close(figure)
 
-    figure = figures.published_greedy_order(tables["order"], tables["correlations"], methods)
+    draw = figures.function("published_greedy_order")
+    figure = draw(tables["order"], tables["correlations"], methods, ROLES)
     for ax, name in zip(figure.axes, ("heldout", "test", "shifts_mean"), strict=True):
         points = drawn(ax)
         points = points[points[:, 0].argsort()]
@@ -247,7 +256,8 @@ def test_figures_show_every_model(tables):
 
 def test_the_sweep_shows_models_without_a_hyperparameter_apart(tables):
     models = tables["models"]
-    figure = figures.published_sweep(models, tables["correlations"], tables["methods"])
+    draw = figures.function("published_sweep")
+    figure = draw(models, tables["correlations"], tables["methods"])
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert len(panels) == 2 * 7
     for ax in panels:

@@ -1,4 +1,4 @@
-"""Checkpoints made elsewhere: the released layout's logits are ours; what is odd is refused."""
+"""Conversion of checkpoints made elsewhere to our layout, and refusal of malformed ones."""
 
 import pickle
 import re
@@ -29,8 +29,8 @@ def shapes_of(model):
 def as_released(shapes, seed=0):
     """A released state dict with random weights for a `Classifier` of these shapes.
 
-    Matrices are as wide as CLIP initialises them, one over the square root of their inputs;
-    gains are around 1 and biases are not 0, so that leaving one out changes the logits.
+    The standard deviation of a matrix is one over the square root of its inputs, as CLIP
+    initialises it. Gains are near 1 and biases are not 0, so a missing one changes the logits.
     """
     generator = torch.Generator().manual_seed(seed)
     state = OrderedDict()
@@ -52,7 +52,7 @@ def as_released(shapes, seed=0):
 
 
 def text_side(width=8, words=10, dtype=torch.float32):
-    """What else of CLIP a checkpoint may have."""
+    """Tensors of CLIP's text tower that a checkpoint may also have."""
     named = {
         "token_embedding.weight": (words, width),
         "positional_embedding": (77, width),
@@ -72,8 +72,8 @@ def small(pretrained):
     return shapes_of(pretrained.classifier(4))
 
 
-# The paper's model, derived once more from its description: ViT (Dosovitskiy et al., 2021) as in
-# CLIP (Radford et al., 2021, section 2.4), then unit-length features and a linear head.
+# The paper's model, written again from its description: a ViT (Dosovitskiy et al., 2021) as in CLIP
+# (Radford et al., 2021, section 2.4), with unit-length features and a linear head.
 def original_logits(state, x, heads=12):
     p = {name.removeprefix("model.visual."): tensor.float() for name, tensor in state.items()}
 
@@ -125,9 +125,9 @@ def test_logits_are_those_of_the_original(tmp_path):
         ]
     )
     ours, theirs = [], []
-    # ImageNet's usual size, one whose long side is not a whole number of pixels, a small one.
+    # ImageNet's usual size, one whose resized long side is no whole number, and a small one.
     for i, (width, height) in enumerate([(500, 375), (375, 500), (301, 640), (60, 57)]):
-        # Smooth, then noise, so that both resampling and cropping matter.
+        # A smooth image with noise, so that both resampling and cropping matter.
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height))
         noise = rng.integers(-40, 40, (height, width, 3))
         pixels = np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8)
@@ -140,8 +140,8 @@ def test_logits_are_those_of_the_original(tmp_path):
         template = shapes_of(model)
         model.load_state_dict(released.load(tmp_path / "model_0.pt", "openai", template))
         have = model(torch.from_numpy(np.stack(ours)))
-    assert want.std() > 0.5  # logits that say something
-    assert (want[0] - want[1]).abs().max() > 0.1  # and not the same of every image
+    assert want.std() > 0.5  # the logits are not all alike
+    assert (want[0] - want[1]).abs().max() > 0.1  # and they depend on the image
     torch.testing.assert_close(have, want, atol=1e-4, rtol=0)
 
 
@@ -157,7 +157,7 @@ def test_read_gives_what_was_saved(tmp_path):
 
 
 class Payload:
-    """Touches a file when it is unpickled without care."""
+    """Creates a file when an unrestricted unpickler reads it."""
 
     def __init__(self, path):
         self.path = path
@@ -174,10 +174,12 @@ def test_no_payload_is_run(tmp_path, kind):
         path.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(UserError, match=r"model\.pt: not read, because it holds .*, expected a"):
+    with pytest.raises(
+        UserError, match=r"model\.pt cannot be read safely, because it holds .*, expected a"
+    ):
         released.read(path)
     assert not mark.exists()
-    # It is a payload: without care it does run.
+    # An unrestricted unpickler does run the payload.
     if kind == "pickle":
         pickle.loads(path.read_bytes())["extra"].close()
     else:
@@ -197,30 +199,35 @@ def test_no_payload_is_run(tmp_path, kind):
         ({"state_dict": {"a": [1.0]}}, "'a' is a list, expected a tensor"),
         ({3: torch.ones(2)}, "has the key 3, expected names"),
         ({"a": torch.eye(2).to_sparse()}, "'a' is no dense tensor"),
-        (torch.nn.Linear(2, 2), r"not read, because it holds torch\.nn\.\S+, which is no tensor"),
+        (
+            torch.nn.Linear(2, 2),
+            r"cannot be read safely, because it holds torch\.nn\.\S+, which",
+        ),
     ],
 )
-def test_what_is_no_state_dict_is_named(tmp_path, content, message):
+def test_a_file_without_a_state_dict_is_refused(tmp_path, content, message):
     path = tmp_path / "model.pt"
     torch.save(content, path)
-    with pytest.raises(UserError, match=rf"model\.pt: {message}"):
+    with pytest.raises(UserError, match=rf"model\.pt:? {message}"):
         released.read(path)
 
 
-def test_broken_files_are_named(tmp_path):
+def test_broken_files_are_refused(tmp_path):
     path = tmp_path / "model.pt"
-    with pytest.raises(UserError, match=r"model\.pt: no such checkpoint"):
+    with pytest.raises(UserError, match=r"model\.pt does not exist, expected a checkpoint"):
         released.read(path)
     torch.save({"a": torch.ones(1000)}, path)
     whole = path.read_bytes()
     for content in (b"", b"<html>not found</html>", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"model\.pt: not .* expected a torch-saved dict") as e:
+        with pytest.raises(
+            UserError, match=r"model\.pt (is not|cannot) .* expected a torch-s"
+        ) as e:
             released.read(path)
         assert "\n" not in str(e.value)
 
 
-def test_names_and_values(small):
+def test_converted_tensors_have_our_names_and_the_same_values(small):
     state = as_released(small)
     for given in (
         state,
@@ -267,29 +274,29 @@ PROJ, HEAD, BIAS = "model.visual.proj", "classification_head.weight", "classific
     [
         ({"model.visual.tail": torch.ones(1)}, r"has 'model\.visual\.tail', expected only"),
         ({"optimizer": torch.ones(1)}, "has 'optimizer', expected only"),
-        # Names that only begin or end like the text side's.
+        # Names that only begin or end like those of the text tower.
         ({"model.logit_scale.x": torch.ones(1)}, r"has 'model\.logit_scale\.x', expected only"),
         ({"x.model.logit_scale": torch.ones(1)}, r"has 'x\.model\.logit_scale', expected only"),
-        ({PROJ: None}, r"no 'model\.visual\.proj', expected a tensor of shape \(32, 16\)"),
-        ({BIAS: None}, r"no 'classification_head\.bias', expected a tensor of shape \(4,\)"),
+        ({PROJ: None}, r"has no 'model\.visual\.proj', expected a tensor of shape \(32, 16\)"),
+        ({BIAS: None}, r"has no 'classification_head\.bias', expected a tensor of shape \(4,\)"),
         ({PROJ: torch.ones(16, 32)}, r"'model\.visual\.proj' has shape \(16, 32\), expected \(32"),
-        ({HEAD: torch.ones(7, 16)}, r"'\S+head\.weight' is for 7 classes, expected the 4"),
-        ({BIAS: torch.ones(7)}, r"'classification_head\.bias' is for 7 classes, expected the 4"),
+        ({HEAD: torch.ones(7, 16)}, r"'\S+head\.weight' is for 7 classes, expected 4,"),
+        ({BIAS: torch.ones(7)}, r"'classification_head\.bias' is for 7 classes, expected 4,"),
         ({BIAS: torch.tensor(1.0)}, r"'classification_head\.bias' has shape \(\), expected \(4,\)"),
         ({HEAD: torch.ones(4, 9)}, r"'classification_head\.weight' has shape \(4, 9\), expected"),
-        ({BIAS: torch.ones(4, dtype=torch.int64)}, r"\S+ is of torch\.int64, expected floating"),
+        ({BIAS: torch.ones(4, dtype=torch.int64)}, r"\S+ has dtype torch\.int64, expected fl"),
         ({BIAS: torch.tensor([0, 1, torch.nan, 2])}, r"\S+ has the value nan, expected finite"),
         ({BIAS: torch.tensor([0, -torch.inf, 1, 2])}, r"\S+ has the value -inf, expected finite"),
-        ({"module.x": torch.ones(1)}, r"'module\.x' begins with 'module\.' and others do not"),
+        ({"module.x": torch.ones(1)}, r"'module\.x' begins with 'module\.' but other"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(small, changed, message):
+def test_a_state_dict_that_does_not_fit_is_refused(small, changed, message):
     state = {n: t for n, t in (as_released(small) | changed).items() if t is not None}
-    with pytest.raises(UserError, match=rf"^model_7\.pt: {message}"):
+    with pytest.raises(UserError, match=rf"^model_7\.pt:? {message}"):
         released.convert(state, small, "model_7.pt")
 
 
-def test_what_float16_cannot_hold_is_named(small):
+def test_a_value_too_large_for_float16_is_refused(small):
     state = as_released(small) | {BIAS: torch.tensor([0.0, 1e6, 0, 0])}
     assert released.convert(state, small, "model.pt")["head.bias"][1] == 1e6
     with pytest.raises(UserError, match=r"has the value 1000000\.0, expected .*float16"):
@@ -305,7 +312,7 @@ def test_our_own_layout(pretrained, small, tmp_path):
     with pytest.raises(UserError, match=r"m03\.safetensors: 'head\.weight' is for 4 classes, .* 5"):
         released.load(path, "classifier", shapes_of(pretrained.classifier(5)))
     checkpoints.save(path, {f"model.{name}": tensor for name, tensor in state.items()}, {})
-    with pytest.raises(UserError, match=r"m03\.safetensors: has 'model\.head\.bias', expected"):
+    with pytest.raises(UserError, match=r"m03\.safetensors has 'model\.head\.bias', expected"):
         released.load(path, "classifier", small)
 
 
@@ -328,7 +335,7 @@ def test_another_activation_is_refused(architecture, tmp_path):
         released.check_pretrained(path, "openai")
 
 
-def test_start_tells_files_apart_that_say_where_they_come_from(tmp_path):
+def test_start_is_in_the_header_of_our_files_and_the_same_for_all_released_ones(tmp_path):
     pretrained = saved(tmp_path / "pretrained.safetensors", "ViT-B-32-quickgelu")
     other = saved(tmp_path / "other.safetensors", "ViT-L-14-quickgelu")
     for name in ("one", "two", "silent"):
@@ -336,7 +343,7 @@ def test_start_tells_files_apart_that_say_where_they_come_from(tmp_path):
         checkpoints.save(tmp_path / name, {"x": torch.ones(1)}, note)
     own = [released.start(tmp_path / n, "classifier", pretrained) for n in ("one", "two", "silent")]
     assert own[:2] == ["one", "two"]
-    # Released files are not asked, so they need not be there, and all have the same start.
+    # Released files are not read, so these need not exist. All of them have the same start.
     assert own[2] == released.start("model_0.pt", "openai", pretrained)
     assert own[2] == released.start("model_1.pt", "openai", pretrained)
     assert own[2] != released.start("model_1.pt", "openai", other)
@@ -344,9 +351,9 @@ def test_start_tells_files_apart_that_say_where_they_come_from(tmp_path):
 
 @pytest.fixture
 def job(tmp_path, architecture):
-    """What the workflow gives `import_checkpoint` for a small CLIP and a released file."""
+    """The job of `import_checkpoint` for a small CLIP and a released file."""
     pretrained = Pretrained(architecture | {"quick_gelu": True}, None)
-    # As for named models without weights: the header alone.
+    # The header alone, as the workflow writes it for a named model without weights.
     saved(tmp_path / "pretrained.safetensors", pretrained.architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
     mapping = images.identity(["a", "b", "c", "d"])
@@ -371,7 +378,7 @@ def job(tmp_path, architecture):
     )
 
 
-def test_an_import_ends_as_a_fine_tune_does(job):
+def test_an_import_writes_the_same_files_as_a_fine_tune(job):
     import_checkpoint.main(job)
     weights = checkpoints.Checkpoint(job.output.weights)
     assert weights.note["hyperparameters"] == {"lr": 1}
@@ -385,14 +392,14 @@ def test_an_import_ends_as_a_fine_tune_does(job):
     torch.testing.assert_close(have, want, atol=1e-4, rtol=0)
 
 
-def test_images_of_another_size_are_named(job):
+def test_images_of_another_size_are_refused(job):
     path = job.input.heldout[0]
     np.save(path, np.zeros((12, 24, 24, 3), np.uint8))
-    with pytest.raises(UserError, match=r"images are 24 pixels a side, but .* takes 16"):
+    with pytest.raises(UserError, match=r"images are 24 pixels wide, expected 16 for"):
         import_checkpoint.main(job)
 
 
-def test_a_file_brought_by_hand_is_held_to_its_checksum(job, tmp_path):
+def test_a_file_copied_by_hand_must_have_its_checksum(job, tmp_path):
     sums = tmp_path / "SHA256SUMS"
     job.config["ingredients"]["checkpoints"]["sums"] = str(sums)
     sums.write_text(f"{'0' * 64}  model_3.pt\n")

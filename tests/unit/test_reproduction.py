@@ -4,8 +4,9 @@ import pytest
 from soups.claims import published
 from soups.claims.reproduction import compare
 from soups.experiment import sweep
+from soups.roles import GREEDY, UNIFORM, Roles
 
-MEASURES = list(published.MEASURES)
+MEASURES = list(published.SETS_OF_MEASURES)
 
 
 @pytest.fixture
@@ -14,21 +15,24 @@ def table(root):
 
 
 def ours(table, names, offset=0.0):
-    """The published accuracies, with our names, and something added to each."""
+    """The published accuracies of some rows, with an offset."""
     rows = [
         {m: table.loc[theirs, sets].astype(float).mean() + offset
-         for m, sets in published.MEASURES.items()}
+         for m, sets in published.SETS_OF_MEASURES.items()}
         for theirs in names
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def test_models_and_soups_are_matched(table):
+@pytest.mark.parametrize("rows", [{}, {UNIFORM: "mean", GREEDY: "mine"}])
+def test_models_match_by_name_and_soups_by_role(table, rows):
+    rows = {UNIFORM: UNIFORM, GREEDY: GREEDY} | rows
     models = ours(table, ["model_0", "model_43"], 0.01)
     models.insert(0, "model", ["model_0", "model_43"])
     methods = ours(table, ["uniform_soup", "greedy_soup"], -0.02)
-    methods.insert(0, "method", ["uniform", "greedy"])
-    found = compare(models, methods, table)
+    methods.insert(0, "method", [rows[UNIFORM], rows[GREEDY]])
+    found = compare(models, methods, table, Roles(rows))
+    assert set(found["model"]) == {"model_0", "model_43", *rows.values()}
     assert len(found) == 4 * len(MEASURES)
     by_kind = found.groupby("kind")["difference"]
     assert by_kind.min().round(6).to_dict() == {"model": 0.01, "soup": -0.02}
@@ -41,10 +45,14 @@ def test_what_only_one_side_has_is_left_out(table):
     models = ours(table, ["model_1"])[["heldout", "test", "v2", "shifts_mean"]]
     models.insert(0, "model", ["m00"])
     none = pd.DataFrame({"method": []})
-    assert compare(models, none, table).empty
+    assert compare(models, none, table, Roles.named()).empty
     models["model"] = "model_1"
-    # A mean over other shifts is not compared.
-    assert compare(models, none, table)["measure"].tolist() == ["heldout", "test", "v2"]
+    # Means over different shifts are not compared.
+    assert compare(models, none, table, Roles.named())["measure"].tolist() == [
+        "heldout",
+        "test",
+        "v2",
+    ]
 
 
 def test_the_published_sweep_is_that_of_the_released_table(root, config, table):
@@ -52,7 +60,7 @@ def test_the_published_sweep_is_that_of_the_released_table(root, config, table):
     rows = sweep.draw(settings, config["finetune"])
     assert list(rows) == [f"model_{i}" for i in range(72)]
     assert rows["model_0"]["epochs"] == 0  # the linear probe as it is
-    # The authors' seeds are not known, but models of one configuration need different ones.
+    # The authors' seeds are unknown, but models of one configuration need different seeds.
     assert [row["seed"] for row in rows.values()] == list(range(72))
     for name, row in list(rows.items())[1:]:
         for key in published.HYPERPARAMETERS:

@@ -33,7 +33,7 @@ KINDS = {
 
 @pytest.fixture
 def whole(tuned, teacher):
-    """A function that fine-tunes a kind without interruption; once."""
+    """A function that fine-tunes a kind without interruption, once per kind."""
     known = {}
 
     def weights(kind: str, workers: int = 0) -> dict:
@@ -46,7 +46,7 @@ def whole(tuned, teacher):
 
 @pytest.fixture
 def at_step(monkeypatch):
-    """A function that has something happen right after the nth step that is taken from now on."""
+    """A function that calls another one right after the nth step from now on."""
 
     def arrange(number: int, happens) -> None:
         class Disturbed(train_step):
@@ -81,13 +81,13 @@ def test_an_interrupted_finetune_ends_with_the_same_bits(tuned, killed, tmp_path
 def test_a_finished_run_is_not_run_again(tuned, images, tmp_path):
     state = Resumable(tmp_path, PLAIN)
     whole = tuned(PLAIN, state)
-    # With everything done, the images are not looked at.
+    # If all steps are done, the images are not read.
     assert same(tuned(PLAIN, state, images=np.zeros_like(images)), whole)
     state.remove()
     assert not same(tuned(PLAIN, state, images=np.zeros_like(images)), whole)
 
 
-def test_another_recipe_starts_afresh(tuned, killed, tmp_path):
+def test_another_recipe_starts_from_the_beginning(tuned, killed, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tuned(PLAIN | {"lr": 0.5}, killed(tmp_path, {"lr": 0.5}))
     assert same(tuned(PLAIN, Resumable(tmp_path, {"lr": 0.01})), tuned(PLAIN))
@@ -102,8 +102,8 @@ def test_a_changed_recipe_leaves_no_state_behind(tmp_path):
     assert states[2].restore(model=model) == states[1].restore(model=model) == 1
 
 
-def test_what_was_ignored_stays_so(tuned, at_step, tmp_path):
-    """As of a run that `nohup` or a shell's `&` started."""
+def test_an_ignored_signal_stays_ignored(tuned, at_step, tmp_path):
+    """A run that `nohup` or a shell's `&` started ignores signals."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         at_step(2, lambda: signal.raise_signal(signal.SIGINT))
@@ -134,9 +134,9 @@ def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
 def test_a_signal_at_any_step_changes_nothing(
     tuned, whole, teacher, at_step, tmp_path_factory, kind, steps, number
 ):
-    """Also one after another, in the middle of epochs and at their ends."""
+    """The signals also come one after another, within epochs and at their ends."""
     h, folder = KINDS[kind], tmp_path_factory.mktemp("state")
-    expected = whole(kind)  # before something happens at a step
+    expected = whole(kind)  # before any step is disturbed
     for step in steps:
         at_step(step, lambda: signal.raise_signal(number))
         with pytest.raises(SystemExit) as end:
@@ -151,7 +151,7 @@ def test_a_signal_at_any_step_changes_nothing(
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize(("minutes", "step", "done"), [(1e-9, 5, 4), (60, 5, 3), (60, 2, None)])
-def test_what_was_saved_before_a_crash_is_not_lost(
+def test_a_state_that_was_saved_before_a_crash_is_not_lost(
     tuned, whole, teacher, at_step, tmp_path, configured, kind, minutes, step, done
 ):
     h, expected = KINDS[kind], whole(kind)
@@ -177,21 +177,21 @@ def test_workers_do_not_matter_to_a_resumed_run(tuned, whole, at_step, tmp_path)
     assert same(tuned(h, Resumable(tmp_path, h), workers=2), expected)
 
 
-def test_a_stopped_run_says_where_and_what_it_saved(tuned, at_step, tmp_path, caplog):
+def test_a_stopped_run_logs_its_step_and_its_state(tuned, at_step, tmp_path, caplog):
     caplog.set_level(logging.INFO, "soups")
     at_step(2, lambda: signal.raise_signal(signal.SIGUSR1))
     with pytest.raises(SystemExit):
         tuned(LONG, Resumable(tmp_path, LONG))
-    assert caplog.messages[-1] == "stopped by SIGUSR1 after step 2: run again, the job goes on here"
+    assert caplog.messages[-1] == "stopped by SIGUSR1 after step 2: the next run resumes here"
     at_step(0, None)
     tuned(LONG, Resumable(tmp_path, LONG))
     assert any(line.startswith("resumed after step 2 from") for line in caplog.messages)
     sizes = [line for line in caplog.messages if line.startswith("state of ")]
-    assert len(sizes) == 2  # once a run, however often it is saved
+    assert len(sizes) == 2  # once per run, although each run saves several states
 
 
 def test_the_loss_of_an_epoch_is_that_of_all_its_steps(tuned, at_step, tmp_path, caplog):
-    """Also of those before the interruption."""
+    """The mean includes the steps before the interruption."""
     caplog.set_level(logging.INFO, "soups")
 
     def losses() -> list[str]:
@@ -209,7 +209,7 @@ def test_the_loss_of_an_epoch_is_that_of_all_its_steps(tuned, at_step, tmp_path,
     assert losses() == expected
 
 
-# Files that are no state of this run
+# Files that hold no state of the run
 
 
 def stopped(tuned, at_step, folder, h: dict, step: int = 2) -> Resumable:
@@ -220,7 +220,7 @@ def stopped(tuned, at_step, folder, h: dict, step: int = 2) -> Resumable:
     return Resumable(folder, h)
 
 
-def test_a_torn_state_starts_afresh(tuned, at_step, tmp_path, caplog):
+def test_a_torn_state_starts_from_the_beginning(tuned, at_step, tmp_path, caplog):
     caplog.set_level(logging.INFO, "soups")
     whole = tuned(LONG)
     state = stopped(tuned, at_step, tmp_path, LONG)
@@ -233,7 +233,7 @@ def test_a_torn_state_starts_afresh(tuned, at_step, tmp_path, caplog):
         assert not any("resumed" in m for m in caplog.messages)
 
 
-def test_a_foreign_file_starts_afresh(tuned, at_step, tmp_path, caplog):
+def test_a_foreign_file_starts_from_the_beginning(tuned, at_step, tmp_path, caplog):
     caplog.set_level(logging.INFO, "soups")
     whole = tuned(LONG)
     state = stopped(tuned, at_step, tmp_path / "state", LONG)
@@ -253,11 +253,11 @@ def test_a_foreign_file_starts_afresh(tuned, at_step, tmp_path, caplog):
         assert any(m.endswith("starting from the beginning") for m in caplog.messages), number
 
 
-# When it is saved
+# When a state is saved
 
 
 class Counted:
-    """What a `Keeper` saves with; counts instead of writing."""
+    """A state that a `Keeper` saves: it notes the steps and writes nothing."""
 
     def __init__(self) -> None:
         self.kept = []
@@ -302,7 +302,7 @@ def test_losses_come_back():
     assert back == []
 
 
-# Processes of their own
+# Jobs in processes of their own
 
 DATA = np.random.default_rng(0)
 PIXELS, TRUTH = DATA.integers(0, 256, (60, 16, 16, 3), np.uint8), DATA.integers(0, 4, 60)
@@ -329,7 +329,7 @@ def run_in_a_session(folder, workers: int) -> None:
     [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_a_signal_to_all_processes_of_a_job(tmp_path, configured, number, status):
-    """As of a cluster: workers that read images get it too."""
+    """Clusters signal all processes of a job, including the workers that read images."""
     folder = tmp_path / "state"
     process = multiprocessing.get_context("spawn").Process(
         target=run_in_a_session, args=[folder, 2], daemon=False
@@ -356,15 +356,15 @@ def test_a_signal_to_all_processes_of_a_job(tmp_path, configured, number, status
         configured()
 
 
-def test_a_worker_ends_with_its_process_alone():
-    """Other processes cannot end it by SIGTERM; its own can, or else a job would never end."""
-    from soups.data.loading import _stay
+def test_only_the_process_that_started_a_worker_can_end_it():
+    """SIGTERM of other processes has no effect. That of its own does, or the job would not end."""
+    from soups.data.loading import _ignore_signals
 
     context = multiprocessing.get_context("fork")
     ready, outside = context.Event(), context.Event()
 
     def work() -> None:
-        _stay(0)
+        _ignore_signals(0)
         ready.set()
         time.sleep(60)
 

@@ -14,7 +14,7 @@ def paths(tmp_path):
     pixels = rng.integers(0, 256, (40, 2, 2, 3), np.uint8)
     labels = np.arange(40) % 4
     write_set(tmp_path / "test.npy", pixels, labels, identity(CLASSES))
-    # A shift that knows three classes, one of which stands for two of ours.
+    # The shift has three classes, one of which stands for two training classes.
     mapping = [("ab", [0, 1]), ("c", [2]), ("d", [3])]
     write_set(tmp_path / "art.npy", pixels[:30], np.arange(30) % 3, mapping, derived="test")
     return [tmp_path / "test.npy", tmp_path / "art.npy"]
@@ -41,14 +41,14 @@ def test_all_images_give_the_accuracies_of_the_sets(paths, tmp_path):
     assert (row["n_test"], row["n_shifts"]) == (40, 30)
 
 
-def test_a_part_is_the_same_part_each_time(paths):
+def test_every_instance_samples_the_same_images(paths):
     one, two = (Samples(paths, {"test": 10, "shift": 7}) for _ in range(2))
     assert one.counts == {"n_test": 10, "n_shifts": 7}
     for name in one.names:
         np.testing.assert_array_equal(one.rows[name], two.rows[name])
 
 
-def test_some_classes_are_told_apart_from_each_other_only(paths, tmp_path):
+def test_with_some_classes_only_these_compete(paths, tmp_path):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[2, 3])
     outputs = samples.cached(cached(tmp_path))
     right = samples.right(outputs)
@@ -56,13 +56,13 @@ def test_some_classes_are_told_apart_from_each_other_only(paths, tmp_path):
     np.testing.assert_array_equal(samples.rows["test"], rows)
     guess = logits(40)[rows][:, 2:].argmax(1) + 2
     np.testing.assert_array_equal(right["test"], guess == rows % 4)
-    # Of the shift's classes, "ab" stands for none of these.
+    # The shift's class "ab" stands for neither of these.
     assert set(np.arange(30)[samples.rows["art"]] % 3) == {1, 2}
 
 
 def test_a_shift_without_any_of_the_classes_is_left_out(paths):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[0])
-    assert samples.names == ["test"]  # "ab" is more than a
+    assert samples.names == ["test"]  # The class "ab" stands for more than class 0.
     right = {"test": np.ones(10, bool)}
     assert samples.row(right)["test"] == 1
     assert "shifts_mean" not in samples.row(right)

@@ -14,7 +14,7 @@ from soups.mixing.select import (
 
 
 def random_score(seed: int):
-    """A score of sets of ingredients with few levels, so that ties are common."""
+    """Make a score of sets of ingredients with few levels, so that ties are common."""
 
     def score(names) -> float:
         ids = sorted(int(name[1:]) for name in names)
@@ -24,7 +24,7 @@ def random_score(seed: int):
 
 
 def naive(order, score) -> list[str]:
-    """Recipe 1 of the paper as it is printed: both scores are computed every time."""
+    """Follow Recipe 1 as the paper prints it, which computes both scores in every step."""
     ingredients: list[str] = []
     for candidate in order:
         before = score(ingredients) if ingredients else -np.inf
@@ -37,7 +37,7 @@ SOUPS = {"count": st.integers(1, 12), "seed": st.integers(0, 10_000)}
 
 
 @given(**SOUPS)
-def test_greedy_is_the_papers(count, seed):
+def test_greedy_follows_the_paper(count, seed):
     score = random_score(seed)
     order = by_score({f"m{i}": score([f"m{i}"]) for i in range(count)})
     chosen, _ = greedy(order, score)
@@ -45,7 +45,7 @@ def test_greedy_is_the_papers(count, seed):
 
 
 @given(**SOUPS)
-def test_greedy_is_never_worse_than_the_first(count, seed):
+def test_greedy_is_never_worse_than_the_first_ingredient(count, seed):
     score = random_score(seed)
     order = [f"m{i}" for i in range(count)]
     chosen, _ = greedy(order, score)
@@ -54,7 +54,7 @@ def test_greedy_is_never_worse_than_the_first(count, seed):
 
 
 @given(**SOUPS)
-def test_the_trace_tells_what_happened(count, seed):
+def test_the_trace_records_every_step(count, seed):
     score = random_score(seed)
     order = [f"m{i}" for i in range(count)]
     chosen, trace = greedy(order, score)
@@ -79,12 +79,12 @@ def test_ties_are_accepted():
     assert greedy(["a", "b", "c"], lambda names: 0.5)[0] == ["a", "b", "c"]
 
 
-def test_the_least_loss_is_refused():
+def test_the_smallest_loss_is_refused():
     scores = {("a",): 0.5, ("a", "b"): 0.5 - 1e-12, ("a", "c"): 0.5}
     assert greedy(["a", "b", "c"], scores.get)[0] == ["a", "c"]
 
 
-def test_a_single_model_is_its_own_soup_even_at_zero():
+def test_a_single_model_is_its_own_soup_even_with_score_0():
     chosen, trace = greedy(["a"], lambda names: 0.0)
     assert chosen == ["a"]
     assert trace == [{"candidate": "a", "without": None, "with": 0.0, "accepted": True}]
@@ -98,7 +98,7 @@ def test_order_is_by_falling_score_then_by_id():
 
 
 @given(**SOUPS)
-def test_a_pruned_soup_is_part_of_the_soup_and_not_worse(count, seed):
+def test_a_pruned_soup_is_a_part_of_the_soup_and_not_worse(count, seed):
     score = random_score(seed)
     chosen = [f"m{i}" for i in range(count)]
     left, trace = prune(chosen, score)
@@ -109,7 +109,7 @@ def test_a_pruned_soup_is_part_of_the_soup_and_not_worse(count, seed):
     assert {step["candidate"] for step in trace if step["removed"]} == set(chosen) - set(left)
 
 
-def test_what_does_not_help_is_pruned():
+def test_ingredients_that_do_not_help_are_pruned():
     scores = {"abc": 0.5, "ab": 0.5, "ac": 0.6, "a": 0.4}
     assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "b"]
     scores = {"abc": 0.5, "ab": 0.4, "ac": 0.6, "a": 0.4}
@@ -144,7 +144,7 @@ def test_a_running_sum_is_the_sum(asked):
     running = RunningSum(list, lambda total, name: additions.append(name) or [*total, name])
     for names in asked:
         assert running.of(tuple(names)) == names
-    # What extends the last question costs one addition for each new name.
+    # Names that extend those of the last call cost one addition each.
     before = len(additions)
     running.of((*asked[-1], "x"))
     assert additions[before:] == ["x"]

@@ -113,7 +113,7 @@ def test_bad_sweeps(validate, changes, sentence):
     [
         (
             {"model.pretrained": "none.safetensors"},
-            "model.pretrained is 'none.safetensors': no such file",
+            "model.pretrained is 'none.safetensors', expected an existing file",
         ),
         (
             {"model.pretrained": "openai"},
@@ -191,7 +191,7 @@ SKETCH = "data.folders.shifts.sketch"
         ({"data.folders": None}, "data.source is 'folders' but data.folders is empty"),
         ({"data.folders.train": "gone"}, "/gone: no such folder, expected one subfolder of images"),
         ({SKETCH: {"folder": "gone"}}, "/gone: no such folder"),
-        ({SKETCH: {"folder": "test/cat"}}, "/test/cat: has no subfolder, expected one per class"),
+        ({SKETCH: {"folder": "test/cat"}}, "/test/cat: the folder has no subfolder, expected one"),
         ({SKETCH: {"folder": "drawn"}}, "/drawn: class 'puppy' is not among the 2 training classe"),
         (
             {SKETCH: {"folder": "drawn", "mapping": {"puppy": ["wolf"]}}},
@@ -206,7 +206,10 @@ SKETCH = "data.folders.shifts.sketch"
             f"config key {SKETCH}.severity is 6, expected at most 5",
         ),
         ({SKETCH: {"corruption": "blur"}}, f"config key {SKETCH} is"),
-        ({"data.folders.names": {"cow": "cow"}}, "data.folders.names: 'cow' is no class folder of"),
+        (
+            {"data.folders.names": {"cow": "cow"}},
+            "data.folders.names has 'cow', expected class",
+        ),
         ({"data.folders.image_size": 64}, "data.folders.image_size is 64, expected 32"),
         (
             {"data.folders.pretrain_fraction": 0},
@@ -223,12 +226,12 @@ def test_an_empty_class_folder_is_named(validate, folder_config, tmp_path, folde
     for image in (tmp_path / folder).glob("*.png"):
         image.unlink()
     (tmp_path / folder / "notes.txt").touch()
-    assert f"/{folder}: no image, expected at least one per class" in refusal(validate, {})
+    assert f"/{folder}: the folder has no image, expected at least one" in refusal(validate, {})
 
 
 def test_training_and_test_have_the_same_classes(validate, folder_config, tmp_path):
     shutil.rmtree(tmp_path / "test" / "dog")
-    assert "/test: class 'dog' is only in one of the training" in refusal(validate, {})
+    assert "/test: only the training folder has 'dog', expected the same" in refusal(validate, {})
 
 
 def test_shifts_of_the_world(config):

@@ -19,18 +19,18 @@ def pair(better: int, worse: int, both: int) -> tuple[np.ndarray, np.ndarray]:
     [(0, 0, 1.0), (5, 5, 1.0), (10, 0, 2 / 2**10), (1, 0, 1.0), (8, 2, 112 / 1024)],
 )
 def test_mcnemar_is_exact(better, worse, p):
-    # By hand: twice the binomial tail of the images on which just one is right.
+    # By hand, p is twice the binomial tail of the images on which exactly one is right.
     assert mcnemar(*pair(better, worse, 90)) == pytest.approx(p)
 
 
-def test_one_set_permuted_is_mcnemar():
-    """With differences of -1, 0 and 1 on one set, both tests ask the same question."""
+def test_the_permutation_test_of_one_set_is_mcnemar():
+    """With differences of -1, 0 and 1 on one set, both tests are the same."""
     ours, theirs = pair(60, 35, 900)
     p = permutation([ours.astype(float) - theirs])
     assert p == pytest.approx(binomtest(60, 95).pvalue, abs=0.003)
 
 
-def test_sets_are_weighted_alike_whatever_their_size():
+def test_sets_have_equal_weight_whatever_their_size():
     rng = np.random.default_rng(0)
     small, large = rng.choice([-1, 0, 1], 50, p=[0.1, 0.5, 0.4]), rng.choice([-1, 0, 1], 5000)
     by_hand = [
@@ -47,11 +47,11 @@ def test_versions_of_an_image_change_sign_together():
     one = np.random.default_rng(0).choice([-1.0, 0, 1], 400, p=[0.18, 0.6, 0.22])
     groups, weights = by_images({"noise": one, "blur": one}, {"noise": "test", "blur": "test"})
     assert permutation(groups, weights) == pytest.approx(permutation([one]), abs=0.005)
-    assert permutation([one, one]) < permutation([one])  # what independent images would say
+    assert permutation([one, one]) < permutation([one])  # as for independent images
 
 
-def test_fractions_are_permuted_by_size():
-    """Against all 2^12 signs."""
+def test_fractions_are_permuted_exactly():
+    """Compare with all 2^12 combinations of signs."""
     values = np.random.default_rng(1).choice([-2 / 3, -1 / 3, 1 / 3, 2 / 3, 1], 12)
     signs = np.array(list(itertools.product([-1, 1], repeat=12)))
     expected = (np.abs(signs @ values) >= abs(values.sum()) - 1e-9).mean()
@@ -62,13 +62,13 @@ def test_no_difference_is_not_significant():
     assert permutation([np.zeros(10), np.zeros(5)]) == 1
 
 
-def test_false_alarms_are_as_rare_as_they_should_be():
+def test_false_positives_have_the_rate_of_the_level():
     rng = np.random.default_rng(0)
     p = [permutation([rng.choice([-1, 0, 1], 300) for _ in range(3)], seed=i) for i in range(200)]
     assert 0.01 <= (np.array(p) < 0.05).mean() <= 0.1
 
 
-def test_compare():
+def test_two_methods_are_compared_on_test_set_and_shifts():
     ours, theirs = pair(60, 35, 905)
     row, shifted = compare(
         {"test": ours, "a": ours, "b": theirs}, {"test": theirs, "a": theirs, "b": theirs},
@@ -83,12 +83,12 @@ def test_compare():
     assert (row["test"], shifted["test"]) == ("McNemar, exact", "paired permutation")
 
 
-def test_means_over_orders_are_permuted():
+def test_means_over_orders_are_compared_by_permutation():
     mean = {"test": np.array([1, 0.5, 0]), "a": np.ones(3)}
     rows = compare(mean, {"test": np.ones(3, bool), "a": np.ones(3, bool)}, ["a"], {})
     assert rows[0]["test"] == "paired permutation"
 
 
-def test_holm():
+def test_p_values_are_corrected_by_holm():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]).tolist() == [1, 1]

@@ -1,4 +1,4 @@
-"""Processes that pretend there are GPUs share them out as they would real ones."""
+"""Processes share invented GPUs in the same way as real ones."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from soups.errors import UserError
-from soups.jobs import compute, job, slots
+from soups.jobs import compute, events, job, slots
 
 FOUR = ["0", "1", "2", "3"]
-# A job: says if it has to wait, takes GPUs, says so, holds them for so many seconds or until there
-# is a file, says so, lets them go.
+# A job reports if it has to wait, takes GPUs and reports them. It holds them for `hold` seconds, or
+# until the file `hold` exists, then reports that it gives them back.
 JOB = """
 import json, os, sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ with slots.taken(names, wanted, shares, Path(folder)) as mine:
 
 @pytest.fixture
 def jobs(root, tmp_path):
-    """A function that starts a job; those that are still there at the end are ended."""
+    """A function that starts a job. Jobs that still run at the end of the test are killed."""
     started, said = [], tmp_path / "said"
 
     def start(names, wanted=1, shares=1, hold=0.05) -> subprocess.Popen:
@@ -71,7 +71,7 @@ def until(condition) -> None:
 
 
 def most_at_once(events) -> Counter:
-    """Per GPU, the largest number of jobs that had it at the same time."""
+    """Return, per GPU, the largest number of jobs that had it at the same time."""
     now, most = Counter(), Counter()
     for what, _, mine in events:
         for name in mine:
@@ -82,12 +82,12 @@ def most_at_once(events) -> Counter:
 
 
 @pytest.mark.parametrize("shares", [1, 2])
-def test_many_jobs_never_share_more_than_they_may_and_use_all(jobs, tmp_path, shares):
+def test_many_jobs_use_all_slots_of_all_gpus_and_no_more(jobs, tmp_path, shares):
     count, go = 8 * shares, tmp_path / "go"
     started = [jobs(FOUR, shares=shares, hold=str(go)) for _ in range(count)]
 
     def waiting() -> set[int]:
-        """Those that came and have nothing; one that met another at the door waited, too."""
+        """Jobs that came and have no GPU. A job that met another one in the queue waited, too."""
         waited, taken = jobs.events(waits=True), jobs.events()
         return {pid for _, pid, _ in waited} - {pid for _, pid, _ in taken}
 
@@ -97,7 +97,7 @@ def test_many_jobs_never_share_more_than_they_may_and_use_all(jobs, tmp_path, sh
     assert most_at_once(jobs.events()) == dict.fromkeys(FOUR, shares)
 
 
-def test_jobs_of_one_two_and_three_gpus_all_get_theirs(jobs):
+def test_jobs_of_one_to_four_gpus_all_get_their_number(jobs):
     wishes = [1, 2, 3, 4, 1, 3, 2, 1, 2, 3, 4, 1]
     started = {process.pid: n for n in wishes for process in [jobs(FOUR, wanted=n)]}
     until(lambda: len(jobs.events()) == 2 * len(wishes))
@@ -108,7 +108,7 @@ def test_jobs_of_one_two_and_three_gpus_all_get_theirs(jobs):
 
 
 def test_jobs_with_another_choice_do_not_wait_in_the_same_queue(jobs, tmp_path):
-    """One experiment on cuda:0 does not keep another from cuda:1, nor what takes any."""
+    """A job that waits for cuda:0 delays neither a job on cuda:1 nor one that takes any GPU."""
     folder = tmp_path / "locks"
     with slots.taken(["0"], 1, 1, folder):
         waiting = jobs(["0"])
@@ -125,12 +125,12 @@ def queue_is_free(folder, names) -> bool:
         return slots._lock(door)
 
 
-def test_who_wants_two_is_not_passed_for_ever_by_who_wants_one(jobs, tmp_path):
+def test_jobs_of_one_gpu_do_not_starve_a_job_of_two(jobs, tmp_path):
     folder = tmp_path / "locks"
     with slots.taken(["0", "1"], 1, 1, folder) as first:
         both = jobs(["0", "1"], wanted=2)
         until(lambda: not queue_is_free(folder, ["0", "1"]))
-        single = jobs(["0", "1"])  # one would be free for it
+        single = jobs(["0", "1"])  # a GPU is free, but the other job came first
         until(lambda: len(jobs.events(waits=True)) == 2)
         assert not jobs.events()
     assert first == ["0"]
@@ -176,26 +176,26 @@ def test_a_lock_file_has_a_name_for_every_kind_of_gpu(tmp_path):
     assert locks == ["GPU-1a2b.0.lock", "MIG-GPU-1a2b_3_0.0.lock"]
 
 
-def test_a_folder_that_cannot_be_is_named(tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     taken = slots.taken(["0"], 1, 1, tmp_path / "file" / "locks")
-    with pytest.raises(UserError, match="file/locks: no place for locks"), taken:
+    with pytest.raises(UserError, match="file/locks: lock files cannot be written"), taken:
         pass
 
 
-# What a job sees
+# The environment of a job
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path, configured):
-    """A function that makes this a machine of so many GPUs."""
+    """A function that gives this machine a number of invented GPUs."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)  # it is looked up once
+    monkeypatch.setattr("tempfile.tempdir", None)  # tempfile looks the folder up only once
 
     def make(count: int, listed: str | None = None, slurm: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        # Set first, so that afterwards it is as before, whatever a job does to it.
+        # Set even if it is removed below, so that monkeypatch restores it after the test.
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed or "")
         if listed is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES")
@@ -206,7 +206,7 @@ def machine(monkeypatch, tmp_path, configured):
 
 
 def locks(folder) -> list[str]:
-    """Slots that somebody holds."""
+    """Return the slots that a process holds."""
     taken = []
     for path in sorted(folder.glob("model-soups-gpu-*/*.lock")):
         with slots._open(path) as file:
@@ -215,7 +215,7 @@ def locks(folder) -> list[str]:
     return taken
 
 
-def test_jobs_get_a_gpu_each_by_its_number(machine, configured, tmp_path):
+def test_each_job_gets_a_gpu_by_its_number(machine, configured, tmp_path):
     machine(2)
     configured()
     with slots.held(1):
@@ -228,11 +228,11 @@ def test_jobs_get_a_gpu_each_by_its_number(machine, configured, tmp_path):
     assert locks(tmp_path) == []
 
 
-def test_only_the_gpus_that_were_given_are_shared_out(machine, configured, tmp_path):
+def test_jobs_share_only_the_gpus_of_cuda_visible_devices(machine, configured, tmp_path):
     machine(2, "5, 7")
     configured(jobs_per_gpu=2)
     with slots.held(1):
-        assert compute.current().device == "cuda:0"  # torch counts what it sees
+        assert compute.current().device == "cuda:0"  # torch counts the visible GPUs
         configured(jobs_per_gpu=2)
         with slots.held(1):
             assert compute.current().device == "cuda:1"
@@ -244,7 +244,7 @@ def test_only_the_gpus_that_were_given_are_shared_out(machine, configured, tmp_p
         assert locks(tmp_path) == ["5.0", "7.0"]
 
 
-def test_a_job_of_several_gpus_hands_them_on(machine, configured, tmp_path):
+def test_a_job_of_several_gpus_passes_them_on_to_its_processes(machine, configured, tmp_path):
     machine(4)
     configured(gpus=2)
     with slots.taken(["0"], 1, 1, slots.folder()), slots.held(2):
@@ -252,7 +252,7 @@ def test_a_job_of_several_gpus_hands_them_on(machine, configured, tmp_path):
         assert locks(tmp_path) == ["0.0", "1.0", "2.0"]
 
 
-def test_a_gpu_that_is_named_is_taken(machine, configured, tmp_path):
+def test_the_configured_gpu_is_taken(machine, configured, tmp_path):
     machine(2, "4,6")
     configured(device="cuda:1")
     with slots.held(1):
@@ -267,7 +267,7 @@ def test_a_gpu_that_is_named_is_taken(machine, configured, tmp_path):
         (2, 1, {"device": "mps"}), (2, 3, {"gpus": 3}), (2, 1, {"device": "cuda:7"}),
     ],
 )  # fmt: skip
-def test_nothing_is_held_where_there_is_nothing_to_hold(
+def test_a_job_holds_nothing_without_enough_gpus(
     machine, configured, tmp_path, count, wanted, settings
 ):
     machine(count)
@@ -279,8 +279,8 @@ def test_nothing_is_held_where_there_is_nothing_to_hold(
     assert not list(tmp_path.glob("model-soups-gpu-*"))
 
 
-def test_the_gpu_of_an_allocation_is_one_jobs_at_a_time(machine, configured, tmp_path):
-    """`salloc --gpus=1`, and in it a workflow of several jobs at a time."""
+def test_one_job_at_a_time_has_the_gpu_of_an_allocation(machine, configured, tmp_path):
+    """In `salloc --gpus=1`, a workflow runs several jobs at a time."""
     machine(1, "3", slurm="17")
     configured()
     with slots.held(1):
@@ -303,7 +303,7 @@ def test_jobs_in_one_allocation_share_it(machine, configured, tmp_path):
             ]
 
 
-def test_waiting_is_logged(machine, configured, tmp_path, caplog):
+def test_waiting_is_logged_and_an_event(machine, configured, tmp_path, caplog, attached):
     caplog.set_level(logging.INFO, "soups")
     machine(1)
     configured()
@@ -313,18 +313,29 @@ def test_waiting_is_logged(machine, configured, tmp_path, caplog):
     with slots.held(1):
         process.join(60)
         assert caplog.messages == ["waiting for a GPU", "on GPU 0"]
+        seen = [{k: v for k, v in event.items() if k != "time"} for event in events.read(attached)]
+        assert seen == [{"event": "waiting", "what": "a GPU"}, {"event": "gpus", "names": ["0"]}]
     caplog.clear()
     configured()
     with slots.held(1):
         assert caplog.messages == ["on GPU 0"]
 
 
+@pytest.fixture
+def attached(tmp_path):
+    """The events file of this process, as in a job."""
+    events.attach(tmp_path / "m00.log")
+    yield tmp_path / "m00.events.jsonl"
+    events.detach()
+
+
 def take_for_a_while() -> None:
+    events.detach()  # this process is no part of the job
     with slots.taken(["0"], 1, 1, slots.folder()):
         time.sleep(1)
 
 
-def test_a_job_holds_what_its_rule_asks_for(machine, tmp_path, monkeypatch):
+def test_a_job_holds_the_gpus_that_its_rule_asks_for(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     machine(2)
     seen, before = [], list(job.log.handlers)
@@ -342,6 +353,6 @@ def test_a_job_holds_what_its_rule_asks_for(machine, tmp_path, monkeypatch):
     assert locks(tmp_path) == []
 
 
-def test_sharing_out_needs_no_torch(root):
+def test_sharing_gpus_imports_no_torch_before_it_counts_them(root):
     code = "import sys, soups.jobs.slots; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "scripts")

@@ -11,14 +11,14 @@ from soups.data.images import identity, write_set
 from soups.data.splits import given_split, heldout_split
 from soups.errors import UserError
 
-# At least two images of each class are held out, and two are not.
+# Every class has at least two held-out and two training images.
 COUNTS = st.lists(st.integers(20, 60), min_size=1, max_size=8)
 FRACTIONS = st.floats(0.1, 0.9)
 SEEDS = st.integers(0, 2**31)
 
 
 def shuffled(counts: list[int]) -> tuple[np.ndarray, list[str]]:
-    """Labels with these counts in any order, and class names."""
+    """Return shuffled labels with these counts, and class names."""
     labels = np.repeat(np.arange(len(counts)), counts)
     return np.random.default_rng(0).permutation(labels), [f"c{i}" for i in range(len(counts))]
 
@@ -36,16 +36,16 @@ def test_a_split_divides_all_images_by_class(counts, fraction, seed):
 
 
 @given(COUNTS, FRACTIONS, SEEDS)
-def test_a_split_is_a_function_of_its_seed(counts, fraction, seed):
+def test_a_split_depends_on_its_seed_alone(counts, fraction, seed):
     labels, names = shuffled(counts)
     first = heldout_split(labels, fraction, seed, names)
-    # State left behind by others must not matter.
+    # The state of the global generator does not matter.
     np.random.seed(seed % 1000)
     for ours, theirs in zip(first, heldout_split(labels, fraction, seed, names), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_another_seed_is_another_split():
+def test_another_seed_gives_another_split():
     labels, names = shuffled([30, 30])
     _, zero = heldout_split(labels, 0.2, 0, names)
     _, one = heldout_split(labels, 0.2, 1, names)
@@ -56,12 +56,12 @@ def test_another_seed_is_another_split():
     ("counts", "fraction", "held"),
     [
         ([10, 10, 10], 0.2, [2, 2, 2]),
-        ([11, 10, 10], 0.15, [2, 2, 1]),  # 4.65 images: the remainders .65, .5, .5 give two more
+        ([11, 10, 10], 0.15, [2, 2, 1]),  # remainders .65, .5, .5: two classes give one more
         ([100], 0.29, [29]),  # 0.29 * 100 is a little less than 29
         ([14, 26], 0.1, [1, 3]),
     ],
 )
-def test_largest_remainders(counts, fraction, held):
+def test_classes_with_the_largest_remainders_give_one_more(counts, fraction, held):
     labels, names = shuffled(counts)
     _, heldout = heldout_split(labels, fraction, 0, names)
     assert np.bincount(labels[heldout]).tolist() == held
@@ -70,9 +70,15 @@ def test_largest_remainders(counts, fraction, held):
 @pytest.mark.parametrize(
     ("counts", "fraction", "message"),
     [
-        ([50, 3], 0.05, r"fraction is 0.05: of the 3 training images of class 'c1' it holds out 0"),
-        ([3, 50], 0.95, r"fraction is 0.95: of the 3 training images of class 'c0' it holds out 3"),
-        ([1, 50], 0.5, r"of the 1 training images of class 'c0'"),
+        ([50, 3], 0.05, "fraction is 0.05 and takes 0 of the 3 training images of class 'c1', exp"),
+        ([3, 50], 0.95, "fraction is 0.95 and takes 3 of the 3 training images of class 'c0', exp"),
+        ([3, 50], 0.95, "; 0.334 to 0.666 would split every class"),
+        ([5, 2], 0.1, "; 0.5 would split every class"),
+        (
+            [1, 50],
+            0.5,
+            "of the 1 training images of class 'c0', .*; every class needs at least 2",
+        ),
     ],
 )
 def test_every_class_needs_an_image_on_both_sides(counts, fraction, message):
@@ -81,8 +87,18 @@ def test_every_class_needs_an_image_on_both_sides(counts, fraction, message):
         heldout_split(labels, fraction, 0, names)
 
 
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=8), st.sampled_from([0.001, 0.999]))
+def test_the_fractions_that_a_message_names_split_every_class(counts, fraction):
+    labels, names = shuffled(counts)
+    with pytest.raises(UserError) as error:
+        heldout_split(labels, fraction, 0, names)
+    values = str(error.value).split("; ")[1].removesuffix(" would split every class").split(" to ")
+    for value in values:
+        heldout_split(labels, float(value), 0, names)
+
+
 def test_a_class_without_images_is_named():
-    with pytest.raises(UserError, match=r"some.key is 0.5: of the 0 .* 'absent'"):
+    with pytest.raises(UserError, match=r"some.key is 0.5 and takes 0 of the 0 .* 'absent'"):
         heldout_split(np.zeros(10, int), 0.5, 0, ["present", "absent"], key="some.key")
 
 
@@ -95,7 +111,7 @@ def test_every_class_may_give_the_same_number(counts, seed):
 
 
 def test_the_papers_split():
-    counts = np.random.default_rng(0).integers(732, 1301, 1000)  # as many as ImageNet's have
+    counts = np.random.default_rng(0).integers(732, 1301, 1000)  # the range of ImageNet's classes
     labels, names = shuffled(counts.tolist())
     train, heldout = heldout_split(labels, 0.02, 0, names, per_class=26)
     assert len(heldout) == 26_000
@@ -103,9 +119,9 @@ def test_the_papers_split():
 
 
 @pytest.mark.parametrize("count", [3, 26])
-def test_a_class_that_has_no_more_than_it_is_to_give(count):
+def test_a_class_needs_more_images_than_it_holds_out(count):
     labels, names = shuffled([count, 40])
-    sentence = rf"per_class is 26: of the {count} training images of class 'c0' it holds out 26"
+    sentence = f"per_class is 26, but there are {count} training images of class 'c0', expected"
     with pytest.raises(UserError, match=sentence):
         heldout_split(labels, 0.02, 0, names, per_class=26)
 
@@ -115,19 +131,19 @@ def given_marks(marks, labels, dropped=()):
 
 
 @pytest.mark.parametrize("kind", [int, bool, float])
-def test_marks_say_what_is_held_out(kind):
+def test_marks_select_the_held_out_images(kind):
     train, heldout = given_marks(np.array([0, 1, 0, 0, 1, 0], kind), [0, 0, 0, 1, 1, 1])
     assert (train.tolist(), heldout.tolist()) == ([0, 2, 3, 5], [1, 4])
 
 
 @given(st.data())
-def test_images_that_could_not_be_read_keep_their_marks(data):
-    """Whatever was dropped, an image that is left is where its mark says."""
+def test_unreadable_images_do_not_shift_the_marks(data):
+    """Each remaining image is on the side of its mark, whichever images were dropped."""
     n = data.draw(st.integers(12, 40))
     marks = np.array(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
-    marks[[0, 1]], marks[[2, 3]] = 1, 0  # one of either class on either side
+    marks[[0, 1]], marks[[2, 3]] = 1, 0  # one image of each class on each side
     dropped = data.draw(st.lists(st.integers(4, n - 1), unique=True))
-    kept = np.delete(np.arange(n), np.array(dropped, int))  # names of images, in order
+    kept = np.delete(np.arange(n), np.array(dropped, int))  # the remaining images
     train, heldout = given_marks(marks, kept % 2, dropped)
     assert kept[heldout].tolist() == [i for i in kept if marks[i]]
     assert kept[train].tolist() == [i for i in kept if not marks[i]]
@@ -136,23 +152,27 @@ def test_images_that_could_not_be_read_keep_their_marks(data):
 @pytest.mark.parametrize(
     ("marks", "dropped", "sentence"),
     [
-        ([0, 1, 0, 1, 1], [], r"marks.npy: int64 of shape \(5,\), .* of the 4 training images"),
+        (
+            [0, 1, 0, 1, 1],
+            [],
+            r"npy: the array is int64 of shape \(5,\), .* of the 4 training",
+        ),
         ([0, 1, 0, 1], [1], r"int64 of shape \(4,\), .* of the 5 training images"),
         ([[0, 1, 0, 1]], [], r"of shape \(1, 4\)"),
         ([0, 2, 0, 1], [], "expected 0 or 1 for each"),
-        ([0, 0, 0, 0], [], "marks no image, expected a 1 for every held-out one"),
+        ([0, 0, 0, 0], [], "the array marks no image, expected 1 for each held-out image"),
         ([0, 1, 0, 0, 0], [1], "marks no image"),
-        ([0, 1, 1, 1], [], "holds out all images of 'dog', expected 1 to train on"),
+        ([0, 1, 1, 1], [], "the array marks all images of class 'dog', expected at least"),
     ],
 )
-def test_marks_that_cannot_be(marks, dropped, sentence):
+def test_impossible_marks_are_reported(marks, dropped, sentence):
     with pytest.raises(UserError, match=sentence):
         given_marks(marks, [0, 0, 1, 1], dropped)
 
 
 @pytest.fixture
 def job(tmp_path):
-    """A job of the rule `split`, for seven images of which the third could not be read."""
+    """A job of the rule `split` for seven images, of which the third could not be read."""
     labels = np.array([0, 0, 0, 1, 1, 1])
     paths = [f"{i}.jpg" for i in (0, 1, 3, 4, 5, 6)]
     where = {"folder": str(tmp_path), "size": 8, "border": 0}
@@ -181,7 +201,7 @@ def test_the_rule_takes_marks_of_the_whole_folder(job, tmp_path):
     assert np.load(job.output.train).tolist() == [1, 2, 3, 5]
 
 
-def test_the_rule_names_a_file_that_has_no_marks(job, tmp_path):
+def test_the_rule_reports_a_file_without_marks(job, tmp_path):
     (tmp_path / "marks.npy").write_text("0 1 0 1")
     with pytest.raises(UserError, match=r"marks\.npy: .*, expected an array written by numpy.save"):
         split.main(job)

@@ -1,15 +1,16 @@
-import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from soups.errors import UserError
-from soups.jobs import progress, runs, status
+from soups.jobs import events, runs, status, status_text
 
 ROOT = Path(__file__).parents[2]
 PLAN = {
@@ -34,9 +35,14 @@ def touch(*paths: Path) -> None:
         path.touch()
 
 
-def log_of(folder: Path, model: str, *lines: str) -> Path:
-    path = folder / "logs" / "finetune" / f"{model}.log"
+NOON = 1_750_000_000  # when jobs of the tests begin, seconds since 1970
+
+
+def job_of(folder: Path, model: str, *told: dict) -> Path:
+    """Write the events of a model's job, at `NOON` plus their `time`; return the events file."""
+    path = folder / "logs" / "finetune" / f"{model}.events.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(event | {"time": NOON + event["time"]}) for event in told]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
@@ -45,28 +51,30 @@ def make(folder: Path, model: str) -> None:
     touch(folder / "models" / f"{model}.safetensors", folder / "models" / f"{model}.heldout.npy")
 
 
-def seen(folder: Path, model: str = "m00", after: float = 0.0) -> status.Ingredient:
-    """What is said of a model so many seconds after its log was written."""
-    log = folder / "logs" / "finetune" / f"{model}.log"
-    now = (log.stat().st_mtime if log.exists() else 0) + after
-    by_name = {m.name: m for m in status.look(folder, lambda: now).ingredients}
+def seen(folder: Path, model: str = "m00", now: float = 60.0) -> status.Ingredient:
+    """Return the state of a model so many seconds after `NOON`."""
+    by_name = {m.name: m for m in status.look(folder, lambda: NOON + now).ingredients}
     return by_name[model]
 
 
-ELSEWHERE = [
-    "10:00:00 step 0 of 100: begins, process 1 on another-machine",
-    "10:00:40 step 20 of 100: loss 1.5000, 64 images/s, 5% waiting for data, 3 min left",
-]
+BEGIN = {"event": "begin", "time": 0, "step": 0, "total": 100, "process": 1, "host": "node1"}
+STEP = {"event": "step", "time": 40, "step": 20, "total": 100, "loss": 1.5}
+STEP |= {"images_per_second": 64.2, "data_wait": 0.05}
+ELSEWHERE = [BEGIN, STEP]  # 2 seconds a step, on another machine
+STOPPED = {"event": "stopped", "time": 50, "signal": "SIGTERM", "step": 25}
+FAILED = {"event": "failed", "time": 50, "error": "no GPU here, expected one"}
+WAITING = {"event": "waiting", "time": 40, "what": "a GPU"}
+DONE = {"event": "done", "time": 120, "heldout_accuracy": 0.7}
 
 # In a process of its own: a job that trains, and then waits to be ended.
 JOB = """
 import sys, time
 import torch
 from soups.jobs.job import log_to
-from soups.jobs.progress import Progress
+from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import Resumable
 log_to(sys.argv[1])
-training = Progress(0, 40)
+training = TrainingProgress(0, 40)
 for _ in range(10):
     training.step(8, torch.tensor(1.25))
 training.epoch(1, torch.tensor(1.25))
@@ -79,7 +87,7 @@ time.sleep(600)
 @pytest.fixture
 def job(experiment):
     """A process that has trained a part of m00 in the experiment's folder."""
-    log = log_of(experiment, "m00")
+    log = job_of(experiment, "m00").with_name("m00.log")
     command = [sys.executable, "-c", JOB, str(log), str(experiment / ".state")]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -89,92 +97,115 @@ def job(experiment):
 
 
 def test_a_job_runs_until_it_is_killed(experiment, job):
-    running = seen(experiment)
+    def now(after: float = 0.0) -> status.Ingredient:
+        return status.look(experiment, lambda: time.time() + after).ingredients[0]
+
+    running = now()
     assert (running.state, running.step, running.total) == ("running", 10, 40)
     assert (running.loss, running.note) == (1.25, None)
-    # Its process is there, but does it still train?
-    assert seen(experiment, after=status.FRESH + 1).state == "silent"
+    # Its process lives, but perhaps it trains no more.
+    assert now(after=status.FRESH + 1).state == "silent"
     job.kill()
-    os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOWAIT)  # as if its parent did not care
-    assert seen(experiment).state == "interrupted"
+    os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOWAIT)  # its parent has not asked how it ended
+    assert now().state == "interrupted"
     job.wait()
-    gone = seen(experiment)
+    gone = now()
     assert (gone.state, gone.step) == ("interrupted", 10)
-    assert gone.note == "its state is saved, so it will go on from there"
+    assert gone.note == "its state is saved, so the next run resumes it"
     [state] = (experiment / ".state").glob("*.pt")
     state.unlink()
-    assert seen(experiment).note == "it will begin again"
+    assert now().note == "it has no saved state, so the next run starts it again"
 
 
-def test_a_model_is_waiting_until_its_log_is_there(experiment):
+def test_a_model_is_waiting_until_its_events_exist(experiment):
     assert seen(experiment).state == "waiting"
-    log_of(experiment, "m00")
+    path = job_of(experiment, "m00")
+    os.utime(path, (NOON, NOON))
     # A job that was ended while it began.
     assert (seen(experiment).state, seen(experiment).step) == ("interrupted", None)
     touch(Path(".snakemake", "locks", "0.input.lock"))
     assert (seen(experiment).state, seen(experiment).step) == ("running", None)
-    log_of(experiment, "m00", "10:00:00 waiting for a GPU")
+    job_of(experiment, "m00", WAITING)
     assert (seen(experiment).state, seen(experiment).note) == ("running", "waiting for a GPU")
 
 
-def test_a_job_of_another_machine_is_told_by_the_age_of_its_log(experiment):
-    log_of(experiment, "m00", *ELSEWHERE)
-    running = seen(experiment, after=10)
+def test_a_job_that_has_not_begun_to_train_is_known_by_its_process(experiment):
+    started = {"event": "started", "time": 0, "process": os.getpid(), "host": events.HOST}
+    job_of(experiment, "m00", started)
+    assert seen(experiment).state == "running"
+    job_of(experiment, "m00", started | {"process": 2**22 + 1})
+    assert seen(experiment).state == "interrupted"
+
+
+def test_a_job_on_another_machine_is_judged_by_the_age_of_its_events(experiment):
+    job_of(experiment, "m00", *ELSEWHERE)
+    running = seen(experiment, now=50)
     assert (running.state, running.quiet, running.left) == ("running", 10, 2 * 80 - 10)
-    assert running.since == seen(experiment).since
-    # Nobody can know; but if no workflow runs, nothing runs.
-    assert seen(experiment, after=status.FRESH).state == "interrupted"
+    assert running.since == NOON
+    # Its process cannot be seen. But if no workflow runs, no job runs.
+    assert seen(experiment, now=40 + status.FRESH).state == "interrupted"
     touch(Path(".snakemake/locks/0.input.lock"))
-    silent = seen(experiment, after=status.FRESH)
+    silent = seen(experiment, now=40 + status.FRESH)
     assert (silent.state, silent.quiet, silent.left) == ("silent", status.FRESH, None)
-    # A clock that is behind.
-    assert seen(experiment, after=-3600).quiet == 0
+    # This machine's clock is behind.
+    assert seen(experiment, now=-3600).quiet == 0
 
 
-def test_a_job_that_says_that_it_stops_is_interrupted(experiment):
-    last = "10:00:50 stopped by SIGTERM after step 25: run again, the job goes on here"
-    log_of(experiment, "m00", *ELSEWHERE, last)
+def test_a_job_that_a_signal_stopped_is_interrupted(experiment):
+    job_of(experiment, "m00", *ELSEWHERE, STOPPED)
     other = experiment / ".state" / f"m00-2-{'0' * 32}.pt"
     touch(other)
-    assert "begin again" in seen(experiment).note
+    assert "starts it again" in seen(experiment).note
     other.rename(other.with_name(f"m00-{'0' * 32}.pt"))
     stopped = seen(experiment)
-    assert (stopped.state, stopped.step) == ("interrupted", 25)
-    assert "go on from there" in stopped.note
+    assert (stopped.state, stopped.step, stopped.since) == ("interrupted", 25, NOON + 50)
+    assert "resumes it" in stopped.note
 
 
-def test_a_model_is_done_if_both_its_files_are_there(experiment):
-    log_of(experiment, "m00", *ELSEWHERE)
+def test_a_model_is_done_if_both_its_files_exist(experiment):
+    job_of(experiment, "m00", *ELSEWHERE)
     weights = experiment / "models" / "m00.safetensors"
     touch(weights)
     assert seen(experiment).state == "running"
     make(experiment, "m00")
     done = seen(experiment)
     assert (done.state, done.step, done.since) == ("done", 20, weights.stat().st_mtime)
-    # A log is not needed, say because it was not copied.
+
+
+def test_results_without_events_have_a_clear_state(experiment):
+    """An earlier version wrote no events, or only the results were copied."""
     make(experiment, "m01")
-    assert seen(experiment, "m01").state == "done"
+    touch(
+        experiment / "logs" / "finetune" / "m01.log", experiment / "logs" / "finetune" / "m00.log"
+    )
+    done = seen(experiment, "m01")
+    assert (done.state, done.step, done.note) == ("done", None, None)
+    assert seen(experiment).state == "waiting"
+    touch(experiment / ".state" / f"m00-{'0' * 32}.pt")
+    stopped = seen(experiment)
+    assert (stopped.state, stopped.step, stopped.left) == ("interrupted", None, None)
+    assert "resumes it" in stopped.note
+    assert "1 interrupted" in status_text.text(status.look(experiment))
 
 
 def test_models_that_were_removed_wait(experiment):
-    log_of(experiment, "m00", *ELSEWHERE, "10:02:00 held-out accuracy 0.7000")
+    job_of(experiment, "m00", *ELSEWHERE, DONE)
     assert seen(experiment).state == "waiting"
 
 
-def test_a_failure_is_told_in_its_words(experiment):
-    log_of(experiment, "m00", *ELSEWHERE, "10:00:50 error: no GPU here, expected one")
+def test_a_failure_is_reported_in_its_own_words(experiment):
+    begun = json.loads((experiment / "plan.json").read_text())
+    (experiment / "plan.json").write_text(
+        json.dumps(begun | {"begun": "2020-01-01T00:00:00+00:00"})
+    )
+    job_of(experiment, "m00", *ELSEWHERE, FAILED)
     failed = seen(experiment)
     assert (failed.state, failed.note) == ("failed", "no GPU here, expected one")
-    log_of(
-        experiment, "m01", *ELSEWHERE,
-        "10:00:50 Traceback (most recent call last):", '  File "x.py", line 1', "ValueError: b", "",
-    )  # fmt: skip
-    assert seen(experiment, "m01").note == "ValueError: b"
+    assert failed.since == NOON + 50
 
 
-def test_what_failed_before_the_last_run_waits(experiment):
-    log = log_of(experiment, "m00", "10:00:00 error: no GPU here, expected one")
-    os.utime(log, (1e9, 1e9))
+def test_a_model_that_failed_before_the_last_run_waits(experiment):
+    job_of(experiment, "m00", FAILED)
     waiting = seen(experiment)
     assert waiting.state == "waiting"
     assert waiting.note == "it failed in an earlier run: no GPU here, expected one"
@@ -187,36 +218,35 @@ def benchmark(folder: Path, model: str, seconds: float) -> None:
 
 
 def left(folder: Path) -> float | None:
-    now = (folder / "logs" / "finetune" / "m03.log").stat().st_mtime
-    return status.look(folder, lambda: now).left
+    return status.look(folder, lambda: NOON + 40).left
 
 
 def test_the_time_that_is_left(experiment):
-    touch(experiment / "logs" / "finetune" / "m03.log")
-    assert left(experiment) is None  # m03 has begun, and nobody knows how long one takes
-    first = log_of(experiment, "m03", *ELSEWHERE)
-    assert left(experiment) == 160 + 3 * 200  # at 2 seconds a step, one at a time
+    path = job_of(experiment, "m03")
+    os.utime(path, (NOON, NOON))
+    touch(Path(".snakemake/locks/0.input.lock"))
+    assert left(experiment) is None  # m03 has begun, and the cost of a fine-tune is unknown
+    job_of(experiment, "m03", *ELSEWHERE)
+    assert left(experiment) == 160 + 3 * 200  # at 2 seconds a step, one job at a time
     make(experiment, "m00")
     benchmark(experiment, "m00", 300)
-    assert left(experiment) == 160 + 2 * 300  # with what starting and the held-out images take
-    second = log_of(experiment, "m02", *ELSEWHERE)
-    os.utime(second, (first.stat().st_mtime, first.stat().st_mtime))
+    assert left(experiment) == 160 + 2 * 300  # a job also starts and scores the held-out images
+    job_of(experiment, "m02", *ELSEWHERE)
     assert left(experiment) == (160 + 160 + 300) / 2  # two at a time
-    third = log_of(experiment, "m01", "10:00:00 waiting for a GPU")
+    third = job_of(experiment, "m01", WAITING)
     assert left(experiment) == (160 + 160 + 300) / 2
     third.unlink()
     make(experiment, "m01")
     assert left(experiment) == 160
     make(experiment, "m03")
     make(experiment, "m02")
-    assert left(experiment) is None  # nothing runs
+    assert left(experiment) is None  # no job runs
 
 
 def test_a_resumed_model_cost_more_than_its_last_part(experiment):
     make(experiment, "m00")
     benchmark(experiment, "m00", 100)
-    begin = "10:00:00 step 75 of 100: begins, process 1 on another-machine"
-    log_of(experiment, "m00", begin, "10:01:00 held-out accuracy 0.7000")
+    job_of(experiment, "m00", BEGIN | {"step": 75}, DONE)
     assert seen(experiment).cost == 400
 
 
@@ -251,9 +281,12 @@ def test_what_is_shared_is_looked_for_there(experiment, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda path: path.unlink(), "plan.json: not there, expected the folder of an experiment"),
+        (
+            lambda path: path.unlink(),
+            "plan.json does not exist, expected the folder of an experiment",
+        ),
         (lambda path: path.write_text("{"), "plan.json: not valid JSON"),
-        (lambda path: path.write_text('{"folder": "results/one"}'), "plan.json: no 'rule'"),
+        (lambda path: path.write_text('{"folder": "results/one"}'), "plan.json has no key 'rule'"),
     ],
 )
 def test_a_folder_without_a_plan(experiment, spoil, sentence):
@@ -264,23 +297,24 @@ def test_a_folder_without_a_plan(experiment, spoil, sentence):
 
 @pytest.fixture
 def busy(experiment):
-    """One of everything."""
+    """An experiment with ingredients of every state."""
     for model in ("m00", "m01"):
         make(experiment, model)
     long = "a_name_that_goes_on_and_on_" * 5
     runs.begin("results/one", **PLAN | {"ingredients": [*PLAN["ingredients"], long, "m05"]})
-    log_of(experiment, "m00", *ELSEWHERE, "10:02:00 held-out accuracy 0.7000")
-    log_of(experiment, "m02", *ELSEWHERE)
-    log_of(experiment, "m03", "10:00:00 error: " + "no GPU here, " * 20)
-    here = f"10:00:00 step 0 of 200000: begins, process {2**22 + 1} on {progress.HOST}"
-    log_of(experiment, long, here, ELSEWHERE[1].replace("100", "200000"))
+    job_of(experiment, "m00", *ELSEWHERE, DONE)
+    late = time.time() - NOON  # after the run has begun, now
+    job_of(experiment, "m02", BEGIN | {"time": late - 45}, STEP | {"time": late - 5})
+    job_of(experiment, "m03", FAILED | {"time": late, "error": "no GPU here, " * 20})
+    gone = BEGIN | {"total": 200_000, "process": 2**22 + 1, "host": events.HOST}
+    job_of(experiment, long, gone, STEP | {"total": 200_000})
     return experiment
 
 
 def test_the_text_is_aligned_and_fits(busy):
-    lines = status.text(status.look(busy)).splitlines()
-    # A path is whole, to be copied.
-    assert max(len(line) for line in lines if not line.endswith(".log")) <= status.WIDTH
+    lines = status_text.text(status.look(busy)).splitlines()
+    # A path is never cut, so that people can copy it.
+    assert max(len(line) for line in lines if not line.endswith(".log")) <= status_text.WIDTH
     assert lines[0].startswith("results/one: last run begun ")
     header, rule, *rows = lines[2:10]
     names = ["model", "state", "step", "loss", "images/s", "left", "since", "last line"]
@@ -301,9 +335,9 @@ def test_the_text_is_aligned_and_fits(busy):
 
 def test_on_a_low_terminal_the_rest_is_left_out(busy):
     now = status.look(busy)
-    whole = status.text(now).splitlines()
-    assert status.text(now, height=len(whole)).splitlines() == whole
-    low = status.text(now, height=len(whole) - 1).splitlines()
+    whole = status_text.text(now).splitlines()
+    assert status_text.text(now, height=len(whole)).splitlines() == whole
+    low = status_text.text(now, height=len(whole) - 1).splitlines()
     assert "not shown: 2 done, 1 waiting" in low
     assert not [line for line in low if line.startswith("m00")]
     assert [line for line in low if line.startswith("m02")]
@@ -316,8 +350,9 @@ def script(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_the_script_prints_text_or_json(busy):
     assert "m02" in script("results/one").stdout
-    # A loss may diverge, and JSON knows no such number.
-    log_of(busy, "m02", ELSEWHERE[0], ELSEWHERE[1].replace("1.5000", "nan"))
+    # A loss may diverge, and JSON has no such number.
+    late = time.time() - NOON
+    job_of(busy, "m02", BEGIN | {"time": late - 45}, STEP | {"time": late - 5, "loss": "nan"})
     assert re.search(r"m02 .* nan ", script("results/one").stdout)
     said = script("results/one", "--json").stdout
     assert "NaN" not in said
@@ -329,10 +364,10 @@ def test_the_script_prints_text_or_json(busy):
     assert value["done"] is False
 
 
-def test_the_script_says_what_is_wrong(experiment):
+def test_the_script_reports_what_is_wrong(experiment):
     wrong = script("results/none")
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr.startswith("error: results/none/plan.json: not there")
+    assert wrong.stderr.startswith("error: results/none/plan.json does not exist")
     assert "expected seconds above 0" in script("results/one", "--watch", "0").stderr
 
 
@@ -359,7 +394,7 @@ def test_nothing_slow_is_imported_and_nothing_written(busy):
     before = sorted(busy.rglob("*"))
     code = "import sys, status; status.main(['results/one']);"
     code += "print([name for name in ('torch', 'pandas', 'snakemake') if name in sys.modules])"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tools")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -367,31 +402,135 @@ def test_nothing_slow_is_imported_and_nothing_written(busy):
     assert sorted(busy.rglob("*")) == before
 
 
-def test_how_a_run_ended_is_said(experiment):
-    def head() -> str:
-        return status.text(status.look(experiment)).splitlines()[0]
+# How a run ended
 
-    assert "ended" not in head()
-    runs.end(experiment, ".snakemake/log/1.snakemake.log")
-    assert re.search(r"begun .*, .* failed, see \.snakemake/log/1\.snakemake\.log$", head())
-    runs.end(experiment, None)
-    assert head().endswith(" ended")
+
+def head(experiment: Path) -> str:
+    return status_text.text(status.look(experiment)).splitlines()[0]
+
+
+LOG = [".snakemake/log/1.snakemake.log"]
+
+
+def test_the_end_of_a_run_is_reported(experiment):
+    assert "ended" not in head(experiment)
+    runs.end(experiment, LOG)
+    failed = r"begun .*, .* failed, see \.snakemake/log/1\.snakemake\.log$"
+    assert re.search(failed, head(experiment))
+    runs.end(experiment, [str(Path(LOG[0]).absolute())])
+    assert re.search(failed, head(experiment))
+    runs.end(experiment, [])  # Snakemake can run without a log file
+    assert head(experiment).endswith(" failed")
+    runs.end(experiment)
+    assert head(experiment).endswith(" ended")
     runs.begin("results/one", **PLAN)
-    assert "ended" not in head()
+    assert "ended" not in head(experiment)
 
 
-def test_a_living_run_is_known_to_others(tmp_path):
-    path = tmp_path / "deep" / "alive"
-    code = "import sys; from soups import runs; runs.mark_alive(sys.argv[1]); print(); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-uc", code, str(path)],
-        cwd=Path(runs.__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+def test_a_run_that_a_signal_ended_is_interrupted(experiment):
+    runs.end(experiment, LOG, interrupted=True)
+    assert head(experiment).endswith(" interrupted")
+    assert status.as_json(status.look(experiment))["interrupted"] is True
+    assert status.look(experiment).failed is None
+    runs.end(experiment)  # a signal after everything was made
+    assert head(experiment).endswith(" ended")
+
+
+def test_a_run_whose_jobs_all_were_stopped_is_interrupted(experiment):
+    """SLURM may stop the jobs while Snakemake runs on."""
+
+    def ended(*last: dict) -> str:
+        for number, event in enumerate(last):
+            job_of(experiment, f"m0{number}", BEGIN, event)
+        runs.end(experiment, LOG)
+        return head(experiment).split(",")[1].split()[-1]
+
+    assert ended(STOPPED) == "interrupted"
+    assert ended(STOPPED, STOPPED, DONE) == "interrupted"
+    assert ended(STOPPED, FAILED) == "failed"
+    assert ended(STOPPED, STEP) == "failed"  # it was killed, say because it had too little memory
+    old = job_of(experiment, "m01", BEGIN, FAILED)
+    os.utime(old, (NOON, NOON))  # it failed in an earlier run
+    assert ended(STOPPED) == "interrupted"
+    assert ended(DONE) == "failed"
+
+
+def test_jobs_of_a_shared_experiment_belong_to_the_run(experiment):
+    runs.begin("results/two", **PLAN | {"shared": "one"})
+    job_of(experiment, "m00", FAILED)
+    job_of(Path("results/two"), "m00", STOPPED)
+    runs.end("results/two", LOG)
+    assert not json.loads(Path("results/two/plan.json").read_text())["interrupted"]
+
+
+SIGNALLED = """
+import os, signal, sys
+from soups.jobs import runs
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+assert not runs.signalled()
+runs.note_signals()
+assert not runs.signalled()
+os.kill(os.getpid(), signal.SIGCHLD)
+assert not runs.signalled()
+try:
+    os.kill(os.getpid(), int(sys.argv[1]))
+except KeyboardInterrupt:
+    print("handled")
+assert runs.signalled()
+assert not runs.signalled()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_noted_and_still_handled(number):
+    command = [sys.executable, "-c", SIGNALLED, str(int(number))]
+    done = subprocess.run(
+        command, cwd=ROOT / "scripts", capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    try:
+    assert (done.stdout, done.stderr) == ("handled\n", "")
+
+
+# Whether a run lives
+
+ALIVE = "import sys; from soups.jobs import runs; runs.mark_alive(sys.argv[1]); print(); input()"
+
+
+@pytest.fixture
+def alive(tmp_path):
+    """A function that starts a process which marks itself as alive, and the path of the mark."""
+    path, started = tmp_path / "deep" / "alive", []
+
+    def start() -> subprocess.Popen:
+        command = [sys.executable, "-uc", ALIVE, str(path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(command, cwd=ROOT / "scripts", **pipes)
+        started.append(process)
         process.stdout.readline()
-        assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 1
-        runs.mark_alive(path)  # as a second one may, and does not fail
-    finally:
-        process.communicate(b"\n")
-    with path.open() as file:  # nor does it hold the lock, now that the first one is gone
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return process
+
+    yield start, path
+    for process in started:
+        process.communicate()
+
+
+def test_a_living_run_is_known_to_others(alive):
+    start, path = alive
+    assert not runs.living(path)
+    assert not path.exists()
+    first = start()
+    assert runs.living(path)
+    assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 1  # as `make` asks
+    first.communicate(b"\n")
+    assert not runs.living(path)
+    assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 0
+
+
+def test_of_two_living_runs_the_first_may_end(alive):
+    start, path = alive
+    first, second = start(), start()
+    first.communicate(b"\n")
+    assert runs.living(path)
+    second.kill()
+    second.wait()
+    assert not runs.living(path)

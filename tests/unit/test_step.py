@@ -18,7 +18,7 @@ from tests.unit.training import NOISY, PLAIN, ROWS, apart, convolutional, distan
 
 
 def test_sam_with_radius_0_is_a_plain_step(tuned, monkeypatch):
-    # 0 switches SAM off; here its two passes are really made.
+    # A radius of 0 switches SAM off, so the test replaces the radius after the switch.
     plain = tuned(PLAIN)
     ascended, radii = optim.ascended, []
     monkeypatch.setattr(
@@ -28,13 +28,13 @@ def test_sam_with_radius_0_is_a_plain_step(tuned, monkeypatch):
     assert len(radii) == 4  # one for each step
 
 
-def test_distilling_what_is_known_already_costs_the_entropy():
+def test_the_distillation_loss_of_the_teacher_itself_is_its_entropy():
     logits = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
     entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
     torch.testing.assert_close(distillation_loss(logits, logits), entropy)
     softer = torch.distributions.Categorical(logits=logits / 3).entropy().mean()
     torch.testing.assert_close(distillation_loss(logits, logits, 3), 9 * softer)
-    # Any other student costs more: cross-entropy is least at the target.
+    # Any other student has a larger loss, because cross-entropy is least at the target.
     other = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
     assert distillation_loss(other, logits) > entropy
 
@@ -43,27 +43,28 @@ def test_a_distilled_model_learns_from_the_teacher_not_from_the_labels(
     start, images, labels, tmp_path
 ):
     teacher = 20 * np.eye(4, dtype=np.float32)[(labels[ROWS] + 1) % 4]
-    h = PLAIN | {"distill": 1.0, "label_smoothing": 0, "epochs": 100, "lr": 0.02, "warmup": 0.1}
-    model = finetune(copy.deepcopy(start), images, labels, ROWS, h, Resumable(tmp_path, h), teacher)
+    row = PLAIN | {"distill": 1.0, "label_smoothing": 0, "epochs": 100, "lr": 0.02, "warmup": 0.1}
+    state = Resumable(tmp_path, row)
+    model = finetune(copy.deepcopy(start), images, labels, ROWS, row, state, teacher)
     with torch.no_grad():
         guesses = model(torch.from_numpy(images[ROWS]).to(devices.device())).argmax(1).cpu().numpy()
     assert (guesses == teacher.argmax(1)).mean() > 0.9
 
 
-# How it is computed
+# The `compute` section
 
 
-def one_step(model, x, y, soft, h=PLAIN) -> dict:
-    """Weights after a step of plain gradient descent, so that they show the gradient."""
+def one_step(model, x, y, soft, row=PLAIN) -> dict:
+    """Weights after a step of plain gradient descent, whose change is the gradient."""
     model = copy.deepcopy(model).train()
-    step = Step(model, torch.optim.SGD(model.parameters(), lr=1.0), h | {"clip": 1e9})
+    step = Step(model, torch.optim.SGD(model.parameters(), lr=1.0), row | {"clip": 1e9})
     loss = step(x, y, soft, len(x))
     return model.state_dict() | {"loss": loss}
 
 
 @pytest.fixture
 def batch(start, images, labels, teacher):
-    """A whole batch: pixels, labels of mixup, logits of a teacher."""
+    """One batch: pixels, mixed labels, logits of a teacher."""
     y = F.one_hot(torch.from_numpy(labels[:10]), 4).float()
     y = 0.7 * y + 0.3 * y.roll(1, 0)
     return start.pixels(torch.from_numpy(images[:10])), y, torch.from_numpy(teacher[:10])
@@ -71,7 +72,7 @@ def batch(start, images, labels, teacher):
 
 @pytest.mark.parametrize("number", [2, 3, 10, 99])
 @pytest.mark.parametrize("change", [{}, {"sam": 0.05}, {"distill": 0.5, "distill_temperature": 2}])
-def test_parts_of_a_batch_add_up_to_it(configured, start, batch, number, change):
+def test_the_gradients_of_the_parts_of_a_batch_add_up(configured, start, batch, number, change):
     configured(device="cpu")
     x, y, soft = batch
     soft = soft if "distill" in change else None
@@ -87,30 +88,30 @@ def test_accumulating_gradients_trains_the_same_model(configured, tuned, start):
     configured(device="cpu", accumulate=3)
     parts = tuned(NOISY)
     assert not same(parts, whole)
-    # AdamW makes much of the rounding errors of small gradients.
+    # AdamW enlarges the rounding errors of small gradients.
     assert apart(parts, whole) < 0.01 * apart(whole, start.state_dict())
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("change", [{}, {"sam": 0.05, "ema": 0.5}])
 def test_half_precision_trains_nearly_the_same_model(configured, tuned, start, precision, change):
-    h = NOISY | change | {"lr": 0.001}
-    full = tuned(h)
+    row = NOISY | change | {"lr": 0.001}
+    full = tuned(row)
     configured(precision=precision)
-    half = tuned(h)
+    half = tuned(row)
     assert {tensor.dtype for tensor in half.values()} == {torch.float32}
     assert not same(half, full)
     assert apart(half, full) < 0.5 * apart(full, start.state_dict())
 
 
-def test_float16_scales_the_loss_and_nothing_else_does(configured, start, batch):
+def test_only_float16_scales_the_loss(configured, start, batch):
     x, y, _ = batch
     for precision, scale in (("float32", 1), ("bfloat16", 1), ("float16", 2.0**16)):
         configured(device="cpu", precision=precision)
         model = copy.deepcopy(start).train()
         step = Step(model, torch.optim.SGD(model.parameters(), lr=0.1), PLAIN)
         assert step.scaler.get_scale() == scale
-        assert 1 < step(x, y, None, len(x)).item() < 2  # not scaled: log 4 before training
+        assert 1 < step(x, y, None, len(x)).item() < 2  # log 4 before training, without the scale
 
 
 def test_an_interrupted_run_in_float16_ends_with_the_same_bits(configured, tuned, killed, tmp_path):
@@ -147,7 +148,7 @@ def test_a_tower_without_checkpointing_is_refused(configured, tuned):
         tuned(PLAIN, model=convolutional())
 
 
-def test_a_tower_that_only_seems_to_have_it_is_refused():
+def test_a_tower_that_ignores_checkpointing_is_refused():
     tower = ModifiedResNet([1, 1, 1, 1], 16, heads=2, image_size=32, width=8)
     with pytest.raises(UserError, match="ModifiedResNet"):
         devices.checkpointing(tower, True)
@@ -165,9 +166,9 @@ def test_a_compiled_model_is_the_same_and_keeps_its_names(configured, batch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_gpu_trains_nearly_the_same_model(configured, tuned, start, precision):
-    h = PLAIN | {"lr": 0.001, "sam": 0.05, "ema": 0.5}
+    row = PLAIN | {"lr": 0.001, "sam": 0.05, "ema": 0.5}
     configured(device="cpu")
-    cpu = tuned(h)
+    cpu = tuned(row)
     configured(device="cuda", precision=precision, channels_last=True)
-    gpu = tuned(h)
+    gpu = tuned(row)
     assert apart(gpu, cpu) < 0.5 * apart(cpu, start.state_dict())

@@ -232,7 +232,7 @@ def test_unusable_values(key, value, expected):
     [
         ({"ema": [0.9], "swa": [0.5]}, "ema = 0.9 and swa = 0.5, expected one of them to be 0"),
         ({"distill": [1], "mixup": [0.1]}, "distill = 1 and mixup = 0.1, expected one of them"),
-        ({"swa_lr": [0.5]}, "swa_lr = 0.5, but swa is 0"),
+        ({"swa_lr": [0.5]}, "swa_lr = 0.5 and swa = 0, expected swa above 0 with swa_lr"),
         ({"task": ["birds"]}, "task = 'birds' and start = 'probe', expected 'zeroshot'"),
     ],
 )

@@ -11,6 +11,7 @@ from soups.evaluation.tables import (
     trace_table,
 )
 from soups.mixing.recipes import recipe
+from soups.roles import BEST, ORACLE, SECOND_BEST
 
 COUNTS = {"heldout": 50, "test": 200, "blur": 100, "noise": 400}
 SHIFTS = ["blur", "noise"]
@@ -37,7 +38,7 @@ def rounded(bounds) -> list[float]:
     return [round(bound, 6) for bound in bounds]
 
 
-def test_accuracy_row():
+def test_a_row_has_accuracies_and_bounds():
     assert row(0.5) | {"shifts_mean": pytest.approx(0.4)} == {
         "heldout": 0.5,
         "test": 0.25,
@@ -55,7 +56,9 @@ def test_accuracy_row():
             )
         ),
     }
-    assert row(0.5)["shifts_mean"] == pytest.approx(0.4)  # of sets, though noise has more images
+    assert row(0.5)["shifts_mean"] == pytest.approx(
+        0.4
+    )  # Sets have equal weight, though noise has more images.
 
 
 def test_models_table_has_a_row_per_model(rows):
@@ -76,14 +79,14 @@ MADE = {
     "random_1": {"row": "random", "members": ["m1", "m2"]},
 }
 ROWS = [
-    "best_individual", "second_best", "uniform", "random", "both", "oracle", "initialization",
+    BEST, SECOND_BEST, "uniform", "random", "both", ORACLE, "initialization",
     "zeroshot",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def right() -> dict[str, dict[str, np.ndarray]]:
-    """Right and wrong, drawn for each model with an accuracy of its own on every set."""
+    """Draw which images are right, with another accuracy for each model."""
     rng = np.random.default_rng(0)
     levels = {name: 0.4 + 0.05 * i for i, name in enumerate([*STARTS, *SWEEP, *MADE, "both"])}
     return {
@@ -95,13 +98,13 @@ def right() -> dict[str, dict[str, np.ndarray]]:
 @pytest.fixture
 def tested(right) -> tuple[pd.DataFrame, pd.DataFrame]:
     listed = method_list(RANKING, MADE, {"both": ["m0", "m1"]}, STARTS)
-    return methods_table(listed, right, SHIFTS, {}, ["best_individual", "both"])
+    return methods_table(listed, right, SHIFTS, {}, [BEST, "both"])
 
 
 def test_methods_table_has_a_row_per_method(tested, right):
     methods = tested[0].set_index("method")
     assert list(methods.index) == ROWS
-    alone = {"best_individual": "m2", "second_best": "m1", "uniform": "uniform", "both": "both"}
+    alone = {BEST: "m2", SECOND_BEST: "m1", "uniform": "uniform", "both": "both"}
     for method, model in (alone | {start: start for start in STARTS}).items():
         for column, value in accuracy_row(right[model], SHIFTS).items():
             assert methods.loc[method, column] == value
@@ -110,7 +113,7 @@ def test_methods_table_has_a_row_per_method(tested, right):
     )
 
 
-def test_several_orders_are_a_mean_with_its_deviation(tested, right):
+def test_a_row_of_several_orders_has_their_mean_and_standard_deviation(tested, right):
     methods = tested[0].set_index("method")
     both = [right[f"random_{i}"]["test"].mean() for i in (0, 1)]
     assert methods.loc["random", "test_sd"] == pytest.approx(np.std(both, ddof=1), abs=1e-6)
@@ -119,14 +122,14 @@ def test_several_orders_are_a_mean_with_its_deviation(tested, right):
 
 
 def test_the_oracle_is_the_best_ingredient_of_each_set(tested, right):
-    oracle = tested[0].set_index("method").loc["oracle"]
+    oracle = tested[0].set_index("method").loc[ORACLE]
     for data in ("test", *SHIFTS):
         assert oracle[data] == max(right[name][data].mean() for name in SWEEP)
     assert np.isnan(oracle["heldout"])
     assert not oracle[["test_top", "shifts_mean_top"]].any()
 
 
-def test_methods_table_counts_what_went_in(tested):
+def test_methods_table_counts_ingredients_and_images(tested):
     methods = tested[0]
     assert methods["ingredients"].tolist() == [1, 1, 3, 1.5, 2, 1, 1, 1]
     assert methods["inference_cost"].tolist() == [1, 1, 1, 1, 2, 1, 1, 1]
@@ -135,9 +138,9 @@ def test_methods_table_counts_what_went_in(tested):
     assert sizes.to_numpy().tolist() == [[50, 200, 500]]
 
 
-def test_what_is_level_with_the_best_is_marked(tested):
+def test_methods_that_do_not_differ_from_the_best_are_marked(tested):
     methods, tests = tested
-    fair = methods[methods["kind"] != "oracle"].set_index("method")
+    fair = methods[methods["kind"] != ORACLE].set_index("method")
     for measure in ("test", "shifts_mean"):
         best = fair[measure].idxmax()
         against = tests[(tests["as"] == "best in column") & (tests["measure"] == measure)]
@@ -145,13 +148,13 @@ def test_what_is_level_with_the_best_is_marked(tested):
         p = against.set_index("method")["p"]
         marked = set(fair.index[fair[f"{measure}_top"]])
         assert marked == {best, *p.index[p >= 0.05]}
-        assert len(marked) < len(fair)  # the start at 40% is no match
+        assert len(marked) < len(fair)  # The start, at 40%, is worse.
 
 
 def test_every_method_is_tested_against_the_best_individual(tested):
     tests = tested[1]
-    against = tests[tests["as"] == "best_individual"]
-    others = [name for name in ROWS if name not in ("best_individual", "oracle")]
+    against = tests[tests["as"] == BEST]
+    others = [name for name in ROWS if name not in (BEST, ORACLE)]
     for measure in ("test", "shifts_mean"):
         rows = against[against["measure"] == measure]
         assert rows["method"].tolist() == others
@@ -161,14 +164,14 @@ def test_every_method_is_tested_against_the_best_individual(tested):
     assert set(exact["method"]) == {*others} - {"random"}
 
 
-def test_a_single_ingredient_has_no_second():
+def test_a_single_ingredient_leaves_no_second_best():
     listed = method_list(["m0"], {}, {}, STARTS)
     assert [entry["method"] for entry in listed] == [
-        "best_individual", "oracle", "initialization", "zeroshot",
+        BEST, ORACLE, "initialization", "zeroshot",
     ]  # fmt: skip
 
 
-def test_trace_table():
+def test_a_trace_becomes_a_table_with_a_row_per_step():
     trace = [
         {"candidate": "m2", "without": None, "with": 0.5, "accepted": True},
         {"candidate": "m0", "without": 0.5, "with": 0.4, "accepted": False},

@@ -12,37 +12,38 @@ from soups.models.classifier import Classifier
 from soups.training import optim
 from soups.training.finetune import finetune, freeze_batch_norm, weight_average
 from soups.training.probe import linear_probe
+from soups.training.schedule import warmup_cosine
 from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
 
 PROBE = {"lr": 0.1, "epochs": 10, "batch_size": 16, "weight_decay": 0.0, "seed": 0}
 
 
-def by_hand(model: Classifier, images, labels, h: dict) -> dict:
-    """Fine-tuning without mixup and augmentation, written out."""
+def by_hand(model: Classifier, images, labels, row: dict) -> dict:
+    """Weights after fine-tuning without mixup and augmentation, written as a plain loop."""
     model = model.train().to(devices.device())
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
-        {"params": decayed, "weight_decay": h["weight_decay"]},
+        {"params": decayed, "weight_decay": row["weight_decay"]},
         {"params": plain, "weight_decay": 0},
     ]
     optimizer = torch.optim.AdamW(groups)
-    total = round(h["epochs"] * 3)
-    batches = [b for epoch in (0, 1) for b in optim.batches(30, 8, epoch, h["seed"])][:total]
+    total = round(row["epochs"] * 3)
+    batches = [b for epoch in (0, 1) for b in optim.batches(30, 8, epoch, row["seed"])][:total]
     for step, batch in enumerate(batches):
         x = torch.from_numpy(images[ROWS[batch]]).to(devices.device())
         y = torch.from_numpy(labels[ROWS[batch]]).to(devices.device())
-        factor = optim.warmup_cosine(step, total, int(h["warmup"] * total))
+        factor = warmup_cosine(step, total, int(row["warmup"] * total))
         for group in optimizer.param_groups:
-            group["lr"] = h["lr"] * factor
+            group["lr"] = row["lr"] * factor
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y, label_smoothing=h["label_smoothing"]).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), h["clip"])
+        F.cross_entropy(model(x), y, label_smoothing=row["label_smoothing"]).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), row["clip"])
         optimizer.step()
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
-def test_finetuning_without_noise_is_plain_training(tuned, start, images, labels):
+def test_finetuning_without_noise_equals_a_plain_loop(tuned, start, images, labels):
     expected = by_hand(copy.deepcopy(start), images, labels, PLAIN)
     for name, tensor in tuned(PLAIN).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
@@ -62,7 +63,7 @@ def test_every_hyperparameter_matters(tuned, key, value):
 
 def test_the_same_seed_gives_the_same_bits(tuned):
     first = tuned(NOISY)
-    torch.rand(100)  # what ran before must not matter
+    torch.rand(100)  # earlier random draws must not matter
     assert same(tuned(NOISY), first)
 
 
@@ -73,9 +74,9 @@ def test_held_out_images_are_not_trained_on(tuned, images):
 
 
 def test_a_short_training_set_is_one_batch(start, images, labels, tmp_path):
-    h = PLAIN | {"batch_size": 500, "epochs": 0.1}
+    row = PLAIN | {"batch_size": 500, "epochs": 0.1}
     model = finetune(
-        copy.deepcopy(start), images, labels, ROWS[:5], h, Resumable(tmp_path, {"run": 0})
+        copy.deepcopy(start), images, labels, ROWS[:5], row, Resumable(tmp_path, {"run": 0})
     )
     assert not torch.equal(model.head.bias.cpu(), start.head.bias)
 
@@ -109,14 +110,14 @@ def test_finetuning_keeps_the_statistics_of_batch_norm(images, labels, tmp_path)
 
 @pytest.fixture
 def features() -> tuple[torch.Tensor, torch.Tensor]:
-    """90 features around 3 directions that a line can tell apart."""
+    """90 features around 3 directions that a linear head can separate."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(90) % 3
     noise = 0.2 * torch.randn(90, 8, generator=generator)
     return F.normalize(torch.eye(8)[labels] + noise, dim=1), labels
 
 
-def test_linear_probe_separates_what_is_separable(features):
+def test_linear_probe_separates_separable_features(features):
     x, y = features
     start = torch.eye(8)[[1, 2, 0]]  # a head that is always wrong
     assert ((x @ start.T).argmax(1) == y).float().mean() < 0.1
@@ -144,7 +145,7 @@ def test_linear_probe_gives_the_same_bits(features):
 
 
 def walk(average, steps: int) -> list[dict]:
-    """Weights of a random walk, all taken in by ``average``."""
+    """Weights of a random walk, after each step of which ``average`` is updated."""
     generator = torch.Generator().manual_seed(0)
     model = average.module if isinstance(average, nn.Module) else average
     model, seen = copy.deepcopy(model), []
@@ -174,7 +175,7 @@ def test_ema_is_the_recursion(start):
         torch.testing.assert_close(tensor, expected)
 
 
-def test_swa_is_the_mean_and_of_constant_weights_the_weights(start):
+def test_swa_is_the_mean_of_the_weights_and_keeps_constant_weights(start):
     average = weight_average(start, ema=0, swa=0.5)
     seen = walk(average, 6)
     for name, tensor in average.module.state_dict().items():
@@ -186,7 +187,7 @@ def test_swa_is_the_mean_and_of_constant_weights_the_weights(start):
 
 
 def test_swa_averages_the_last_steps_of_training(tuned):
-    """Without a learning rate in the averaged steps, they are all where the average begins."""
+    """With a learning rate near 0 in the averaged steps, the average is where they begin."""
     still = PLAIN | {"epochs": 2, "swa": 0.5, "swa_lr": 1e-12}
     moving = PLAIN | {"epochs": 2, "swa": 0.5, "swa_lr": 1.0}
     before = tuned(still)

@@ -32,21 +32,21 @@ def rendered(masks: torch.Tensor, style: str, seed: int = 0) -> torch.Tensor:
 # Shapes
 
 
-def test_variants_are_those_of_their_seed():
+def test_variants_depend_on_their_seed_alone():
     one, again, other = draw_variants(2, 1), draw_variants(2, 1), draw_variants(2, 2)
     assert one.shape == (len(CLASSES), 2, 2, MASK, MASK)
     np.testing.assert_array_equal(one, again)
-    # Neither another seed nor another variant shares a drawing.
+    # Two variants differ, and so do two seeds.
     drawings = np.concatenate([one, other], 1).reshape(len(CLASSES), 4, -1)
     for variants in drawings:
         assert len(np.unique(variants, axis=0)) == 4
 
 
-def test_more_variants_leave_the_first_as_they_are():
+def test_more_variants_do_not_change_the_first_ones():
     np.testing.assert_array_equal(draw_variants(3, 0)[:, :2], draw_variants(2, 0))
 
 
-def test_every_class_has_a_body_and_a_part_of_its_own(masks):
+def test_every_class_has_a_distinct_body_and_part(masks):
     covered = masks.mean((2, 3))
     assert (covered[:, 0] > 0.05).all()
     assert (covered[:, 1] > 0.005).all()
@@ -58,13 +58,13 @@ def test_every_class_has_a_body_and_a_part_of_its_own(masks):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_style_gives_images_of_its_generator(masks, style):
+def test_a_style_depends_on_its_generator_alone(masks, style):
     images = rendered(masks, style)
     assert images.shape == (len(masks), SIZE, SIZE, 3)
     assert images.dtype == torch.uint8
     assert torch.equal(images, rendered(masks, style))
     assert not torch.equal(images, rendered(masks, style, seed=1))
-    # There is something to see in every image.
+    # No image is blank.
     assert (images.float().flatten(1).std(1) > 5).all()
 
 
@@ -76,7 +76,7 @@ def test_styles_look_different(masks):
 # Sets
 
 
-def test_a_set_is_that_of_its_seed():
+def test_a_set_depends_on_its_seed_alone():
     images, labels, styles = draw_set("r", 60, 0, VARIANTS)
     assert (images.shape, images.dtype) == ((60, SIZE, SIZE, 3), np.uint8)
     assert (labels.shape, labels.dtype) == ((60,), np.int64)
@@ -88,12 +88,12 @@ def test_a_set_is_that_of_its_seed():
     assert (draw_set("r", 60, 1, VARIANTS)[0] != images).any()
 
 
-def test_growing_by_chunks_leaves_images_as_they_are():
+def test_growing_by_chunks_does_not_change_existing_images():
     images, labels, _ = draw_set("test", CHUNK, 0, VARIANTS)
     more_images, more_labels, _ = draw_set("test", CHUNK + 40, 0, VARIANTS)
     np.testing.assert_array_equal(more_images[:CHUNK], images)
     np.testing.assert_array_equal(more_labels[:CHUNK], labels)
-    # The second chunk goes on where the first ended.
+    # The second chunk continues the rotation of classes.
     assert np.ptp(np.bincount(more_labels, minlength=len(NAMES))) <= 1
     assert not (more_images[CHUNK:] == more_images[:40]).all()
 
@@ -151,7 +151,7 @@ def test_captions_of_full_noise(subjects):
     assert right < 0.1  # 1 in 24 by chance
 
 
-def test_captions_are_those_of_their_seed(subjects):
+def test_captions_depend_on_their_seed_alone(subjects):
     assert caption_set(*subjects, 0) == caption_set(*subjects, 0)
     assert caption_set(*subjects, 0) != caption_set(*subjects, 1)
 
@@ -159,7 +159,7 @@ def test_captions_are_those_of_their_seed(subjects):
 # The reference network of shift `a`
 
 
-def test_the_reference_knows_what_it_gets_wrong():
+def test_the_reference_network_finds_the_images_it_misclassifies():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 512)
     images = (

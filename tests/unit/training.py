@@ -1,4 +1,4 @@
-"""What tests of training share."""
+"""Hyperparameters and comparisons that the tests of training share."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ PLAIN = {
     "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 3,
 }  # fmt: skip
 NOISY = PLAIN | {"mixup": 0.4, "augment": 1.5, "epochs": 2.5}
-ROWS = np.arange(0, 60, 2)  # 30 images, 3 batches of 8
+ROWS = np.arange(0, 60, 2)  # 30 training images, 3 batches of 8 in an epoch
 
 
 def same(ours: dict, theirs: dict) -> bool:
@@ -40,7 +40,7 @@ def convolutional() -> Classifier:
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     model = Classifier(visual, 4, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    # With a head of zeros some gradients are 0 but for rounding, and AdamW steps by their sign.
+    # With a head of zeros, rounding decides the sign of some gradients, and AdamW steps by it.
     for parameter in model.head.parameters():
         nn.init.normal_(parameter)
     return model

@@ -62,23 +62,17 @@ FIGURES = [
     "tasks", "sweep", "contact_sheet",
 ]  # fmt: skip
 
-# Everything but the uniform and the greedy soup, switched off.
-FEW = {
-    "soups": dict.fromkeys(
-        [
-            "greedy_random", "greedy_pruned", "learned", "learned_by_layer", "greedy_wise_ft",
-            "model_stock", "task_arithmetic", "ties", "trimmed_mean",
-        ]
-    ),
-    "ensembles": dict.fromkeys(
-        ["ensemble", "probability_ensemble", "greedy_ensemble", "greedy_soup_ensemble"]
-    ),
-    "sweep": {"variants": dict.fromkeys(["small", "medium", "large", "augmented"])},
-    "curves": {
-        "wise_ft": {"of": []}, "number_of_models": None, "pairs": 0, "paths": {"variants": []},
-        "landscape": {"variants": []},
-    },
-}  # fmt: skip
+
+def pytest_collection_modifyitems(items) -> None:
+    """Give tests that share a run to one process, which makes that run once."""
+    for item in items:
+        if item.path.parent.name == "workflow":
+            shared = "finished" in item.fixturenames
+            item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
+
+
+# The uniform and the greedy soup alone, without the models and figures of curves.
+FEW = yaml.safe_load((ROOT / "experiments" / "minimal.yaml").read_text(encoding="utf-8"))
 
 
 class Project:
@@ -86,6 +80,8 @@ class Project:
 
     def __init__(self, folder: Path, overlay: dict, *shipped: str) -> None:
         self.folder = folder
+        # Of several processes that run tests, each has a core of its own.
+        self.cores = 1 if os.environ.get("PYTEST_XDIST_WORKER") else 2
         self.configfiles = [*shipped, "overlay.yaml"]
         folder.mkdir(parents=True)
         for part in PARTS:
@@ -107,7 +103,8 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = Path(sys.executable).with_name("snakemake")
-        return [str(snakemake), *arguments, "--cores", "2", "--configfile", *self.configfiles]
+        cores = str(self.cores)
+        return [str(snakemake), *arguments, "--cores", cores, "--configfile", *self.configfiles]
 
     def environment(self) -> dict:
         # Scripts run with the `python` that is found first.

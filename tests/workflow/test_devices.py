@@ -22,7 +22,9 @@ def test_no_gpu_for_what_wants_one_is_told(project):
 def test_jobs_that_want_a_gpu_wait_for_it(project):
     """With one for two cores, no fine-tune begins before the one before it has ended."""
     two = {"random": {"n": 2, "parameters": {"epochs": "choice(1, 1)"}}} | FEW["sweep"]
-    done = project(TINY | FEW | {"sweep": two}).run("models", "--resources", "gpu=1")
+    copy = project(TINY | FEW | {"sweep": two})
+    copy.cores = 2
+    done = copy.run("models", "--resources", "gpu=1")
     events = re.findall(r"rule (finetune):|Finished jobid: \d+ \(Rule: (finetune)\)", done.stderr)
     assert events == [("finetune", ""), ("", "finetune")] * 2
 

@@ -22,10 +22,10 @@ def write_images(folder, colour, count, rng):
         Image.fromarray(pixels).save(folder / f"{i:03d}.{'jpg' if i % 2 else 'png'}")
 
 
-def dataset(root):
+def dataset(root, train=TRAIN):
     rng = np.random.default_rng(0)
     for name, colour in CLASSES.items():
-        write_images(root / "train" / name, colour, TRAIN, rng)
+        write_images(root / "train" / name, colour, train, rng)
         write_images(root / "test" / name, colour, TEST, rng)
     write_images(root / "dusk" / "nature", (60, 110, 130), 12, rng)
     write_images(root / "dusk" / "sand", (150, 120, 70), 12, rng)
@@ -99,7 +99,10 @@ def test_own_images_run_to_the_end(project):
         ({"finetune": {"lrr": 1}}, "config key finetune.lrr is unknown; did you mean lr?"),
         ({"sweep": {"kind": "gird"}}, "config key sweep.kind is 'gird', expected one of"),
         ({"data": {"source": "folders"}}, "data.source is 'folders' but data.folders is empty"),
-        ({"model": {"pretrained": "no.safetensors"}}, "'no.safetensors': no such file"),
+        (
+            {"model": {"pretrained": "no.safetensors"}},
+            "'no.safetensors', expected an existing file",
+        ),
         (
             {"curves": {"paths": {"variants": ["smal"]}}},
             "curves.paths.variants has 'smal', expected among base, small, medium, large",

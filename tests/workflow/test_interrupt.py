@@ -1,7 +1,6 @@
-"""Killed anywhere and run again: the same bytes as an undisturbed run."""
+"""A run that is killed anywhere and run again gives the same bytes as an undisturbed run."""
 
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from soups.jobs import events
 from tests.workflow.conftest import FEW, TINY
 
 COMPARED = ("models/*.safetensors", "soups/*.safetensors", "tables/*.csv", "recipes/*.json")
@@ -16,7 +16,7 @@ COMPARED += ("pretrained/*.safetensors", "prepared/*.npy", "splits/*", "figures/
 
 
 def interrupt(project, signum: int, when, *arguments: str) -> None:
-    """Start a run, wait until ``when()``, send the signal to everything it started."""
+    """Start a run, wait until ``when()``, and signal Snakemake and all its jobs."""
     process = project.start(*arguments)
     deadline = time.monotonic() + 300
     while not when():
@@ -36,18 +36,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_killed_twice_gives_the_same_bytes(finished, project):
     copy = project(TINY)
     results = copy.results
-    # Curves and figures follow from these, by rules of the same kind.
+    # Rules of the same kind make curves and figures from these targets.
     targets = "soups", str(results.relative_to(copy.folder) / "tables" / "methods.csv")
-    # While pre-training has saved an epoch but written nothing.
+    # Kill it when pre-training has saved a state, but not written its output.
     interrupt(copy, signal.SIGKILL, lambda: list((results / ".state").glob("[!.]*.pt")), *targets)
     assert not (results / "pretrained" / "model.safetensors").exists()
     copy.run("--unlock")
-    # With some ingredients done and another one under way.
+    # Interrupt it when an ingredient is done and another one trains.
     done = results / "models" / "m00.safetensors"
     interrupt(copy, signal.SIGINT, done.exists, *targets)
     copy.run(*targets)
 
-    assert "resumed after step" in (results / "logs" / "pretrain.log").read_text()
+    told = events.read(results / "logs" / "pretrain.events.jsonl")
+    assert "resumed" in [event["event"] for event in told]
     assert not list((results / ".state").glob("*"))
     ours, theirs = contents(results), contents(finished.results)
     assert len(ours) > 30
@@ -57,10 +58,10 @@ def test_killed_twice_gives_the_same_bytes(finished, project):
 
 
 @pytest.mark.workflow
-def test_preempted_within_an_epoch_goes_on_from_there(project, tmp_path, monkeypatch):
-    """SIGTERM to all processes, as SLURM sends it; then SIGINT, as a terminal does at Ctrl-C."""
-    # A shell with a trap stays beside what it runs, as older ones always do; a signal would end it
-    # before what it runs has saved.
+def test_a_fine_tune_that_is_stopped_within_an_epoch_resumes_there(project, tmp_path, monkeypatch):
+    """All processes get SIGTERM, as SLURM sends it, then SIGINT, as a terminal does at Ctrl-C."""
+    # A shell with a trap waits for the program that it runs, as older shells always do. A signal
+    # would end the shell before the program has saved its state.
     (tmp_path / "stays.sh").write_text("trap : EXIT\n")
     monkeypatch.setenv("BASH_ENV", str(tmp_path / "stays.sh"))
     one = {"random": {"n": 1, "parameters": {"epochs": "choice(6, 6)"}}} | FEW["sweep"]
@@ -73,28 +74,35 @@ def test_preempted_within_an_epoch_goes_on_from_there(project, tmp_path, monkeyp
     path, states = copy.results / "logs" / "finetune" / "m00.log", copy.results / ".state"
     model.unlink()
     path.unlink()
+    events.beside(path).unlink()
 
-    def said(pattern: str) -> list[str]:
-        return re.findall(pattern, path.read_text()) if path.exists() else []
+    def told(name: str) -> list[dict]:
+        found = events.read(events.beside(path)) if events.beside(path).exists() else []
+        return [event for event in found if event["event"] == name]
+
+    def steps(name: str, signum: str | None = None) -> list[int]:
+        return [event["step"] for event in told(name) if signum in (None, event["signal"])]
 
     parents = set()
 
     def saved() -> bool:
-        for process in said(r"begins, process (\d+) on"):
-            parents.add(psutil.Process(int(process)).parent().name())
+        for begin in told("begin"):
+            parents.add(psutil.Process(begin["process"]).parent().name())
         return any(states.glob("[!.]*.pt"))
 
     interrupt(copy, signal.SIGTERM, saved, target)
     assert parents
     assert "bash" not in parents
-    first = said(r"stopped by SIGTERM after step (\d+):")
-    interrupt(copy, signal.SIGINT, lambda: said(r"resumed(?:.|\n)*epoch"), target)
-    assert said(r"resumed after step (\d+) from") == first
-    second = said(r"stopped by SIGINT after step (\d+):")
+    first = steps("stopped", "SIGTERM")
+    assert f"stopped by SIGTERM after step {first[0]}:" in path.read_text()
+    interrupt(copy, signal.SIGINT, lambda: told("resumed") and told("epoch"), target)
+    assert steps("resumed") == first
+    second = steps("stopped", "SIGINT")
     assert len(first) == len(second) == 1
-    assert int(second[0]) > int(first[0])
+    assert second[0] > first[0]
     assert not model.exists()
     copy.run(target)
-    assert said(r"resumed after step (\d+) from") == second
+    assert steps("resumed") == second
+    assert f"resumed after step {second[0]} from" in path.read_text()
     assert model.read_bytes() == undisturbed
     assert not list(states.glob("*"))

@@ -43,7 +43,7 @@ def test_a_second_run_does_nothing_whatever_the_experiment(done):
 def test_figures_need_the_tables_alone(done):
     (done.folder / "results" / "published" / "figures" / "scatter.png").unlink()
     jobs = done.planned("published")
-    assert jobs == {"plot_published_scatter": 1, "published": 1}
+    assert jobs == {"plot_published": 1, "published": 1}
     done.run("published")
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -29,14 +30,24 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     page = finished.results / "report.html"
     dom = browse(page, tmp_path / "profile", "--dump-dom")
     methods = re.search(r'<table id="methods">.*?</table>', dom, re.DOTALL).group()
-    assert methods.count("<tr>") == 1 + 22
-    claims = re.search(r'<table id="claims">.*?</table>', dom, re.DOTALL).group()
-    assert claims.count("<tr>") == 1 + 19
+    assert methods.count("<tr") == 1 + 22
+    # The table has the claims that were tested, and a list has the others.
+    judged = pd.read_csv(finished.results / "tables" / "claims.csv")
+    tested = judged["verdict"] != "not tested"
+    claims = re.search(r'<table id="claims".*?</table>', dom, re.DOTALL).group()
+    assert claims.count("<tr") == 1 + tested.sum()
+    untested = re.search(r'<ul class="untested">.*?</ul>', dom, re.DOTALL).group()
+    assert untested.count("<li>") == (~tested).sum()
     for figure in FIGURES:
         assert f'<figure id="{figure}">' in dom
     # A claim leads to the figure that shows it.
     assert set(re.findall(r'href="#(\w+)"', claims)) <= set(FIGURES)
     assert len(re.findall(r'href="#', claims)) >= 12
+    # The page names the run, and where the soup lies that it is about.
+    assert "<dd><code>snakemake --cores 2 --configfile overlay.yaml</code></dd>" in dom
+    soup = finished.results / "soups" / "greedy.safetensors"
+    assert str(soup.relative_to(finished.folder)) in dom
+    assert soup.is_file()
 
     shot = tmp_path / "page.png"
     browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1200,9000")

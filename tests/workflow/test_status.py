@@ -1,6 +1,7 @@
-"""How far a run is, told from its files alone."""
+"""The status of real runs, from their files alone."""
 
 import copy
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 
 import pytest
 
-from soups.jobs import progress, status
+from soups.jobs import status
+from soups.jobs.events import JobRecord
+from soups.jobs.status_text import text
 from tests.workflow.conftest import FEW, FIGURES, TINY
 from tests.workflow.test_interrupt import interrupt
 from tests.workflow.test_run import INGREDIENTS, METHODS, VARIANTS
@@ -29,7 +32,7 @@ def test_all_is_done_at_the_end(finished):
     command = [sys.executable, "tools/status.py", "results/tiny", "--watch"]
     shown = subprocess.run(command, cwd=finished.folder, capture_output=True, text=True, timeout=60)
     assert shown.stderr == ""
-    assert shown.stdout == status.text(now).replace(str(finished.results), "results/tiny") + "\n\n"
+    assert shown.stdout == text(now).replace(str(finished.results), "results/tiny") + "\n\n"
     assert "waiting" not in shown.stdout
 
 
@@ -43,7 +46,7 @@ def test_a_killed_fine_tune_is_interrupted(project):
     seen = []
 
     def trained() -> bool:
-        if any(progress.read(log).kept for log in logs.glob("*.log")):
+        if any(JobRecord.read(path).saved for path in logs.glob("*.events.jsonl")):
             seen.append(status.look(one.results))
         return bool(seen)
 
@@ -57,9 +60,32 @@ def test_a_killed_fine_tune_is_interrupted(project):
 
     deadline = time.monotonic() + 60
     while any(m.state == "running" for m in look().values()):
-        assert time.monotonic() < deadline, "killed processes never went"
+        assert time.monotonic() < deadline, "killed processes are still alive"
         time.sleep(0.05)
     now = look()
     assert {name for name, m in now.items() if m.state == "interrupted"} == running
-    assert any("go on from there" in now[name].note for name in running)
+    assert any("resumes it" in now[name].note for name in running)
     assert {m.state for name, m in now.items() if name not in running} == {"waiting"}
+
+
+@pytest.mark.workflow
+def test_a_run_that_a_signal_ends_is_interrupted_and_not_failed(project):
+    copy = project(TINY | FEW)
+
+    def head() -> str:
+        return text(status.look(copy.results)).splitlines()[0]
+
+    def begun() -> bool:
+        plan = copy.results / "plan.json"
+        return plan.exists() and not status.look(copy.results).ended
+
+    interrupt(copy, signal.SIGINT, begun)  # as a terminal does at Ctrl-C
+    assert head().endswith(" interrupted")
+    interrupt(copy, signal.SIGTERM, begun)
+    assert head().endswith(" interrupted")
+
+    for script in (copy.folder / "scripts").glob("*.py"):
+        script.write_text("raise SystemExit(1)\n")
+    assert copy.run(check=False).returncode == 1
+    assert re.search(r" failed, see \.snakemake/log/\S+\.log$", head())
+    assert (copy.folder / head().split(" see ")[1]).is_file()

@@ -1,8 +1,8 @@
-"""What a run knows that claims can be tested with: its tables, and the points of its curves.
+"""The evidence of a run for claims: its tables, and the points of its curves.
 
-An effect is positive where it speaks for the claim. Accuracies and their differences are
-fractions. Intervals are 95% bootstrap intervals: over images where two methods are compared,
-over images and models where many pairs of models are (`resampling.pair_weights`).
+An effect is positive if it supports the claim. Accuracies and their differences are fractions.
+Intervals are 95% bootstrap intervals. They are over images if two methods are compared, and over
+images and models if many pairs of models are compared (`resampling.pair_weights`).
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,16 @@ import pandas as pd
 
 from soups.evaluation import resampling
 from soups.evaluation.samples import load_points
+from soups.roles import TITLES, Roles
 
 
 class MissingEvidence(Exception):
-    """The run has not computed what a claim needs; the text says what."""
+    """A claim needs something that the run lacks. The text names it: "needs <text>"."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A number with its interval (NaN where there is none), and what it was computed from."""
+    """A number with its interval (or NaN), and how many images, models and pairs it is from."""
 
     value: float
     lo: float
@@ -33,13 +34,21 @@ class Effect:
     pairs: int = 0
 
 
+def same_model(role: str, other: str) -> MissingEvidence:
+    """The error for two roles that are the same model."""
+    title = TITLES[role]
+    article = "an" if title[0] in "aeio" else "a"
+    return MissingEvidence(f"{article} {title} other than the {TITLES[other]}")
+
+
 class Evidence:
-    """Tables and points of a run, read when they are asked for.
+    """Tables and points of a run, read on first use.
 
     Args:
         tables: name to CSV.
-        points: curve to what `samples.save_points` wrote.
-        large_lr: learning rates from here on are large.
+        points: curve to the file that `samples.save_points` wrote.
+        large_lr: the smallest learning rate that counts as large.
+        roles: which row of the methods table plays which role.
         weaker: tables of the same experiment from a weaker pre-trained model.
     """
 
@@ -48,10 +57,11 @@ class Evidence:
         tables: Mapping[str, str | Path],
         points: Mapping[str, str | Path],
         large_lr: float,
+        roles: Roles,
         weaker: "Evidence | None" = None,
     ) -> None:
         self._tables, self._points = tables, points
-        self.large_lr, self._weaker = large_lr, weaker
+        self.large_lr, self._roles, self._weaker = large_lr, roles, weaker
         self._read: dict = {}
 
     def table(self, name: str) -> pd.DataFrame:
@@ -83,34 +93,69 @@ class Evidence:
 
     @property
     def weaker(self) -> "Evidence":
-        """The same of the experiment with the weaker pre-trained model."""
+        """The evidence of the experiment with the weaker pre-trained model."""
         if self._weaker is None:
             raise MissingEvidence("an experiment with weaker pre-training")
         return self._weaker
 
-    def method(self, name: str) -> pd.Series:
-        """A row of the methods table."""
-        rows = self.table("methods").set_index("method")
+    def row(self, role: str) -> str:
+        """The row of the methods table that plays a role.
+
+        Raises:
+            MissingEvidence: naming the role if no row plays it.
+        """
+        row = self._roles.row(role)
+        if row is None:
+            raise MissingEvidence(f"method {role}")
+        return row
+
+    def method(self, role: str) -> pd.Series:
+        """The columns of the row that plays a role."""
+        name, rows = self.row(role), self.table("methods").set_index("method")
         if name not in rows.index:
             raise MissingEvidence(f"method {name}")
         return rows.loc[name]
 
     def compared(self, better: str, worse: str, measure: str) -> Effect:
-        """One method minus another on the same images, from the table of paired tests."""
+        """One role minus another on the same images, from the table of paired tests."""
         rows = self.table("significance").drop_duplicates(["method", "reference", "measure"])
         rows = rows.set_index(["method", "reference", "measure"])
-        both = " ".join(str(self.method(name)["members"]) for name in (better, worse))
+        both = " ".join(str(self.method(role)["members"]) for role in (better, worse))
         models = len(set(both.split()) - {"|", "nan"})
-        for (one, two), sign in (((better, worse), 1), ((worse, better), -1)):
+        ours, theirs = self.row(better), self.row(worse)
+        for (one, two), sign in (((ours, theirs), 1), ((theirs, ours), -1)):
             if (one, two, measure) in rows.index:
                 row = rows.loc[(one, two, measure)]
                 bounds = sorted((sign * row["lo"], sign * row["hi"]))
+                differ = any(row[name] != 0 for name in ("difference", "lo", "hi"))
+                self.distinct(better, worse, differ)
                 return Effect(sign * row["difference"], *bounds, int(row["n"]), models)
-        raise MissingEvidence(f"{better} compared with {worse}")
+        raise MissingEvidence(f"{ours} compared with {theirs}")
+
+    def distinct(self, role: str, other: str, differ: bool) -> None:
+        """Check that two roles are not the same model.
+
+        A greedy soup that kept one ingredient is the best individual model itself, so their
+        difference says nothing about soups. The tables have no coefficients. So two roles count
+        as the same model if they have the same members and their accuracies are equal.
+
+        Args:
+            differ: whether the accuracies of the two differ, in any resample.
+
+        Raises:
+            MissingEvidence: if the two are the same model.
+        """
+        if not differ and self._members(role) == self._members(other):
+            raise same_model(role, other)
+
+    def _members(self, role: str) -> list[frozenset[str]]:
+        """The ingredients of a role, one set per distinct order."""
+        orders = str(self.method(role)["members"]).split("|")
+        return sorted({frozenset(order.split()) for order in orders}, key=sorted)
 
     @cached_property
     def midpoints(self) -> "Pairs":
-        """The middle of every pair of models, of whatever pairs the run has."""
+        """The middle of every pair of models, from the curves `pairs` and `paths`."""
         parts = []
         for name in ("pairs", "paths"):
             try:
@@ -128,9 +173,10 @@ class Pairs:
 
     Attributes:
         table: a row per pair.
-        soup, ensemble, one, two: of the midpoint's soup and ensemble, and of the two models;
-            shape (pairs, 1 + replicates).
-        images: of the test set.
+        soup, ensemble: accuracies of the midpoint's soup and ensemble, of shape
+            (pairs, 1 + replicates).
+        one, two: accuracies of the two models, of the same shape.
+        images: number of images in the test set.
     """
 
     table: pd.DataFrame
@@ -144,7 +190,7 @@ class Pairs:
     def middle(cls, table: pd.DataFrame, points: Mapping[str, Mapping]) -> "Pairs":
         at = {alpha: np.flatnonzero(np.isclose(table["alpha"], alpha)) for alpha in (0, 0.5, 1)}
         if not len(at[0.5]):
-            raise MissingEvidence("midpoints, which an odd number of steps has none of")
+            raise MissingEvidence("an even number of steps, so that lines have midpoints")
         soup, ensemble = points["soup"]["test"], points["ensemble"]["test"]
         return cls(
             table.iloc[at[0.5]].reset_index(drop=True),
@@ -161,14 +207,18 @@ class Pairs:
         table = pd.concat([part.table for part in parts], ignore_index=True)
         return cls(table, *arrays, images=parts[0].images)
 
-    def where(self, rows: np.ndarray) -> "Pairs":
-        """Some of the pairs.
+    def where(self, rows: np.ndarray, kind: str) -> "Pairs":
+        """A part of the pairs.
+
+        Args:
+            rows: whether each pair is in the part.
+            kind: of these pairs, for the error.
 
         Raises:
-            MissingEvidence: if there is none.
+            MissingEvidence: if the part is empty.
         """
         if not rows.any():
-            raise MissingEvidence("pairs with such learning rates")
+            raise MissingEvidence(kind)
         arrays = (a[rows] for a in (self.soup, self.ensemble, self.one, self.two))
         return Pairs(self.table[rows].reset_index(drop=True), *arrays, images=self.images)
 
@@ -177,6 +227,6 @@ class Pairs:
         return resampling.pair_weights(self.table["model_1"], self.table["model_2"])
 
     def effect(self, columns: np.ndarray) -> Effect:
-        """A statistic of the pairs with its interval."""
+        """The effect of a statistic of the pairs, given its resampled values."""
         models = len({*self.table["model_1"], *self.table["model_2"]})
         return Effect(*resampling.interval(columns), self.images, models, len(self.table))

@@ -1,7 +1,8 @@
 """The paper's released results: 72 models and two soups of CLIP ViT-B/32, as tables and claims.
 
-Only accuracies are published, not which images are right. So intervals are those of binomials
-and differences are unpaired: wider than the paired ones of a run.
+The release has accuracies, but not which images are right. So intervals are binomial, and
+differences are unpaired, which makes them wider than the paired ones of a run. Rows of the tables
+have the names of their roles (`Roles.named`).
 """
 
 import re
@@ -17,9 +18,9 @@ from soups.errors import UserError
 from soups.evaluation import resampling
 from soups.evaluation.tables import DECIMALS
 from soups.mixing.select import by_score
-from soups.roles import BASE
+from soups.roles import BASE, BEST, GREEDY, INITIALIZATION, ORACLE, SECOND_BEST, UNIFORM
 
-# Images of each set; every published accuracy is a whole number of these.
+# The number of images in each set. Every published accuracy is a whole number of images.
 IMAGES = {
     "ImageNet2p": 26_000,  # held out
     "ImageNet": 50_000,
@@ -29,9 +30,9 @@ IMAGES = {
     "ObjectNet": 18_574,
     "ImageNetA": 7_500,
 }
-SHIFTS = list(IMAGES)[2:]
-# The columns of this workflow's tables, and the published sets that each is the mean of.
-MEASURES = {
+RELEASED_SHIFTS = list(IMAGES)[2:]
+# Columns of this workflow's tables, with the published sets whose mean each column is.
+SETS_OF_MEASURES = {
     "heldout": ["ImageNet2p"],
     "test": ["ImageNet"],
     "v2": ["ImageNetV2"],
@@ -39,31 +40,33 @@ MEASURES = {
     "sketch": ["ImageNetSketch"],
     "objectnet": ["ObjectNet"],
     "a": ["ImageNetA"],
-    "shifts_mean": SHIFTS,
+    "shifts_mean": RELEASED_SHIFTS,
 }
 HYPERPARAMETERS = ["lr", "weight_decay", "epochs", "label_smoothing", "mixup"]
 RAND_AUGMENT = ["rand_augment_magnitude", "rand_augment_operations"]
-INITIALIZATION = "model_0"  # the linear probe: tried and averaged like the others
-SOUPS = {"uniform_soup": "uniform", "greedy_soup": "greedy"}
-GREEDY_INGREDIENTS = 5  # the paper's text; the released files do not say which
-UNPAIRED = "binomial"  # in the column `intervals`, for what prints the table
+LINEAR_PROBE = "model_0"  # the initialisation, which soups may hold like any other model
+ROLES_OF_SOUPS = {"uniform_soup": UNIFORM, "greedy_soup": GREEDY}
+GREEDY_INGREDIENTS = 5  # as the paper says, but the released files do not say which
+UNPAIRED = "binomial"  # the column `intervals`, which a run's methods table lacks
 
 
 def load(path: str | Path) -> pd.DataFrame:
-    """The published rows, by model, with ``shifts_mean`` and a row for the best individual.
+    """The published rows by model, with ``shifts_mean`` and a row for the best individual.
 
     Raises:
-        UserError: for a column, a soup or the initialisation that is not there, for an accuracy
-            that is no share of its set's images.
+        UserError: if a column, a soup or the initialisation is missing, or if an accuracy is not
+            a whole number of its set's images.
     """
     table = pd.read_csv(path)
     for name in ["model", *HYPERPARAMETERS, "rand_augment", *IMAGES]:
         if name not in table:
-            raise UserError(f"{path}: no column {name!r}, expected the released table's")
+            raise UserError(
+                f"{path} has no column {name!r}, expected the columns of the released table"
+            )
     table = table.set_index("model")
-    for name in [INITIALIZATION, *SOUPS]:
+    for name in [LINEAR_PROBE, *ROLES_OF_SOUPS]:
         if name not in table.index:
-            raise UserError(f"{path}: no row {name!r}, expected the released table's")
+            raise UserError(f"{path} has no row {name!r}, expected the rows of the released table")
     for name, n in IMAGES.items():
         images = table[name] * n
         wrong = ~(table[name].between(0, 1) & ((images - images.round()).abs() < 1e-3))
@@ -73,14 +76,14 @@ def load(path: str | Path) -> pd.DataFrame:
                 f"{path}: {model} has {name} = {table.loc[model, name]}, "
                 f"expected a whole number of {n:,} images as a fraction"
             )
-    table["shifts_mean"] = table[SHIFTS].mean(axis=1)
-    table.loc["best_individual"] = table.loc[ranking(table)[0]]
+    table["shifts_mean"] = table[RELEASED_SHIFTS].mean(axis=1)
+    table.loc[BEST] = table.loc[ranking(table)[0]]
     return table
 
 
 def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
-    """The fine-tuned models of `load`'s rows: those with hyperparameters of their own."""
-    return table[table["lr"].notna() & (table.index != "best_individual")]
+    """The fine-tuned models among `load`'s rows: those with hyperparameters."""
+    return table[table["lr"].notna() & (table.index != BEST)]
 
 
 def ranking(table: pd.DataFrame) -> list[str]:
@@ -89,8 +92,8 @@ def ranking(table: pd.DataFrame) -> list[str]:
 
 
 def candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """What the soups are made from: the initialisation and the fine-tuned models."""
-    return pd.concat([table.loc[[INITIALIZATION]], fine_tuned(table)])
+    """The candidates of the soups: the initialisation and the fine-tuned models."""
+    return pd.concat([table.loc[[LINEAR_PROBE]], fine_tuned(table)])
 
 
 def interval(row: pd.Series, sets: Sequence[str]) -> tuple[float, float, float]:
@@ -105,8 +108,8 @@ def difference(
 ) -> tuple[float, float, float]:
     """Mean over sets of one model's accuracy minus another's, and its 95% interval.
 
-    As if each had been tested on images of its own. Two models mostly err on the same images,
-    so the paired interval, which cannot be had, is narrower.
+    The interval treats the two as tested on different images. Two models mostly err on the same
+    images, so a paired interval would be narrower, but the release does not allow one.
     """
     one, two = table.loc[better], table.loc[worse]
     value = float((one[sets] - two[sets]).astype(float).mean())
@@ -123,7 +126,8 @@ def _variance(row: pd.Series, sets: Sequence[str]) -> float:
 def models_table(table: pd.DataFrame) -> pd.DataFrame:
     """A row per candidate with the columns of a run's `models.csv`.
 
-    RandAugment becomes two columns, empty without it; no operations (``n0``) stay 0.
+    RandAugment becomes two columns, which are empty for models without it. A model with no
+    operations (``n0``) has a 0.
     """
     rows = candidates(table)
     out = rows[HYPERPARAMETERS].astype({"epochs": "Int64"})
@@ -136,7 +140,7 @@ def models_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rand_augment(text: str | float) -> tuple[int | None, int | None]:
-    """Magnitude and number of operations of ``rand-m9-n2``; None for both where there is none."""
+    """Magnitude and number of operations of ``rand-m9-n2``, or None twice for an empty cell."""
     if pd.isna(text):
         return None, None
     match = re.fullmatch(r"rand-m(\d+)-n(\d+)", text)
@@ -146,8 +150,8 @@ def rand_augment(text: str | float) -> tuple[int | None, int | None]:
 
 
 def _accuracies(row: pd.Series) -> dict[str, float]:
-    """Every measure, then the bounds of each."""
-    found = {name: interval(row, sets) for name, sets in MEASURES.items()}
+    """Every measure, followed by the bounds of each."""
+    found = {name: interval(row, sets) for name, sets in SETS_OF_MEASURES.items()}
     out = {name: value for name, (value, _, _) in found.items()}
     for name, (_, low, high) in found.items():
         out |= {f"{name}_lo": low, f"{name}_hi": high}
@@ -155,15 +159,15 @@ def _accuracies(row: pd.Series) -> dict[str, float]:
 
 
 def _listed(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the methods table by method, in the published sets' names."""
+    """The rows of the methods table by role, with the published sets as columns."""
     best, second = ranking(table)[:2]
     out = {
-        "best_individual": table.loc[best],
-        "second_best": table.loc[second],
-        **{name: table.loc[soup] for soup, name in SOUPS.items()},
-        # The best of each set, chosen on that set: for reference only.
-        "oracle": fine_tuned(table)[list(IMAGES)].max().drop("ImageNet2p"),
-        "initialization": table.loc[INITIALIZATION],
+        BEST: table.loc[best],
+        SECOND_BEST: table.loc[second],
+        **{role: table.loc[soup] for soup, role in ROLES_OF_SOUPS.items()},
+        # The best of each set, chosen on that set and so for reference only.
+        ORACLE: fine_tuned(table)[list(IMAGES)].max().drop("ImageNet2p"),
+        INITIALIZATION: table.loc[LINEAR_PROBE],
     }
     return pd.DataFrame({name: row.reindex(list(IMAGES)) for name, row in out.items()}).T
 
@@ -171,18 +175,19 @@ def _listed(table: pd.DataFrame) -> pd.DataFrame:
 def methods_table(table: pd.DataFrame) -> pd.DataFrame:
     """A row per published method with the columns of a run's `methods.csv`.
 
-    ``intervals`` says of what kind these are; there is no ``_sd``. ``<measure>_top`` marks
-    what the unpaired interval does not tell from the best of the column, oracles apart.
-    ``members`` is empty for the greedy soup, whose ingredients were not released.
+    The column ``intervals`` has the kind of the intervals, and there are no columns ``_sd``. The
+    columns ``<measure>_top`` mark methods whose difference from the best of the column has an
+    unpaired interval that includes 0. The oracle is left out of that comparison. ``members`` is
+    empty for the greedy soup, whose ingredients were not released.
     """
     rows, pool, ranked = _listed(table), list(candidates(table).index), ranking(table)
     about = {  # kind, ingredients, members
-        "best_individual": ("model", 1, ranked[:1]),
-        "second_best": ("model", 1, ranked[1:2]),
-        "uniform": ("soup", len(pool), pool),
-        "greedy": ("soup", GREEDY_INGREDIENTS, []),
-        "oracle": ("oracle", 1, []),
-        "initialization": ("start", 1, [INITIALIZATION]),
+        BEST: ("model", 1, ranked[:1]),
+        SECOND_BEST: ("model", 1, ranked[1:2]),
+        UNIFORM: ("soup", len(pool), pool),
+        GREEDY: ("soup", GREEDY_INGREDIENTS, []),
+        ORACLE: ("oracle", 1, []),
+        INITIALIZATION: ("start", 1, [LINEAR_PROBE]),
     }
     out = []
     for method, row in rows.iterrows():
@@ -192,13 +197,13 @@ def methods_table(table: pd.DataFrame) -> pd.DataFrame:
         }  # fmt: skip
         out.append(start | _accuracies(row) | {"members": " ".join(members)})
     out = pd.DataFrame(out)
-    fair = rows.drop(index="oracle")
+    fair = rows.drop(index=ORACLE)
     for measure in ("test", "shifts_mean"):
-        sets = MEASURES[measure]
+        sets = SETS_OF_MEASURES[measure]
         best = fair[sets].mean(axis=1).astype(float).idxmax()
         level = [m for m in fair.index if difference(rows, best, m, sets)[1] <= 0]
         out.insert(out.columns.get_loc("members"), f"{measure}_top", out["method"].isin(level))
-    sizes = {name: sum(IMAGES[s] for s in sets) for name, sets in MEASURES.items()}
+    sizes = {name: sum(IMAGES[s] for s in sets) for name, sets in SETS_OF_MEASURES.items()}
     sizes["shifts"] = sizes.pop("shifts_mean")
     for name, n in sizes.items():
         out.insert(out.columns.get_loc("members"), f"n_{name}", n)
@@ -209,18 +214,18 @@ def methods_table(table: pd.DataFrame) -> pd.DataFrame:
 def differences_table(table: pd.DataFrame) -> pd.DataFrame:
     """Every method but the oracle minus the best individual model, see `difference`.
 
-    The oracle is that very model on some sets; there the difference has no error at all.
+    The oracle is left out, because on some sets it is the best individual model itself.
     """
     rows = _listed(table)
     out = []
-    for method in rows.index.drop(["best_individual", "oracle"]):
-        for measure, sets in MEASURES.items():
-            values = difference(rows, method, "best_individual", sets)
+    for method in rows.index.drop([BEST, ORACLE]):
+        for measure, sets in SETS_OF_MEASURES.items():
+            values = difference(rows, method, BEST, sets)
             bounds = dict(zip(("difference", "lo", "hi"), values, strict=True))
             bounds = {name: round(value, DECIMALS) for name, value in bounds.items()}
             n = sum(IMAGES[name] for name in sets)
             out.append(
-                {"method": method, "reference": "best_individual", "measure": measure}
+                {"method": method, "reference": BEST, "measure": measure}
                 | bounds | {"n": n}
             )  # fmt: skip
     return pd.DataFrame(out)
@@ -229,10 +234,10 @@ def differences_table(table: pd.DataFrame) -> pd.DataFrame:
 def greedy_order(models: pd.DataFrame) -> pd.DataFrame:
     """The models in the order in which the greedy soup tries them (paper, Recipe 1).
 
-    By falling held-out accuracy. Which of them were kept was not released.
+    The order is by falling held-out accuracy. The release does not say which models were kept.
 
     Args:
-        models: see `models_table`.
+        models: the table of `models_table`.
 
     Returns:
         ``rank`` from 1, and the columns of ``models`` up to the accuracies, without intervals.
@@ -248,7 +253,7 @@ def rank_correlations(models: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of accuracies with held-out accuracy and with hyperparameters.
 
     Args:
-        models: see `models_table`.
+        models: the table of `models_table`.
 
     Returns:
         a row per ``of`` (``heldout`` or a hyperparameter) and ``with`` (another measure):
@@ -259,7 +264,7 @@ def rank_correlations(models: pd.DataFrame) -> pd.DataFrame:
     for name in ["heldout", *HYPERPARAMETERS, *RAND_AUGMENT]:
         known = models[models[name].notna()]
         drawn = np.concatenate(list(resampling.counts(len(known), [0])), axis=1)
-        for measure in [m for m in MEASURES if m != name]:
+        for measure in [m for m in SETS_OF_MEASURES if m != name]:
             x, y = (known[column].to_numpy(float)[:, None] for column in (name, measure))
             shape = (len(known), drawn.shape[1])
             columns = resampling.rank_correlation(
@@ -272,22 +277,22 @@ def rank_correlations(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Claim and number of its part, from 1: what is compared, in the paper's own sets.
+# Claim and part (from 1): two released rows, the sets of the comparison, and their name.
 COMPARED = {
-    (1, 1): ("greedy_soup", "best_individual", ["ImageNet"], "ImageNet"),
-    (1, 2): ("greedy_soup", "best_individual", SHIFTS, "mean of shifts"),
-    (2, 1): ("best_individual", "uniform_soup", ["ImageNet"], "ImageNet"),
-    (2, 2): ("greedy_soup", "best_individual", ["ImageNet"], "ImageNet"),
-    (3, 1): ("greedy_soup", "best_individual", ["ImageNet2p"], "held-out"),
+    (1, 1): ("greedy_soup", BEST, ["ImageNet"], "ImageNet"),
+    (1, 2): ("greedy_soup", BEST, RELEASED_SHIFTS, "mean of shifts"),
+    (2, 1): (BEST, "uniform_soup", ["ImageNet"], "ImageNet"),
+    (2, 2): ("greedy_soup", BEST, ["ImageNet"], "ImageNet"),
+    (3, 1): ("greedy_soup", BEST, ["ImageNet2p"], "held-out"),
 }
 
 
 def columns(parts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Columns ``published_…`` for the parts of claims that the published rows can tell of.
+    """Columns ``published_…`` for the parts of claims that the published rows can test.
 
     Args:
-        parts: see `claims.effects`.
-        table: see `load`.
+        parts: the table of `verdicts.effects`.
+        table: the rows of `load`.
     """
     rows = []
     number = parts.groupby("claim").cumcount() + 1

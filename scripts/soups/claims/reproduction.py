@@ -2,40 +2,44 @@
 
 import pandas as pd
 
-from soups.claims.published import MEASURES, SHIFTS, SOUPS
+from soups.claims.published import RELEASED_SHIFTS, ROLES_OF_SOUPS, SETS_OF_MEASURES
 from soups.evaluation.tables import DECIMALS
+from soups.roles import Roles
 
 
-def compare(models: pd.DataFrame, methods: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Ours and theirs, for every model, soup and set that both have.
+def compare(
+    models: pd.DataFrame, methods: pd.DataFrame, table: pd.DataFrame, roles: Roles
+) -> pd.DataFrame:
+    """Accuracies of a run and the published ones, for every model, soup and set that both have.
 
-    Models are matched by name, soups by `published.SOUPS`. The greedy soup may differ by more
-    than rounding: it is chosen here again.
+    Models are matched by name, and soups by role (`published.ROLES_OF_SOUPS`). The greedy soup is
+    selected again in the run, so it may differ by more than rounding.
 
     Args:
-        models, methods: a run's tables.
-        table: see `published.load`.
+        models, methods: tables of the run.
+        table: the rows of `published.load`.
+        roles: which row of ``methods`` plays which role.
 
     Returns:
-        a row per ``model`` and ``measure``: ``kind`` (model or soup), accuracies ``ours`` and
-        ``published`` as fractions, and ``difference``.
+        a row per ``model`` and ``measure``, with ``kind`` (model or soup), the accuracies
+        ``ours`` and ``published`` as fractions, and their ``difference``.
     """
-    here = set(models) & set(MEASURES)
-    if not here.issuperset(name for name, sets in MEASURES.items() if sets[0] in SHIFTS):
-        here.discard("shifts_mean")  # a mean over other sets
+    here = set(models) & set(SETS_OF_MEASURES)
+    if not here.issuperset(n for n, sets in SETS_OF_MEASURES.items() if sets[0] in RELEASED_SHIFTS):
+        here.discard("shifts_mean")  # the run's mean is over other sets
     found = [("model", row["model"], row["model"], row) for _, row in models.iterrows()]
-    names = {ours: theirs for theirs, ours in SOUPS.items()}
+    released = {roles.row(role): name for name, role in ROLES_OF_SOUPS.items()}
     found += [
-        ("soup", row["method"], names[row["method"]], row)
+        ("soup", row["method"], released[row["method"]], row)
         for _, row in methods.iterrows()
-        if row["method"] in names
+        if row["method"] in released
     ]
     out = []
     for kind, name, published, row in found:
         if published not in table.index:
             continue
-        for measure in (name for name in MEASURES if name in here):
-            theirs = float(table.loc[published, MEASURES[measure]].astype(float).mean())
+        for measure in (name for name in SETS_OF_MEASURES if name in here):
+            theirs = float(table.loc[published, SETS_OF_MEASURES[measure]].astype(float).mean())
             values = {"ours": row[measure], "published": theirs}
             values["difference"] = values["ours"] - theirs
             values = {key: round(float(value), DECIMALS) for key, value in values.items()}

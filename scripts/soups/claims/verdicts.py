@@ -1,14 +1,14 @@
-"""The paper's claims, how each is tested, and the rule that gives a verdict.
+"""The paper's claims, the tests of each claim, and the rules that give verdicts.
 
-Fixed here, the same for every run. A claim has parts; each part has an effect that is
-positive where it speaks for the claim, and a rule:
+All of this is fixed and the same for every run. A claim has parts. Each part has an effect, which
+is positive if it supports the claim, and one of these rules:
 
-- ``greater``: supported if the interval lies above 0, not supported if below.
+- ``greater``: supported if the interval lies above 0, and not supported if it lies below 0.
 - ``no_worse``: the same against −`MARGIN`, for claims that nothing is lost.
-- ``exact``: true by construction; supported if the effect is not below 0.
+- ``exact``: true by construction, so supported unless the effect is below 0.
 
-Whatever the interval does not decide is inconclusive. A claim is supported if all its parts
-are, and not supported if one is not.
+An effect is inconclusive if its interval contains the bound. A claim is supported if all its
+parts are supported, and not supported if one part is not supported.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,24 @@ from scipy.stats import t as student
 from soups.claims import effects as seen
 from soups.claims.effects import Find, method_difference
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
-from soups.roles import BEST
+from soups.roles import (
+    BEST,
+    DISTILLED,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    GREEDY_RANDOM,
+    LEARNED,
+    LEARNED_BY_LAYER,
+    PLAIN,
+    SOUP_OF_EMA,
+    SOUP_OF_SAM,
+    SOUP_OF_SWA,
+    SOUP_WITH_SAM,
+    UNIFORM,
+)
 
-FEWEST = 3  # sweeps, for an interval over them
+FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
 MARGIN = 0.005  # half a percentage point of accuracy, or of ECE
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
@@ -34,10 +49,10 @@ class Part:
     """One test of a claim.
 
     Attributes:
-        name: what the effect is.
-        effect: computes it.
+        name: the effect in words.
+        effect: the function that computes the effect.
         rule: ``greater``, ``no_worse`` or ``exact``.
-        unit: ``accuracy`` and ``ECE`` are fractions; ``rank correlation``.
+        unit: ``accuracy`` or ``ECE`` (both are fractions), or ``rank correlation``.
     """
 
     name: str
@@ -48,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its number, in a sentence, its tests, the figure that shows it."""
+    """A claim of the paper: its number, its text, its tests, and the figure that shows it."""
 
     number: int
     text: str
@@ -69,7 +84,10 @@ def verdict(rule: str, value: float, lo: float, hi: float) -> str:
 
 
 def joint(verdicts: Sequence[str]) -> str:
-    """The verdict on a claim from those on its parts; parts that were not tested leave it open."""
+    """The verdict on a claim from the verdicts on its parts.
+
+    A claim is inconclusive if some parts are supported and the others are not tested.
+    """
     tested = [v for v in verdicts if v != NOT_TESTED]
     if not tested:
         return NOT_TESTED
@@ -79,6 +97,7 @@ def joint(verdicts: Sequence[str]) -> str:
 
 
 def _over(better: str, worse: str, measure: str = "test", rule: str = "greater") -> Part:
+    """One role minus another, with a name made of the names of the roles."""
     names = {BEST: "best individual", "test": "test", "shifts_mean": "mean of shifts"}
     label = [names.get(name, name.replace("_", " ")) for name in (better, worse, measure)]
     return Part("{} − {}, {}".format(*label), method_difference(better, worse, measure), rule)
@@ -87,24 +106,24 @@ def _over(better: str, worse: str, measure: str = "test", rule: str = "greater")
 CORRELATION = "rank correlation"
 CLAIMS = [
     Claim(1, "The greedy soup beats the best individual model, in distribution and under shift.",
-          [_over("greedy", BEST), _over("greedy", BEST, "shifts_mean")], "scatter"),
+          [_over(GREEDY, BEST), _over(GREEDY, BEST, "shifts_mean")], "scatter"),
     Claim(2, "Bad ingredients hurt the uniform soup, not the greedy one.",
           [Part("uniform without − with large learning rates, test",
-                seen.bad_ingredients("uniform")),
+                seen.bad_ingredients(UNIFORM)),
            Part("greedy with − without large learning rates, test",
-                lambda e: _negative(seen.bad_ingredients("greedy")(e)), "no_worse")], "large_lr"),
+                lambda e: _negative(seen.bad_ingredients(GREEDY)(e)), "no_worse")], "large_lr"),
     Claim(3, "The greedy soup is never worse than the best individual on the held-out set.",
           [Part("greedy − best individual, held-out", seen.heldout_check, "exact")],
           "greedy_trace"),
     Claim(4, "Greedy in random order is worse in distribution than in sorted order.",
-          [_over("greedy", "greedy_random")], "methods"),
+          [_over(GREEDY, GREEDY_RANDOM)], "methods"),
     Claim(5, "Learned soups are about as good as greedy; by layer better in distribution.",
-          [_over("learned", "greedy", rule="no_worse"), _over("learned_by_layer", "greedy")],
+          [_over(LEARNED, GREEDY, rule="no_worse"), _over(LEARNED_BY_LAYER, GREEDY)],
           "methods"),
     Claim(6, "Ensembles beat soups in distribution, soups beat ensembles under shift.",
-          [_over("ensemble", "uniform"), _over("uniform", "ensemble", "shifts_mean"),
-           _over("greedy_ensemble", "greedy"),
-           _over("greedy", "greedy_ensemble", "shifts_mean")], "methods"),
+          [_over(ENSEMBLE, UNIFORM), _over(UNIFORM, ENSEMBLE, "shifts_mean"),
+           _over(GREEDY_ENSEMBLE, GREEDY),
+           _over(GREEDY, GREEDY_ENSEMBLE, "shifts_mean")], "methods"),
     Claim(7, "The midpoint of two models is as good as both; large learning rates have a barrier.",
           [Part("midpoint − better end, small and medium learning rates, test",
                 seen.midpoint_over_ends, "no_worse"),
@@ -116,31 +135,31 @@ CLAIMS = [
            Part("lead of the ensemble, large − other learning rates, test",
                 seen.large_lr_favours_ensembles)], "soup_vs_ensemble"),
     Claim(10, "More ingredients do not hurt; accuracy grows with their number.",
-          [Part(f"{method} soup's accuracy with n, test", seen.growth(method), unit=CORRELATION)
-           for method in ("uniform", "greedy")]
-          + [Part(f"{method} soup of all − of half, test", seen.last_half(method), "no_worse")
-             for method in ("uniform", "greedy")], "number_of_models"),
+          [Part(f"{role} soup's accuracy with n, test", seen.growth(role), unit=CORRELATION)
+           for role in (UNIFORM, GREEDY)]
+          + [Part(f"{role} soup of all − of half, test", seen.last_half(role), "no_worse")
+             for role in (UNIFORM, GREEDY)], "number_of_models"),
     Claim(11, "Varying a single hyperparameter also gives a gain.",
           [Part(f"greedy − best, only {name} varies, test", seen.within_slice(name))
            for name in ("lr", "augment", "seed")], "slices"),
     Claim(12, "Ensembles improve calibration, soups do not.",
-          [Part("ECE: best individual − ensemble, test", seen.calibration_gain("ensemble"),
+          [Part("ECE: best individual − ensemble, test", seen.calibration_gain(ENSEMBLE),
                 unit="ECE"),
            Part("ECE: greedy − best individual, test",
-                lambda e: _negative(seen.calibration_gain("greedy")(e)), "no_worse", "ECE")],
+                lambda e: _negative(seen.calibration_gain(GREEDY)(e)), "no_worse", "ECE")],
           "reliability"),
     Claim(13, "EMA and SWA compose with soups; with and without SAM mix to better than either.",
-          [_over("soup_of_EMA", "first_six", rule="no_worse"),
-           _over("soup_of_SWA", "first_six", rule="no_worse"),
-           _over("soup_with_and_without_SAM", "first_six"),
-           _over("soup_with_and_without_SAM", "soup_of_SAM")], "averaging"),
+          [_over(SOUP_OF_EMA, PLAIN, rule="no_worse"),
+           _over(SOUP_OF_SWA, PLAIN, rule="no_worse"),
+           _over(SOUP_WITH_SAM, PLAIN),
+           _over(SOUP_WITH_SAM, SOUP_OF_SAM)], "averaging"),
     Claim(14, "A soup is comparable to, or better than, distilling the ensemble.",
-          [_over("greedy", "distilled_model", rule="no_worse"),
-           _over("greedy", "distilled_model", "shifts_mean", "no_worse")], "averaging"),
+          [_over(GREEDY, DISTILLED, rule="no_worse"),
+           _over(GREEDY, DISTILLED, "shifts_mean", "no_worse")], "averaging"),
     Claim(15, "Soups, and soups interpolated with θ₀, lie beyond the WiSE-FT curve of one model.",
-          [Part(f"{title} beyond the curve of the best individual", seen.beyond_curve(name))
-           for title, name in (("uniform soup", "uniform"), ("greedy soup", "greedy"),
-                               ("the greedy soup's line", "greedy:line"))], "wise_ft"),
+          [Part(f"{title} beyond the curve of the best individual", seen.beyond_curve(*line))
+           for title, line in (("uniform soup", (UNIFORM,)), ("greedy soup", (GREEDY,)),
+                               ("the greedy soup's line", (GREEDY, True)))], "wise_ft"),
     Claim(16, "The loss gap of soup and ensemble is predicted by curvature and variance.",
           [Part("predicted with true gap, small and medium learning rates, test",
                 seen.approximated_gap(large=False), unit=CORRELATION),
@@ -162,7 +181,7 @@ def _negative(effect: Effect) -> Effect:
 
 
 def effects(evidence: Evidence, claims: Sequence[Claim] = tuple(CLAIMS)) -> pd.DataFrame:
-    """A row per part of a claim: effect, interval, n, verdict, and what was missing for it."""
+    """A row per part of a claim: effect, interval, n, verdict, and what is missing for a test."""
     rows = []
     for claim in claims:
         for part in claim.parts:
@@ -183,18 +202,19 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The same effects in several sweeps: their mean, Student's 95% interval, and a verdict.
 
     Args:
-        tables: see `effects`, one of each sweep.
+        tables: the table of `effects` of each sweep.
 
     Returns:
-        claim, part, ``sweeps`` that tested it, ``sweeps_effect``, ``_lo``, ``_hi``, ``_verdict``.
-        There is no interval from fewer than `FEWEST`, nor where all sweeps had the same models.
+        a row per part with columns ``claim``, ``part``, ``sweeps`` (the number that tested it),
+        ``sweeps_effect``, ``sweeps_lo``, ``sweeps_hi`` and ``sweeps_verdict``. The interval needs
+        `FEWEST` sweeps, and sweeps whose models are not all the same.
     """
     rows = []
     for (claim, part), group in pd.concat(tables).groupby(["claim", "part"], sort=False):
         values = group["effect"].dropna().to_numpy()
         if len(set(values)) == 1 and values[0]:
-            # The same number each time is of the same models, and said once; but a soup that
-            # never takes a bad ingredient has lost exactly nothing each time.
+            # Equal effects are from the same models, so they count as one sweep. An effect of
+            # exactly 0 is an exception: a soup that never takes a bad ingredient loses nothing.
             values = values[:1]
         mean = values.mean() if len(values) else np.nan
         half = np.nan
@@ -218,7 +238,7 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _support(parts: pd.DataFrame) -> pd.Series:
-    """How far the lower bound lies above the rule's bar, in widths of the interval."""
+    """The distance of the lower bound above the rule's bound, in widths of the interval."""
     bar = parts["rule"].map({"greater": 0.0, "no_worse": -MARGIN, "exact": 0.0})
     return ((parts["lo"] - bar) / (parts["hi"] - parts["lo"]).clip(lower=1e-9)).fillna(-np.inf)
 
@@ -227,7 +247,9 @@ def claims_table(parts: pd.DataFrame, claims: Sequence[Claim] = tuple(CLAIMS)) -
     """A row per claim, with the part that decides: the one furthest from being supported.
 
     Args:
-        parts: see `effects`, perhaps with the columns of `over_sweeps` and `published`.
+        parts: the table of `effects`, which may have the columns of `over_sweeps` and
+            `published.columns`.
+        claims: the rows, in order.
     """
     order = [NOT_SUPPORTED, INCONCLUSIVE, NOT_TESTED, SUPPORTED]
     further = [name for name in ("sweeps_verdict", "published_verdict") if name in parts]

@@ -1,1 +1,1 @@
-"""What an experiment will cost, from measured speeds."""
+"""The expected cost of an experiment, from measured speeds."""

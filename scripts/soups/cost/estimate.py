@@ -1,32 +1,32 @@
-"""What an experiment will cost: its work, counted from the configuration, at measured speeds.
+"""What an experiment will cost: the work that its configuration asks for, at measured speeds.
 
-Pure arithmetic. Work is counted in images (by what is done to them), in bytes of weights and
-logits that are mixed, and in jobs; `speeds` measures how long each takes. How many soups a
-greedy rule tries depends on what it finds: it is counted as if every model were taken.
+This module only calculates. It counts images for each kind of work, bytes of weights and logits
+that are mixed, and jobs. `speeds` measures the time of each on this machine. The number of soups
+that a greedy rule tries depends on its results, so the rule is counted as if it kept every model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from soups.experiment.catalog import MERGES
+from soups.experiment.registry import SOUP_METHODS
 
-LOGIT = 4  # bytes
+LOGIT = 4  # bytes of one float32
 DEVICE, CPU = "device", "cpu"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One stage.
+    """The work of one stage.
 
     Attributes:
-        stage: its name.
-        jobs: how many, each of which has to start.
-        images: name of a speed to images that are handled at it.
-        others: the same for amounts that are no images, such as bytes.
-        disk: bytes that stay.
-        on: `DEVICE`, or `CPU` whatever the device.
-        threads: of each job.
-        light: its jobs start at once, without the libraries of models.
+        stage: name of the stage.
+        jobs: number of its jobs.
+        images: name of a speed to the number of images processed at that speed.
+        others: name of a speed to an amount that is not in images, such as bytes.
+        disk: bytes of its results.
+        on: `DEVICE`, or `CPU` for work that never runs on a GPU.
+        threads: threads of each job.
+        light: whether its jobs start without importing torch, which takes seconds.
     """
 
     stage: str
@@ -41,15 +41,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the work is done on.
+    """Sizes of the data and the models.
 
     Attributes:
-        images: set to its number of images; ``train`` without ``heldout``.
-        classes: of the training set.
-        side: pixels of an image.
+        images: set to its number of images. ``train`` is counted without ``heldout``.
+        classes: number of training classes.
+        side: pixels per side of an image.
         checkpoint: bytes of a fine-tuned model.
-        pretrained: bytes of the pre-trained one.
-        jpeg: bytes of a packed training image.
+        pretrained: bytes of the pre-trained model.
+        jpeg: mean bytes of a packed training image.
     """
 
     images: Mapping[str, int]
@@ -61,63 +61,70 @@ class Sizes:
 
     @property
     def tests(self) -> int:
-        """Images of the test set and all shifts."""
+        """Number of images in the test set and all shifts together."""
         return sum(n for name, n in self.images.items() if name not in ("train", "heldout"))
 
     def logits(self, images: float) -> float:
-        """Bytes."""
+        """Bytes of the logits of some images."""
         return LOGIT * self.classes * images
 
     def part(self, most: Mapping[str, int]) -> int:
-        """Images of a part of every test set: at most so many of ``test`` and each ``shift``."""
+        """Number of images that the curves use, summed over the test set and all shifts.
+
+        Args:
+            most: the largest number of images of ``test``, and of each ``shift``.
+        """
         tests = {n: count for n, count in self.images.items() if n not in ("train", "heldout")}
         return sum(min(n, most["test" if name == "test" else "shift"]) for name, n in tests.items())
 
 
 def kind(row: Mapping) -> tuple:
-    """What a training step's duration depends on: equal for rows whose steps are alike."""
+    """The hyperparameters that decide the time of a training step, as a key."""
     averaged = bool(row["ema"] or row["swa"])
     on = [bool(row[name]) for name in ("sam", "mixup", "augment")]
     return (row["batch_size"], *on, averaged, bool(row["distill"]))
 
 
 def passes(row: Mapping) -> int:
-    """Forward and backward passes of a step; sharpness-aware minimisation takes two."""
+    """Forward and backward passes per training step. Sharpness-aware minimisation needs two."""
     return 2 if row["sam"] else 1
 
 
 def transforms(row: Mapping) -> tuple:
-    """What is done to single images: equal for rows that take equally long to load."""
+    """The transforms that decide the time to load an image, as a key."""
     return row["crop"] < 1, row["flip"] > 0, row["rand_augment_ops"]
 
 
 def train_speed(row: Mapping) -> str:
-    """Name of the speed of a row's fine-tuning, loading included."""
+    """Name of the speed at which a row is fine-tuned, with the loading of its images."""
     return f"train {kind(row)} {transforms(row)}"
 
 
 def loaded(compute: float, load: float, workers: int) -> float:
-    """Seconds per image where images are read while others are computed on.
+    """Seconds per image when worker processes load images while the model computes.
 
     Args:
         compute: seconds per image of the model.
-        load: seconds per image of one process that reads.
-        workers: processes that read ahead; without any, one waits for the other.
+        load: seconds per image that one process needs to load it.
+        workers: number of worker processes. Without workers, the two times add up.
     """
     return max(compute, load / workers) if workers else compute + load
 
 
 def workers_needed(compute: float, load: float) -> int:
-    """Processes that load images as fast as the model takes them."""
+    """Number of worker processes that load images as fast as the model processes them."""
     return max(1, -int(-load // compute))
 
 
 def work(plan: Mapping, sizes: Sizes) -> list[Work]:
-    """Everything an experiment does, stage by stage; what a shared one has done is left out.
+    """The work of every stage of an experiment.
+
+    Stages whose results come from a shared experiment are left out.
 
     Args:
-        plan: what the configuration asks for; `rules/estimate.smk` says what is in it.
-        sizes: what it is done on.
+        plan: ``plan`` of `experiment.estimated.estimated`, with the keys that
+            `cost.counts.completed` adds.
+        sizes: sizes of the data and the models.
     """
     first = [] if plan["shared"] else [_prepare(plan, sizes), *_starts(plan, sizes)]
     made = [_import(plan, sizes)] if plan["ready_made"] else _finetune(plan, sizes)
@@ -134,7 +141,7 @@ def _prepare(plan: Mapping, sizes: Sizes) -> Work:
     drawn = sizes.tests + images["train"] + images["heldout"]
     if plan["source"] == "world":
         return Work("prepare", len(images) + 1, {"draw": drawn + plan["corpus"]}, {}, disk, CPU)
-    # Every image is looked at first, and then decoded for good.
+    # Every image is decoded once by check_set. Most are decoded again by prepare_folder.
     again = drawn - (images["train"] if plan["store"] == "folder" else 0)
     jobs = 2 * len(images)
     return Work("prepare", jobs, {"decode": drawn + again + plan["corpus"]}, {}, disk, CPU)
@@ -179,41 +186,18 @@ def _evaluate(plan: Mapping, sizes: Sizes) -> Work:
     return Work("evaluate", number, {"forward": images}, {}, sizes.logits(images))
 
 
-def tried(entry: Mapping) -> tuple[int, float, float]:
-    """What choosing a soup takes, at most.
-
-    Args:
-        entry: of `catalog.soups`.
-
-    Returns:
-        soups that are scored on the held-out set, checkpoints that are read and added, and
-        checkpoints that are read and merged element by element.
-    """
-    method, options, n = entry["method"], entry["options"], len(entry["ingredients"])
-    if method in ("greedy", "greedy_random"):
-        return n - 1, 2 * n, 0
-    if method == "greedy_pruned":  # each soup without one is added up anew
-        return 2 * (n - 1), 2 * n + n * (n - 1) / 2, 0
-    if method in ("wise_ft", "task_arithmetic"):
-        amounts = options["alphas" if method == "wise_ft" else "scales"]
-        return len(amounts), n + len(amounts), 0
-    if method == "ties":
-        return len(options["scales"]), len(options["scales"]), n + 1
-    if method == "best_of":
-        return len(entry["of"]), len(entry["of"]) * n, 0
-    return 0, n if method == "model_stock" else 0, 0
-
-
 def _recipes(plan: Mapping, sizes: Sizes) -> Work:
-    heldout, settled = sizes.images["heldout"], plan["recalibrate"]
+    heldout, recalibrated = sizes.images["heldout"], plan["recalibrate"]
     forward = mixed = merged = gradient = learned = 0.0
     for entry in plan["soups"].values():
-        scored, added, elements = tried(entry)
-        forward, mixed = forward + scored * (heldout + settled), mixed + added
-        merged += elements
-        if entry["method"] == "learned":
-            size = min(entry["options"]["batch_size"], heldout)
-            steps = entry["options"]["epochs"] * (heldout // size)
+        options, n = entry["options"], len(entry["ingredients"])
+        cost = SOUP_METHODS[entry["method"]].cost(options, n, len(entry["of"]))
+        forward += cost.scored * (heldout + recalibrated)
+        mixed += cost.added
+        merged += cost.merged
+        if cost.epochs:
+            size = min(options["batch_size"], heldout)
+            steps = cost.epochs * (heldout // size)
             gradient += steps * size
             learned += steps * len(entry["ingredients"])
     images = {"forward": forward, "gradient": gradient}
@@ -224,11 +208,11 @@ def _recipes(plan: Mapping, sizes: Sizes) -> Work:
 
 def _cook(plan: Mapping, sizes: Sizes) -> Work:
     soups, heldout = plan["soups"], sizes.images["heldout"]
-    # Ingredients are read once more, to note their hashes.
+    # Each ingredient is read a second time for the hash in the soup's note.
     mixed = {"mix": 0, "merge": 0}
     for entry in soups.values():
         n = len(entry["ingredients"])
-        mixed["merge" if entry["method"] in MERGES else "mix"] += n
+        mixed["merge" if SOUP_METHODS[entry["method"]].elementwise else "mix"] += n
         mixed["mix"] += n
     others = {name: count * sizes.checkpoint for name, count in mixed.items()}
     images = {"forward": len(soups) * (heldout + plan["recalibrate"])}
@@ -237,28 +221,31 @@ def _cook(plan: Mapping, sizes: Sizes) -> Work:
 
 
 def _curves(plan: Mapping, sizes: Sizes) -> Work:
-    """Points are mixed and evaluated, never written; some are chosen by greedy rules first."""
+    """Points of curves are mixed and evaluated without being written.
+
+    For some curves, greedy rules choose the points first.
+    """
     curves, k, heldout = plan["curves"], len(plan["base"]), sizes.images["heldout"]
-    settled, part, tests = plan["recalibrate"], sizes.part(curves["images"]), sizes.tests
+    recalibrated, part, tests = plan["recalibrate"], sizes.part(curves["images"]), sizes.tests
     jobs, forward, mixed = 0, 0.0, 0.0
 
     def add(points: float, images: float, reads: float, more_jobs: int = 0) -> None:
         nonlocal jobs, forward, mixed
         jobs += more_jobs
-        forward += points * (images + settled)
+        forward += points * (images + recalibrated)
         mixed += points * reads
 
     if plan["ends"]:
         add(plan["ends"] * len(curves["wise_ft"]["alphas"]), part, 2, 2)
     if curves["number_of_models"]:
         orders = curves["number_of_models"]["orders"]
-        # The nth model comes in anywhere among those before it; what is tried before it is
-        # known, what comes after is tried anew.
+        # The nth model may take any rank among n. Scores of soups before its rank are remembered.
+        # So on average, (n - 1) / 2 + 1 soups are scored anew.
         anew = sum((n - 1) / 2 + 1 for n in range(1, k + 1))
         add(orders * anew, heldout, 2, 1)
         mixed += orders * k * (k + 1) / 2
-        add(orders * k, part, 1, 1)  # uniform soups: one more ingredient each time
-        add(orders * k, part, (k + 1) / 2)  # greedy ones
+        add(orders * k, part, 1, 1)  # uniform soups, which gain one ingredient per point
+        add(orders * k, part, (k + 1) / 2)  # greedy soups
         add(k, part, 1)
     if large := plan["large"]:
         models = k + large
@@ -291,7 +278,7 @@ def _ensembles(plan: Mapping, sizes: Sizes) -> Work:
 
 
 def needed(stages: Iterable[Work]) -> set[str]:
-    """Names of the speeds that some work is done at."""
+    """Names of all speeds that the stages need."""
     return {
         name
         for stage in stages
@@ -304,17 +291,17 @@ def needed(stages: Iterable[Work]) -> set[str]:
 def table(
     stages: Sequence[Work], seconds: Mapping[str, float], start: float, device: str
 ) -> list[dict]:
-    """A row per stage and a total per kind of device, in two significant digits.
+    """One row per stage and one total per kind of device, in two significant digits.
 
     Args:
-        stages: from `work`.
-        seconds: speed to seconds per image or byte.
-        start: seconds until a job has begun.
+        stages: see `work`.
+        seconds: name of a speed to seconds per image or byte.
+        start: seconds that a job needs for its imports.
         device: ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
         rows with ``stage``, ``jobs``, ``images``, ``images_per_second``, ``device``, ``hours``
-        (of a GPU, or of a core) and ``disk_bytes``.
+        (GPU hours or core hours) and ``disk_bytes``.
     """
     rows = []
     for stage in stages:
@@ -348,7 +335,7 @@ def table(
 
 
 def rounded(value: float) -> float:
-    """To two significant digits; nobody should believe a third.
+    """Round to two significant digits, because an estimate is no more precise.
 
     >>> rounded(1234), rounded(0.0456), rounded(99.6)
     (1200, 0.046, 100)
@@ -358,7 +345,8 @@ def rounded(value: float) -> float:
 
 
 def size(count: float) -> str:
-    """
+    """Bytes in words, or "" for 0.
+
     >>> size(0), size(950), size(3.4e9), size(2.5e12)
     ('', '950 B', '3.4 GB', '2.5 TB')
     """
@@ -371,7 +359,7 @@ def size(count: float) -> str:
 
 
 def cells(rows: Iterable[Mapping]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of `table` for people."""
+    """Header and rows of `table` as text, with units."""
     units = {CPU: "CPU-h"}
     out = [
         [

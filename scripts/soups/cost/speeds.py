@@ -1,6 +1,6 @@
-"""How long things take on this machine: a few seconds each of what a run does for hours.
+"""The speed of each kind of work on this machine, measured for a few seconds.
 
-The functions that are timed are those of a run, on random weights and made-up images.
+Each function times code that real runs use, on random weights and synthetic images.
 """
 
 import logging
@@ -30,26 +30,30 @@ from soups.training.finetune import finetune
 from soups.training.probe import linear_probe
 from soups.world.sets import draw_set
 
-SECONDS = 3.0  # of measuring, for each speed
-PHOTO = (400, 350)  # pixels; ImageNet's are about so large
-PHOTOS = 32
-STEPS = 4  # of training between two looks at a GPU's clock
-FEW, MORE = 4, 16  # images, where a whole batch takes too long
+SECONDS = 3.0  # time to measure each speed
+PHOTO = (400, 350)  # width and height in pixels, about those of ImageNet's photos
+PHOTOS = 32  # number of photos that are written
+STEPS = 4  # training steps on a GPU between two readings of the clock
+FEW, MORE = 4, 16  # batch sizes on a CPU that is too slow for a whole batch
 
 
 def random_model(architecture: str | dict, words: list[str]) -> Pretrained:
-    """A pre-trained model's shape with random weights; nothing is fetched."""
+    """A pre-trained model with random weights. This function downloads nothing."""
     if isinstance(architecture, dict):
         return Pretrained(architecture, words)
     return bring_in(architecture, None)
 
 
 class _Enough(Exception):
-    """Training has gone on for long enough."""
+    """Raised to end a training that has been measured for long enough."""
 
 
 class _Stopwatch:
-    """In place of a training's saved state: looks at the clock at the end of every epoch."""
+    """Measures the time of epochs. Training uses it in place of its saved state.
+
+    Args:
+        seconds: time after which training ends.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._wanted, self._begin = seconds, 0.0
@@ -61,7 +65,7 @@ class _Stopwatch:
     def keep(self, done: int, /, **parts) -> None:
         now = time.perf_counter()
         self.epochs += 1
-        if self.epochs == 0:  # everything is warm now
+        if self.epochs == 0:  # the first epoch warms up caches and is not counted
             self._begin = now
             return
         self.seconds = now - self._begin
@@ -70,18 +74,18 @@ class _Stopwatch:
 
 
 def training(model: Classifier, row: dict, side: int) -> tuple[float, int]:
-    """Seconds per image of fine-tuning, without reading and transforming single images.
+    """Seconds per image of fine-tuning, without the time to load and transform images.
 
-    A step takes a time for every image and a time for itself. Where a CPU takes too long for a
-    whole batch, both follow from small ones.
+    The time of a step has a part per image and a fixed part. If a CPU is too slow for a whole
+    batch, both parts are derived from two small batches.
 
     Args:
-        model: its weights are changed.
-        row: hyperparameters; of several GPUs, this one takes its part of the batch.
-        side: pixels of an image.
+        model: the model to train. Its weights change.
+        row: hyperparameters. With several GPUs, this one processes its share of the batch.
+        side: pixels per side of an image.
 
     Returns:
-        seconds, and the most images that they were measured with.
+        seconds per image, and the largest batch that was measured.
 
     Raises:
         UserError: if a step does not fit into memory.
@@ -99,13 +103,23 @@ def training(model: Classifier, row: dict, side: int) -> tuple[float, int]:
     except torch.OutOfMemoryError:
         parts = compute.current().accumulate
         raise UserError(
-            f"a training step of {batch} images does not fit into the memory of {device_name()}; "
-            f"compute.accumulate is {parts}, expected more parts of a batch, such as {2 * parts}"
+            f"compute.accumulate is {parts}, but a training step of {batch} images does not fit "
+            f"into the memory of {device_name()}, expected more parts of a batch, such as "
+            f"{2 * parts}"
         ) from None
 
 
 def _step(model, row: dict, batch: int, side: int, steps: int, seconds: float) -> float:
-    """Seconds of a step, from so many of them at a time for at least ``seconds``."""
+    """Seconds per training step.
+
+    Args:
+        model: the model to train.
+        row: hyperparameters.
+        batch: images per step.
+        side: pixels per side of an image.
+        steps: steps between two readings of the clock.
+        seconds: shortest time to measure.
+    """
     classes = model.head.out_features
     rows = np.tile(np.arange(batch), steps)
     labels = np.random.default_rng(0).integers(0, classes, batch)
@@ -113,14 +127,14 @@ def _step(model, row: dict, batch: int, side: int, steps: int, seconds: float) -
     alone = {"crop": 1, "flip": 0, "rand_augment_ops": 0, "batch_size": batch}
     watch = _Stopwatch(seconds)
     with _quiet(), suppress(_Enough):
-        h = row | alone | {"epochs": 10**6}  # until it is enough
-        finetune(model, _images(batch, side), labels, rows, h, watch, teacher)
+        hyperparameters = row | alone | {"epochs": 10**6}  # the stopwatch ends the training
+        finetune(model, _images(batch, side), labels, rows, hyperparameters, watch, teacher)
     return watch.seconds / (watch.epochs * steps)
 
 
 @contextmanager
 def _quiet():
-    """Training says how far it is, which is nowhere here."""
+    """Hide log messages, because a measurement has no progress to report."""
     log = logging.getLogger("soups")
     level = log.level
     log.setLevel(logging.WARNING)
@@ -131,7 +145,7 @@ def _quiet():
 
 
 def evaluation(model: Classifier, side: int) -> float:
-    """Seconds per image of `evaluate.forward`."""
+    """Seconds per image of computing logits."""
     model = model.to(devices.device()).eval()
     cpu = devices.kind() == "cpu"
     batch = compute.current().batch_size or (BATCH if cpu else GPU_BATCH)
@@ -144,7 +158,7 @@ def evaluation(model: Classifier, side: int) -> float:
 
 
 def probing(model: Classifier, settings: dict) -> float:
-    """Seconds per image and epoch of the linear probe, whose features are known."""
+    """Seconds per image and epoch of the linear probe, without the time to compute features."""
     n = 8 * settings["batch_size"]
     start = torch.zeros_like(model.head.weight, device="cpu")
     features = torch.nn.functional.normalize(torch.randn(n, start.shape[1]), dim=1)
@@ -156,8 +170,8 @@ def mixing(pair: Sequence[Path], merge: dict | None = None) -> float:
     """Seconds per byte of averaging checkpoints, or of merging them element by element.
 
     Args:
-        pair: two of them, which stand for all.
-        merge: the rule, see `merging`.
+        pair: two checkpoints, which are read several times.
+        merge: rule for merging, see `mixing.recipes.recipe`; None to average.
     """
     paths = {f"m{i}": pair[i % 2] for i in range(2 * len(pair))}
     recipe = recipes.recipe(dict.fromkeys(paths, 1 / len(paths)), "probe", merge)
@@ -166,7 +180,7 @@ def mixing(pair: Sequence[Path], merge: dict | None = None) -> float:
 
 
 def two_models(model: Classifier, folder: Path) -> list[Path]:
-    """Checkpoints of a model and of one beside it, to mix."""
+    """Write checkpoints of a model and of a slightly different model, and return their paths."""
     state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     beside = {n: t + 1e-3 * torch.randn(t.shape) if t.is_floating_point() else t
               for n, t in state.items()}  # fmt: skip
@@ -177,13 +191,13 @@ def two_models(model: Classifier, folder: Path) -> list[Path]:
 
 
 def learning(model: Classifier, path: Path, options: dict, side: int) -> tuple[float, float]:
-    """Seconds of a learned soup's step: per image, and per byte of its ingredients.
+    """Seconds per step of a learned soup: per image, and per byte of its ingredients.
 
     Args:
-        model: its weights are changed.
-        path: a checkpoint, which stands for all ingredients.
-        options: of the method.
-        side: pixels of an image.
+        model: the model to train. Its weights change.
+        path: a checkpoint, which is used as every ingredient.
+        options: options of the method.
+        side: pixels per side of an image.
     """
     checkpoint, most = checkpoints.Checkpoint(path), 5
     group = blocks.groups(list(checkpoint.shapes()), "tensor")
@@ -204,12 +218,12 @@ def learning(model: Classifier, path: Path, options: dict, side: int) -> tuple[f
 
 
 def photos(folder: Path, size: int, short: int | None = None) -> ImageFiles:
-    """JPEGs with the spectrum of photographs, so that they take as many bytes and as long.
+    """Write JPEG files with the spectrum of photographs, and so their size and decoding time.
 
     Args:
-        folder: to write them to.
-        size: pixels a side that they are decoded to.
-        short: pixels of their short side, in place of `PHOTO`'s.
+        folder: folder of the files.
+        size: pixels per side after decoding.
+        short: pixels of the shorter side of each file, instead of that of `PHOTO`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     scale = short / min(PHOTO) if short else 1
@@ -225,7 +239,7 @@ def photos(folder: Path, size: int, short: int | None = None) -> ImageFiles:
 
     names = [f"{i}.jpg" for i in range(PHOTOS)]
     for name in names:
-        grey = layer()  # brightness varies more than colours do
+        grey = layer()  # in photographs, brightness varies more than colour
         pixels = np.stack([128 + 45 * grey + 10 * layer() for _ in range(3)], axis=-1)
         image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
         image.save(folder / name, "JPEG", quality=QUALITY)
@@ -233,15 +247,15 @@ def photos(folder: Path, size: int, short: int | None = None) -> ImageFiles:
 
 
 def decoding(images: ImageFiles) -> float:
-    """Seconds per image of one thread that decodes, resizes and crops."""
+    """Seconds per image to decode, resize and crop in one thread."""
     rows = range(len(images))
     return _repeated(lambda: [square(images._image(row), images.size) for row in rows]) / len(rows)
 
 
 def loading(images: ImageFiles | np.ndarray, row: dict) -> float:
-    """Seconds per image of one process that reads training images and transforms each.
+    """Seconds per image that one process needs to load and transform training images.
 
-    Zero for an array that is taken as it is: fine-tuning has been measured with that.
+    The result is 0 for an array without transforms, because `training` includes that time.
     """
     transforms = Transforms.of(row, images.shape[1])
     if isinstance(images, np.ndarray) and transforms is None:
@@ -251,21 +265,25 @@ def loading(images: ImageFiles | np.ndarray, row: dict) -> float:
 
 
 def drawing(seed: int, variants: int) -> float:
-    """Seconds per image of the world; shapes are prepared once for many."""
+    """Seconds per image of drawing the world, without the fixed time to prepare its shapes."""
     few, many = (_once(lambda n=n: draw_set("train", n, seed, variants)) for n in (200, 2200))
     return (many - few) / 2000
 
 
 def starting() -> float:
-    """Seconds until a job has imported what it needs."""
-    here = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", "import soups.train, soups.model"]
-    environment = os.environ | {"PYTHONPATH": here}
+    """Seconds that a job needs for its imports.
+
+    Raises:
+        CalledProcessError: if an import fails.
+    """
+    scripts = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", "import soups.training.finetune, soups.models.classifier"]
+    environment = os.environ | {"PYTHONPATH": scripts}
     return _once(lambda: subprocess.run(command, check=True, env=environment))
 
 
 def peak_memory() -> int:
-    """Most bytes so far: what torch allocated on a GPU, or what of this process was resident."""
+    """Peak memory in bytes: allocated by torch on a GPU, or resident in this process on a CPU."""
     if devices.kind() == "cuda":
         return torch.cuda.max_memory_allocated(devices.device())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -273,7 +291,7 @@ def peak_memory() -> int:
 
 
 def device_name() -> str:
-    """The device in words."""
+    """Name of the device for messages."""
     if devices.kind() == "cuda":
         return torch.cuda.get_device_name(devices.device())
     if devices.kind() == "mps":
@@ -294,7 +312,7 @@ def _once(call: Callable) -> float:
 
 
 def _repeated(call: Callable) -> float:
-    """Seconds of a call, the first one not counted unless it is long enough by itself."""
+    """Mean seconds of a call. The first call is not counted, unless it is long enough alone."""
     first = _once(call)
     if first > SECONDS:
         return first

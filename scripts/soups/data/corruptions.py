@@ -1,7 +1,7 @@
-"""Named corruptions with five severities, for datasets that bring no shifts of their own.
+"""Named corruptions with five severities, for datasets without shifts of their own.
 
-After ImageNet-C (Hendrycks and Dietterich, 2019); amounts are relative to the image's
-size, so that they mean the same at 32 and at 224 pixels.
+The corruptions follow ImageNet-C (Hendrycks and Dietterich, 2019). Lengths are relative to the
+image's size, so that a severity means the same at 32 and at 224 pixels.
 """
 
 import io
@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-# Amount at severity 1 to 5.
+# Amounts at severities 1 to 5.
 _NOISE = (0.04, 0.07, 0.10, 0.14, 0.18)  # standard deviation, pixels in [0, 1]
 _IMPULSE = (0.01, 0.03, 0.05, 0.08, 0.12)  # share of pixels
 _BLUR = (0.012, 0.018, 0.025, 0.035, 0.05)  # radius, fraction of the side
@@ -95,7 +95,8 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int) -> np.ndarr
         images: uint8, shape (n, h, w, 3).
         name: a key of `CORRUPTIONS`.
         severity: 1 to 5.
-        seed: image i is corrupted with a generator of (seed, i), whatever else is in the set.
+        seed: the random generator of image i is seeded with (seed, i), so that the result does
+            not depend on the other images.
 
     Returns:
         uint8, shape (n, h, w, 3).

@@ -1,4 +1,4 @@
-"""From image files to pixels: read one by one from folders, or from one packed file."""
+"""Decode images to pixels, from files in folders or from one packed file of JPEGs."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from soups.files import replacing
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 BLOCK = 256  # images decoded before they are written
-QUALITY = 95  # of packed JPEGs
-ORIENTATION = 0x0112  # the EXIF tag
-# Its values, but for 1, which is upright.
+QUALITY = 95  # JPEG quality of packed images
+ORIENTATION = 0x0112  # the EXIF tag of an image's orientation
+# Value of the tag to the change that makes the image upright. Value 1 needs no change.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,28 +30,32 @@ TURNS = {
 
 
 def load(path: str | Path, size: int, border: int = 0, upright: bool = True) -> np.ndarray:
-    """Decode, resize the short side to ``size`` (bicubic), crop the centre, as CLIP does.
+    """Decode an image, resize its short side to ``size`` (bicubic), crop the centre, as CLIP does.
 
     Args:
-        path: the image.
-        size: pixels a side.
-        border: pixels cut off every side first; ObjectNet's images have a frame of 2.
-        upright: turn the image as its EXIF data says; the paper's models were made without.
+        path: the image file.
+        size: pixels per side of the result.
+        border: pixels to cut off each side before resizing. ObjectNet's images have a frame of 2.
+        upright: rotate or mirror the image as its EXIF data says. The paper's models were trained
+            without that.
 
     Returns:
         uint8, shape (size, size, 3).
 
     Raises:
-        UserError: if the file is no readable image, or has nothing inside its border.
+        UserError: if the file is not a readable image, or has no pixels inside its border.
     """
     return square(_open(path, Path(path), border, upright), size)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
-    """The centre of an image whose short side has become ``size``: uint8, (size, size, 3).
+    """Resize the short side of an image to ``size`` and crop the centre.
 
-    Rounds like torchvision's Resize and CenterCrop, so that pixels are those of CLIP's own
-    preprocessing.
+    The rounding is that of torchvision's Resize and CenterCrop, so that the pixels equal those of
+    CLIP's own preprocessing.
+
+    Returns:
+        uint8, shape (size, size, 3).
     """
     image = _short_side(image, size)
     left, top = (round((side - size) / 2) for side in image.size)
@@ -67,48 +71,57 @@ def _short_side(image: Image.Image, size: int) -> Image.Image:
 
 
 def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
-    """An RGB image; ``path`` is what messages call it."""
+    """Decode ``source`` as an RGB image without its border. ``path`` names it in messages."""
     try:
         with Image.open(source) as image:
             image.load()
             turn = _turn(image) if upright else None
             image = _eight_bits(image).convert("RGB")
-    except Exception as error:  # a broken file may lead Pillow into any of them
+    except Exception as error:  # on broken files, Pillow raises exceptions of many types
         raise UserError(f"{path}: not a readable image ({error})") from error
     image = image if turn is None else image.transpose(turn)
     if border:
         if min(image.size) <= 2 * border:
-            raise UserError(f"{path}: {image.size} pixels, nothing inside a border of {border}")
+            raise UserError(
+                f"{path}: the image has {image.width} × {image.height} pixels, "
+                f"expected more than {2 * border} a side for a border of {border}"
+            )
         image = image.crop((border, border, image.width - border, image.height - border))
     return image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits by its upper 8, as Pillow does with colours; it would cut grey off at 255."""
+    """Reduce 16-bit grey to its upper 8 bits.
+
+    Pillow does the same with 16-bit colours, but clips 16-bit grey at 255.
+    """
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel, expected 8 or 16")
+        raise ValueError("the image has 32 bits per channel, expected 8 or 16")
     return image
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright. Some of ImageNet's have broken EXIF data, but good pixels."""
+    """Return the change that makes an image upright, or None if no change is known.
+
+    Some images of ImageNet have broken EXIF data but good pixels.
+    """
     try:
         return TURNS.get(image.getexif().get(ORIENTATION))
-    except Exception:  # as above
+    except Exception:  # on broken EXIF data, Pillow raises exceptions of many types
         return None
 
 
 class ImageFiles:
-    """Images that stay in their files until they are asked for; indexed like an array.
+    """Images that are decoded from their files when they are indexed, like an array.
 
-    ``images[rows]`` is uint8 of shape (len(rows), size, size, 3), as `load` gives them.
+    ``images[rows]`` is uint8 of shape (len(rows), size, size, 3), with the pixels of `load`.
 
     Args:
-        folder: what ``paths`` are relative to.
-        paths: one per image.
-        size: pixels a side.
+        folder: ``paths`` are relative to it.
+        paths: one path per image.
+        size: pixels per side.
         border, upright: see `load`.
     """
 
@@ -133,17 +146,18 @@ class ImageFiles:
     def __getitem__(self, rows) -> np.ndarray:
         if isinstance(rows, int | np.integer):
             return square(self._image(int(rows)), self.size)
-        rows = np.arange(len(self))[rows]  # slices, masks, and rows counted from the end
+        rows = np.arange(len(self))[rows]  # resolves slices, masks and negative rows
         out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         for row, pixels in zip(rows, out, strict=True):
             pixels[:] = square(self._image(int(row)), self.size)
         return out
 
     def decode(self, row: int):
-        """The whole image as a tensor, uint8, shape (3, height, width).
+        """Decode the whole image as a tensor, uint8, shape (3, height, width).
 
-        By torchvision, which is faster, where it gives what Pillow does: not for CMYK, 16 bits
-        a colour, nor upright for formats other than JPEG and PNG.
+        torchvision decodes JPEG and PNG files, because it is faster than Pillow. Pillow decodes
+        the rest, where torchvision fails or gives other pixels: CMYK, 16 bits per colour, and
+        formats that torchvision does not turn upright.
         """
         import torch
         from torchvision.io import ImageReadMode, decode_image
@@ -160,14 +174,14 @@ class ImageFiles:
         return image[:, edge : image.shape[1] - edge, edge : image.shape[2] - edge]
 
     def path(self, row: int) -> Path:
-        """What messages call an image."""
+        """Return the name of an image in messages."""
         return self.folder / self.paths[row]
 
     def read(self, row: int) -> bytes:
-        """The bytes of an image's file.
+        """Return the bytes of an image's file.
 
         Raises:
-            UserError: if it cannot be read.
+            UserError: if the file cannot be read.
         """
         try:
             return self.path(row).read_bytes()
@@ -179,12 +193,14 @@ class ImageFiles:
 
 
 class PackedImages(ImageFiles):
-    """The same from one file of JPEGs laid end to end (`pack`): one file to open, not a million.
+    """Images that are decoded from one file of concatenated JPEGs, which `pack` writes.
+
+    Reading one file avoids opening a million small ones.
 
     Args:
         path: the packed file.
-        ends: where each JPEG ends, in bytes, shape (n,).
-        size: pixels a side.
+        ends: the position in bytes at which each JPEG ends, shape (n,).
+        size: pixels per side.
         upright: see `load`.
     """
 
@@ -196,7 +212,7 @@ class PackedImages(ImageFiles):
         return len(self.ends)
 
     def __getstate__(self) -> dict:
-        # A worker process maps the file itself, rather than being sent its pages.
+        # A worker process maps the file itself. Pickling the map would copy all of its bytes.
         return {name: value for name, value in self.__dict__.items() if name != "_bytes"}
 
     @cached_property
@@ -217,13 +233,18 @@ class PackedImages(ImageFiles):
 def blocks(
     images: np.ndarray | ImageFiles, threads: int, rows: Sequence[int] | None = None
 ) -> Iterator[np.ndarray]:
-    """Images in order, all or those of ``rows``, some at a time.
+    """Decode images block by block.
+
+    Args:
+        images: an array, or images in files.
+        threads: images decoded at the same time.
+        rows: the images to yield, in this order; None yields all of them.
 
     Yields:
         uint8, shape (at most `BLOCK`, size, size, 3).
     """
     rows = range(len(images)) if rows is None else rows
-    with ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside the interpreter's lock
+    with ThreadPoolExecutor(threads) as pool:  # Pillow releases the interpreter's lock
         for part in _stretches(rows):
             yield np.stack(list(pool.map(images.__getitem__, part)))
 
@@ -233,12 +254,12 @@ def _stretches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.ndarray:
-    """Write images into one file of JPEGs, their short side at most ``side``.
+    """Write images into one file of JPEGs whose short side is at most ``side``.
 
-    Images that are small enough and JPEGs already are taken byte for byte.
+    JPEG files that are small enough and have no border to cut off are copied byte for byte.
 
     Returns:
-        where each ends, in bytes, int64, shape (n,): what `PackedImages` wants.
+        the position in bytes at which each JPEG ends, int64, shape (n,), as `PackedImages` needs.
     """
 
     def shrunk(row: int) -> bytes:
@@ -259,7 +280,7 @@ def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.nd
 
 
 def broken(images: ImageFiles, threads: int) -> list[tuple[int, str]]:
-    """Rows of images that cannot be decoded, and why."""
+    """Return the rows of images that cannot be decoded, each with the error message."""
 
     def trial(row: int) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""Image folders as the configuration names them: completed, checked, and listed."""
+"""The image folders of the configuration: fill in their settings, check and list them."""
 
 import itertools
 import math
@@ -9,11 +9,12 @@ import numpy as np
 
 from soups.data import layouts
 from soups.data.corruptions import CORRUPTIONS
-from soups.errors import UserError
 from soups.data.layouts import Listing, class_folders, complete, mapping_of, walk
 from soups.data.splits import heldout_split
+from soups.errors import UserError, closest, near
 
-# What `data.folders` may leave out.
+SHOWN = 20  # class names that one message lists at most
+# Optional keys of `data.folders`, with their defaults.
 DEFAULTS = {
     "seed": 0,
     "pretrain_fraction": 0,
@@ -28,7 +29,7 @@ DEFAULTS = {
 
 
 def settings_of(data: dict) -> dict:
-    """``data.folders`` with every key, every set with all that may be said of it."""
+    """Fill in the optional keys of ``data.folders`` and of each set in it."""
     shifts = {
         name: complete(spec) if "folder" in spec else spec
         for name, spec in data["shifts"].items()
@@ -39,17 +40,21 @@ def settings_of(data: dict) -> dict:
 
 
 def sources(settings: dict) -> dict[str, dict]:
-    """Set name to where its images come from: a folder, or a corruption of the test set."""
+    """Return set name to the origin of its images: a folder, or a corruption of the test set."""
     return {"train": settings["train"], "test": settings["test"]} | settings["shifts"]
 
 
 def training_classes(settings: dict) -> list[str]:
-    """The training classes' folders, in order."""
+    """Return the class folders of the training set, in order."""
     return class_folders(Path(settings["root"]) / settings["train"]["folder"])
 
 
 def inputs(settings: dict, name: str) -> list[str]:
-    """What a rule that reads a set depends on: its folders change when an image comes or goes."""
+    """Return the inputs of a rule that reads a set.
+
+    The inputs are folders, because a folder's modification time changes when an image is added or
+    removed.
+    """
     spec = sources(settings)[name]
     folder = Path(settings["root"]) / spec["folder"]
     if spec["labels"]:
@@ -64,12 +69,12 @@ def inputs(settings: dict, name: str) -> list[str]:
 
 
 def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
-    """The images of a set.
+    """List the images of a set.
 
     Args:
         settings: see `settings_of`.
-        name: of the set.
-        corrupt: paths to leave out, see `check_set`.
+        name: name of the set.
+        corrupt: paths of images to leave out, which the rule `check_set` could not read.
 
     Raises:
         UserError: if a class has no image left.
@@ -83,36 +88,34 @@ def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
     count = np.bincount(found.labels, minlength=len(found.names))
     if (count == 0).any():
         empty = Path(settings["root"]) / spec["folder"] / found.names[int(np.argmin(count))]
-        raise UserError(f"{empty}: no image, expected at least one per class")
+        raise UserError(f"{empty}: the folder has no image, expected at least one per class")
     return found
 
 
 def check(data: dict, heldout: dict) -> None:
-    """Check folders and classes, without opening an image.
+    """Check folders and classes without opening an image.
 
     Args:
-        data: the section ``data.folders``.
-        heldout: the section ``data.heldout``.
+        data: the config section ``data.folders``.
+        heldout: the config section ``data.heldout``.
+
+    Raises:
+        UserError: if a folder or file is missing, or if a setting does not fit the folders.
     """
     settings = settings_of(data)
-    _check_there(settings)
+    _check_exist(settings)
     root, train = Path(settings["root"]), training_classes(settings)
     if isinstance(settings["names"], dict):
         for name in settings["names"]:
             if name not in train:
                 raise UserError(
-                    f"data.folders.names: {name!r} is no class folder of "
-                    f"{root / settings['train']['folder']}"
+                    f"data.folders.names has {name!r}, expected class folders of "
+                    f"{root / settings['train']['folder']}{near(name, train)}"
                 )
     _check_imagenet(settings, train)
     if not settings["test"]["labels"]:
-        test = class_folders(root / settings["test"]["folder"])
-        if test != train:
-            odd = sorted(set(test) ^ set(train))[0]
-            raise UserError(
-                f"{root / settings['test']['folder']}: class {odd!r} is only in one of the "
-                "training and test folders, expected the same classes in both"
-            )
+        folder = root / settings["test"]["folder"]
+        _check_same(train, class_folders(folder), root / settings["train"]["folder"], folder)
     for name, spec in sources(settings).items():
         where = (
             f"data.folders.{name}" if name in ("train", "test") else f"data.folders.shifts.{name}"
@@ -133,58 +136,84 @@ def check(data: dict, heldout: dict) -> None:
             none = [name for i, name in enumerate(train) if i not in have]
             if none:
                 raise UserError(
-                    f"{root / spec['labels']}: gives {len(found.paths)} images of "
-                    f"{root / spec['folder']} a class, but none {none[0]!r}, expected at least one "
-                    "image per class"
+                    f"{root / spec['labels']}: none of the {len(found.paths)} labelled images in "
+                    f"{root / spec['folder']} has class {none[0]!r}, expected at least one image "
+                    "per class"
                 )
             continue
         for folder, _ in mapping:
             if next(walk(root / spec["folder"], folder), None) is None:
                 raise UserError(
-                    f"{root / spec['folder'] / folder}: no image, expected at least one per class"
+                    f"{root / spec['folder'] / folder}: the folder has no image, "
+                    "expected at least one per class"
                 )
     _check_apart(root, [s["folder"] for s in sources(settings).values() if "folder" in s])
     _check_counts(settings, train, heldout)
 
 
-def _check_there(settings: dict) -> None:
-    """All that is missing at once: who downloads data sets wants to know what is left to do."""
+def _check_exist(settings: dict) -> None:
+    """Report every missing folder in one error."""
     root = Path(settings["root"])
     folders = {name: s["folder"] for name, s in sources(settings).items() if "folder" in s}
     missing = {
         name: root / folder for name, folder in folders.items() if not (root / folder).is_dir()
     }
-    if len(missing) > 1:  # a single one is told by `class_folders`
+    if len(missing) > 1:  # `class_folders` reports a single one
         raise UserError(
-            f"data.folders: no folders {', '.join(map(str, missing.values()))}, "
+            f"data.folders: there are no folders {', '.join(map(str, missing.values()))}, "
             f"expected the images of {', '.join(missing)}"
         )
+
+
+def _check_same(train: list[str], test: list[str], train_folder: Path, test_folder: Path) -> None:
+    """Report every difference between training and test classes in one error."""
+    only_test, only_train = sorted(set(test) - set(train)), sorted(set(train) - set(test))
+    sides = (("test", only_test), ("training", only_train))
+    differences = [f"only the {side} folder has {_quoted(names)}" for side, names in sides if names]
+    if not differences:
+        return
+    similar = [(name, closest(name, only_train)) for name in only_test[:SHOWN]]
+    meant = [f"{other!r} by {name!r}" for name, other in similar if other]
+    raise UserError(
+        f"{test_folder}: {' and '.join(differences)}, expected the same classes as in "
+        f"{train_folder}" + (f"; did the test folder mean {', '.join(meant)}?" if meant else "")
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    rest = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([repr(name) for name in names[:SHOWN]] + rest)
 
 
 def _check_spec(spec: dict, where: str) -> None:
     if (spec["layout"] == "objectnet") != bool(spec["mappings"]):
         raise UserError(
             f"{where} has layout {spec['layout']!r} and mappings {spec['mappings']!r}, expected "
-            "mappings, the folder of ObjectNet's mapping files, with layout objectnet alone"
+            "mappings (the folder of ObjectNet's mapping files) with layout objectnet and no other"
         )
     if spec["labels"] and (spec["layout"] != "classes" or spec["mapping"]):
-        raise UserError(f"{where} has labels, expected neither layout nor mapping beside them")
+        raise UserError(
+            f"{where} has labels {spec['labels']!r} and layout or mapping, expected labels alone"
+        )
     if where.endswith(".train") and (spec["labels"] or spec["layout"] != "classes"):
-        raise UserError(f"{where}: expected one subfolder per class, without labels or layout")
+        raise UserError(
+            f"{where} has labels {spec['labels']!r} and layout {spec['layout']!r}, "
+            "expected one subfolder per class, without labels or layout"
+        )
     if where.endswith(".test") and spec["layout"] != "classes":
         raise UserError(f"{where}.layout is {spec['layout']!r}, expected one subfolder per class")
 
 
 def _check_imagenet(settings: dict, train: Sequence[str]) -> None:
-    """Names, layouts and ReaL labels of ImageNet want classes called by WordNet id."""
+    """Check the prerequisites of ImageNet's class names and of ReaL labels."""
     known = set(layouts.imagenet_classes())
     odd = [name for name in train if name not in known]
-    wants = ["names"] if settings["names"] == "imagenet" else []
-    wants += ["real"] if settings["real"] else []
-    if wants and odd:
+    keys = ["names"] if settings["names"] == "imagenet" else []
+    keys += ["real"] if settings["real"] else []
+    if keys and odd:
         raise UserError(
-            f"data.folders.{wants[0]} is {settings[wants[0]]!r}, but training class {odd[0]!r} "
-            "is none of ImageNet's 1,000, expected folders called by WordNet id"
+            f"data.folders.{keys[0]} is {settings[keys[0]]!r}, but training class {odd[0]!r} is "
+            "none of ImageNet's 1,000 classes, expected folders named by WordNet id"
         )
     real = settings["real"]
     if real and not (Path(settings["root"]) / real).is_file():
@@ -195,12 +224,15 @@ def _check_mapping(spec: dict, mapping, train: Sequence[str], root: Path, where:
     here = {name for name, _ in mapping}
     for name in spec["mapping"] or {}:
         if name not in here:
-            raise UserError(f"{where}.mapping: {name!r} is no class folder of this shift")
+            raise UserError(
+                f"{where}.mapping has {name!r}, expected class folders of "
+                f"{root / spec['folder']}{near(name, here)}"
+            )
     members = [member for _, members in mapping for member in members]
     twice = next((train[m] for m in members if members.count(m) > 1), None)
     if twice and spec["layout"] != "objectnet":
         raise UserError(
-            f"{where}: training class {twice!r} is stood for by two classes, expected one at most"
+            f"{where}: two classes stand for training class {twice!r}, expected at most one"
         )
 
 
@@ -209,23 +241,34 @@ def _check_apart(root: Path, folders: list[str]) -> None:
         inner, outer = (root / one).resolve(), (root / other).resolve()
         if outer == inner or outer in inner.parents:
             raise UserError(
-                f"data.folders: {one!r} and {other!r} share images, "
-                "expected a folder of its own for each set"
+                f"data.folders: the folders {one!r} and {other!r} share images, "
+                "expected a separate folder for each set"
             )
 
 
 def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
-    """Can the training images be divided? Counts no further than it takes to know."""
+    """Check that the training images can be split.
+
+    The check counts only the images per class that decide it, because training sets are large.
+    """
     folder = Path(settings["root"]) / settings["train"]["folder"]
     share, fraction = settings["pretrain_fraction"], heldout["fraction"]
-    enough = math.ceil(2 / min(fraction * (1 - share), share or 1, 1 - share))
-    enough = max(enough, (heldout["per_class"] or 0) + 1)
+    # A class with this many images can be split, whatever rounding does.
+    smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
+    enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
     counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]
     labels = np.repeat(np.arange(len(names)), counts)
-    rest, _ = training_share(labels, share, settings["seed"], names)
+    rest, taken = training_share(labels, share, settings["seed"], names)
     if not heldout["indices"]:
-        per_class = heldout["per_class"]
-        heldout_split(labels[rest], fraction, settings["seed"], names, per_class=per_class)
+        pretrain = np.bincount(labels[taken], minlength=len(names))
+        heldout_split(
+            labels[rest],
+            fraction,
+            settings["seed"],
+            names,
+            per_class=heldout["per_class"],
+            pretrain=pretrain,
+        )
     elif not Path(heldout["indices"]).is_file():
         raise UserError(
             f"data.heldout.indices is {heldout['indices']!r}: no such file, expected an array "
@@ -236,7 +279,20 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
 def training_share(
     labels: np.ndarray, fraction: float, seed: int, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the training folder: rows to fine-tune on, and disjoint rows to pre-train on."""
+    """Divide the training folder into rows for fine-tuning and rows for pre-training.
+
+    Args:
+        labels: shape (n,).
+        fraction: share of the images for pre-training; 0 takes none.
+        seed: seed of the random choice.
+        names: class names, for messages.
+
+    Returns:
+        rows for fine-tuning and rows for pre-training, both sorted and disjoint.
+
+    Raises:
+        UserError: if a class would have no image on one side.
+    """
     if not fraction:
         return np.arange(len(labels)), np.arange(0)
     return heldout_split(labels, fraction, seed, names, key="data.folders.pretrain_fraction")

@@ -1,12 +1,16 @@
-"""Prepared sets: decoded images as one memory-mapped array, labels, and what the labels mean.
+"""Prepared sets: decoded images as one memory-mapped array, labels, and the labels' meaning.
 
-A set is three files: ``<set>.npy``, uint8 (n, h, w, 3); ``<set>.labels.npy``, int64
-(n,); and ``<set>.json``, whose ``mapping`` has one ``[name, training classes]`` per
-label. The training set's mapping is one to one; a shift may know fewer classes, and
-one of its classes may stand for several training classes.
+A set consists of three files:
 
-A large training set may do without the array: its ``decode`` entry says where its images
-are read from whenever they are needed.
+- ``<set>.npy``: the images, uint8, shape (n, h, w, 3).
+- ``<set>.labels.npy``: the labels, int64, shape (n,).
+- ``<set>.json``: the metadata, whose ``mapping`` has one ``[name, training classes]`` per label.
+
+The mapping of the training set is one to one. A shift may have fewer classes, and one of its
+classes may stand for several training classes.
+
+A large training set may have no array. Its metadata then has a ``decode`` entry with the location
+of the images, which are decoded each time they are read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,26 +23,26 @@ from soups import files
 from soups.data.decode import ImageFiles, PackedImages
 from soups.errors import UserError
 
-Mapping = list[tuple[str, list[int]]]
+ClassMapping = list[tuple[str, list[int]]]  # per label: name, indices of training classes
 
 
-def identity(classes: Sequence[str]) -> Mapping:
-    """Every training class stands for itself."""
+def identity(classes: Sequence[str]) -> ClassMapping:
+    """Return the mapping in which every training class stands for itself."""
     return [(name, [i]) for i, name in enumerate(classes)]
 
 
 def set_paths(folder: str, name: str = "{set}") -> list[str]:
-    """The files of one set; Snakemake's outputs and inputs are built with this."""
+    """Return the three files of one set, for the outputs and inputs of Snakemake rules."""
     return [f"{folder}/{name}{ending}" for ending in (".npy", ".labels.npy", ".json")]
 
 
 def train_paths(folder: str, store: str) -> dict[str, str]:
-    """The files of the training set, whose images may stay where they are.
+    """Return the files of the training set by kind.
 
     Args:
-        folder: where prepared sets lie.
-        store: ``array``: decoded, as every set; ``packed``: in one file of JPEGs; ``folder``: in
-            the class folders they come in.
+        folder: the folder of prepared sets.
+        store: ``array`` if the images are decoded into an array, as in every other set; ``packed``
+            if they are in one file of JPEGs; ``folder`` if they stay in their class folders.
     """
     images = {
         "array": {"images": f"{folder}/train.npy"},
@@ -50,14 +54,13 @@ def train_paths(folder: str, store: str) -> dict[str, str]:
 
 
 class PreparedSet:
-    """One set on disk, opened lazily.
+    """One set on disk, whose files are opened when they are first used.
 
     Args:
-        path: the .npy with the images; the two other files lie beside it.
+        path: any of the set's three files.
     """
 
     def __init__(self, path: str | Path) -> None:
-        # Tables know a set by its metadata alone: either of the three names will do.
         path = Path(path)
         self.path = path.with_name(path.name.split(".")[0] + ".npy")
 
@@ -72,7 +75,7 @@ class PreparedSet:
 
     @property
     def originals(self) -> np.ndarray | ImageFiles:
-        """The images as test sets have them, whose files are never packed."""
+        """The images without packing: the array, or the original files."""
         decode = self.meta.get("decode")
         if decode is None:
             return files.read_array(self.path)
@@ -106,22 +109,25 @@ def write_set(
     path: str | Path,
     pixels: np.ndarray | Iterable[np.ndarray] | None,
     labels: np.ndarray,
-    mapping: Mapping,
+    mapping: ClassMapping,
     paths: list[str] | None = None,
     derived: str | None = None,
     **more,
 ) -> None:
-    """Write a set; the metadata goes last, so that it never names arrays that are not there.
+    """Write a set. The metadata is written last, so that it never describes missing arrays.
 
     Args:
-        path: the .npy to write; the two other names follow from it.
-        pixels: uint8, shape (n, h, w, 3), at once or in blocks; None if ``decode`` says where
-            they are.
+        path: the .npy to write. The names of the two other files follow from it.
+        pixels: uint8, shape (n, h, w, 3), as one array or in blocks; None if the ``decode`` entry
+            of the metadata locates the images.
         labels: shape (n,), indices into ``mapping``.
-        mapping: see the module's text.
-        paths: where each image came from, for the manifest.
-        derived: the set whose images these are a version of, image by image.
+        mapping: see the docstring of this module.
+        paths: the original path of each image.
+        derived: name of the set of which these images are versions, image by image.
         more: further entries of the metadata.
+
+    Raises:
+        UserError: if a class has no image.
     """
     path = Path(path)
     count = np.bincount(labels, minlength=len(mapping))

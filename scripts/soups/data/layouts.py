@@ -1,9 +1,9 @@
-"""How image sets lie on disk: which images there are, and which training classes each stands for.
+"""Layouts of image sets on disk: list the images and the training classes of their labels.
 
-A set is a folder with one subfolder per class (``classes``, the default), or a flat folder
-with a file of labels. ImageNet's sets come in layouts of their own: subfolders called 0 to
-999 (``imagenet_index``: ImageNetV2), or by objects that mapping files tie to ImageNet's
-classes (``objectnet``). Which classes a set has follows from its folders.
+A set is a folder with one subfolder per class (``classes``, the default), or a flat folder with a
+file of labels. Some of ImageNet's shifts have other layouts. In ``imagenet_index`` (ImageNetV2),
+the subfolders are named 0 to 999. In ``objectnet``, the subfolders are named by objects, and
+mapping files relate these to ImageNet's classes. The subfolders determine the classes of a set.
 """
 
 import csv
@@ -18,26 +18,26 @@ from pathlib import Path
 import numpy as np
 
 from soups.data.decode import ENDINGS
+from soups.data.images import ClassMapping
 from soups.errors import UserError, near
 from soups.files import read_json
-from soups.data.images import Mapping
 
-# ObjectNet's own mapping files.
+# The mapping files that ObjectNet comes with.
 MAPPINGS = (
-    "folder_to_objectnet_label.json",  # folder: object
-    "objectnet_to_imagenet_1k.json",  # object: ImageNet's names for it, "; " between them
-    "pytorch_to_imagenet_2012_id.json",  # index by WordNet id: number of 2012
-    "imagenet_to_label_2012_v2",  # a name per number of 2012
+    "folder_to_objectnet_label.json",  # class folder to object
+    "objectnet_to_imagenet_1k.json",  # object to ImageNet's names for it, separated by "; "
+    "pytorch_to_imagenet_2012_id.json",  # class index by WordNet id to class number of 2012
+    "imagenet_to_label_2012_v2",  # one name per line, in the order of the class numbers of 2012
 )
-KIT = "meta.mat"  # of ImageNet's development kit: what the numbers of its labels mean
-# What may be said of a set besides its folder, and what holds if it is not.
+KIT = "meta.mat"  # the file of ImageNet's development kit that explains its class numbers
+# Optional keys of a set in the configuration, with their defaults.
 SPEC = {
-    "labels": None,  # file of labels of a flat folder
+    "labels": None,  # file with the labels of a flat folder
     "layout": "classes",
     "mapping": None,  # class folder to training classes
-    "mappings": None,  # folder of ObjectNet's mapping files
-    "border": 0,  # pixels to cut off every side
-    "skip_unknown": False,  # pass over classes that are no training classes
+    "mappings": None,  # folder with ObjectNet's mapping files
+    "border": 0,  # pixels to cut off each side
+    "skip_unknown": False,  # leave out classes that stand for no training class
 }
 
 
@@ -47,16 +47,16 @@ class Listing:
 
     Attributes:
         names: class folders (for a flat folder: training classes), in label order.
-        mapping: per label its name and the training classes it stands for.
-        paths: of images, relative to the set's folder.
+        mapping: name and training classes of each label.
+        paths: paths of the images, relative to the set's folder.
         labels: int64, shape (n,).
-        missing: images that the labels name and nobody has.
+        missing: images that the file of labels names but the folder does not have.
         passed_over: class folders (for a flat folder: labels) that stand for no training class,
             and images of a flat folder that have no label.
     """
 
     names: list[str]
-    mapping: Mapping
+    mapping: ClassMapping
     paths: list[str]
     labels: np.ndarray
     missing: list[str] = field(default_factory=list)
@@ -64,29 +64,34 @@ class Listing:
 
 
 def complete(spec: str | dict) -> dict:
-    """A set's entry in the configuration, a folder or a mapping with one, with every key."""
+    """Fill in the optional keys of a set's entry in the configuration.
+
+    Args:
+        spec: the set's folder, or a dict with the key ``folder``.
+    """
     return SPEC | ({"folder": spec} if isinstance(spec, str) else spec)
 
 
 def class_folders(folder: str | Path) -> list[str]:
-    """Class folders in name order; hidden ones are passed over.
+    """Return the names of all class folders in order, without hidden folders.
 
     Raises:
-        UserError: if the folder is missing or has no class.
+        UserError: if the folder is missing or has no subfolder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected one subfolder of images per class")
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
-        raise UserError(f"{folder}: has no subfolder, expected one per class")
+        raise UserError(f"{folder}: the folder has no subfolder, expected one per class")
     return names
 
 
 def walk(folder: str | Path, name: str) -> Iterator[str]:
-    """Paths of one class's images relative to ``folder``, in any order, subfolders included.
+    """Yield the paths of one class's images relative to ``folder``, including its subfolders.
 
-    Whoever wants only a few of many does not wait for the rest of the folder to be read.
+    The paths come in no particular order, while the folder is still being read. A caller that
+    needs only a few paths therefore does not wait for the rest.
     """
     below = []
     with os.scandir(Path(folder) / name) as entries:
@@ -101,19 +106,22 @@ def walk(folder: str | Path, name: str) -> Iterator[str]:
         yield from walk(folder, each)
 
 
-def mapping_of(root: str | Path, spec: dict, train: Sequence[str]) -> tuple[Mapping, list[str]]:
-    """Which training classes each class of a set stands for, without looking at images.
+def mapping_of(
+    root: str | Path, spec: dict, train: Sequence[str]
+) -> tuple[ClassMapping, list[str]]:
+    """Return the training classes for which each class of a set stands, without reading images.
 
     Args:
-        root: what the set's folder is relative to.
+        root: the set's folder is relative to it.
         spec: see `complete`.
-        train: the training classes' folders.
+        train: class folders of the training set.
 
     Returns:
-        ``(class folder, training classes)`` in label order, and class folders passed over.
+        ``(class folder, training classes)`` in label order, and the class folders left out.
 
     Raises:
-        UserError: for a class that is no training class, unless these are to be skipped.
+        UserError: if a class stands for no training class and ``skip_unknown`` is false, or if
+            every class stands for none.
     """
     folder = Path(root) / spec["folder"]
     if spec["labels"]:
@@ -139,19 +147,25 @@ def mapping_of(root: str | Path, spec: dict, train: Sequence[str]) -> tuple[Mapp
         if foreign and not spec["skip_unknown"]:
             raise UserError(
                 f"{folder}: class {foreign[0]!r} is not among the {len(train)} training classes; "
-                "remove its folder, say what it stands for under `mapping`, or set skip_unknown"
+                "remove its folder, give its training classes under mapping, or set skip_unknown"
             )
         if members and len(foreign) < len(members):
             out.append((name, [index[m] for m in members if m in index]))
         elif members:
             passed_over.append(name)
     if not out:
-        raise UserError(f"{folder}: none of its {len(here)} classes stands for a training class")
+        raise UserError(
+            f"{folder}: none of its {len(here)} classes stands for a training class, "
+            "expected at least one"
+        )
     return out, sorted(passed_over)
 
 
 def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
-    """All images of a set, class by class in name order; arguments as of `mapping_of`."""
+    """List all images of a set, ordered by class and then by name.
+
+    The arguments are those of `mapping_of`.
+    """
     mapping, passed_over = mapping_of(root, spec, train)
     names = [name for name, _ in mapping]
     folder = Path(root) / spec["folder"]
@@ -167,32 +181,38 @@ def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
 
 @cache
 def imagenet_classes() -> list[str]:
-    """WordNet ids of ImageNet's 1,000 classes, in order of their index (from timm's files)."""
+    """Return the WordNet ids of ImageNet's 1,000 classes by index, from a file in timm."""
     package = importlib.util.find_spec("timm").submodule_search_locations[0]
     return (Path(package) / "data" / "_info" / "imagenet_synsets.txt").read_text().split()
 
 
 def _by_index(folder: Path, here: Sequence[str]) -> dict[str, list[str]]:
-    """Folders called by their class's index: as text 10 comes before 2, so names are read."""
+    """Class folder to WordNet ids, for folders named by class index.
+
+    Names are read as numbers, because "10" sorts before "2" as text.
+    """
     known = imagenet_classes()
     for name in here:
         if not (name.isdecimal() and int(name) < len(known)):
-            raise UserError(f"{folder}: class folder {name!r}, expected 0 to {len(known) - 1}")
+            raise UserError(
+                f"{folder}: a class folder is named {name!r}, expected 0 to {len(known) - 1}"
+            )
     return {name: [known[int(name)]] for name in here}
 
 
 def objectnet_classes(mappings: str | Path, here: Sequence[str]) -> dict[str, list[str]]:
-    """ObjectNet's class folders that stand for ImageNet classes, by its own mapping files.
+    """Return the ImageNet classes of ObjectNet's class folders, from ObjectNet's mapping files.
 
     Args:
-        mappings: the folder that ObjectNet comes with.
+        mappings: the folder with the four mapping files.
         here: class folders.
 
     Returns:
-        folder to WordNet ids; one object may be several of ImageNet's classes.
+        class folder to WordNet ids. An object may stand for several ImageNet classes. Folders that
+        stand for no ImageNet class are left out.
 
     Raises:
-        UserError: for a missing file, or an object or class that another file does not know.
+        UserError: if a mapping file is missing, or names a class that another one does not have.
     """
     files = [Path(mappings) / name for name in MAPPINGS]
     for path in files:
@@ -210,7 +230,10 @@ def objectnet_classes(mappings: str | Path, here: Sequence[str]) -> dict[str, li
             continue
         titles_of = [title.strip() for title in names[label].split(";")]
         if unknown := [title for title in titles_of if title not in wnid]:
-            raise UserError(f"{names_of}: {label!r} is {unknown[0]!r}, which {titles} has not")
+            raise UserError(
+                f"{names_of}: {label!r} has the ImageNet name {unknown[0]!r}, "
+                f"expected a name in {titles}"
+            )
         out[folder] = [wnid[title] for title in titles_of]
     return out
 
@@ -218,18 +241,19 @@ def objectnet_classes(mappings: str | Path, here: Sequence[str]) -> dict[str, li
 def _flat(
     folder: Path, file: Path, train: Sequence[str], skip_unknown: bool
 ) -> tuple[list[str], np.ndarray, list[str], list[str]]:
-    """Images that lie in one folder, by a file of labels; sorted by class, then by name.
+    """List the images of one flat folder by a file of labels, ordered by class and then by name.
 
-    The file has a class per line, one for each image in name order; or an image and its class
-    per line. A class is a training class's folder or, beside an image, its index from 0. Two
-    files that come with ImageNet are read as they are: Kaggle's LOC_val_solution.csv, and the
-    development kit's numbers, whose meaning stands in the meta.mat beside them.
+    Each line of the file holds a class, for the images in name order, or an image and its class.
+    A class is the folder name of a training class. Beside an image, it may be the class index,
+    counted from 0. Two files that come with ImageNet are read unchanged: Kaggle's
+    LOC_val_solution.csv, and the class numbers of the development kit, which the meta.mat in the
+    same folder explains.
 
     Returns:
-        paths, labels, images that are missing, and labels and images passed over.
+        paths, labels, missing images, and the labels and images that are left out.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected images that {file} has labels of")
+        raise UserError(f"{folder}: no such folder, expected the images of the labels in {file}")
     if not file.is_file():
         raise UserError(f"{file}: no such file, expected the labels of the images in {folder}")
     here = sorted(
@@ -242,7 +266,8 @@ def _flat(
     unknown = sorted(label for label in set(label_of.values()) if index.get(label, -1) < 0)
     if unknown and not skip_unknown:
         raise UserError(
-            f"{file}: label {unknown[0]!r} is none of the {len(train)} training classes"
+            f"{file}: label {unknown[0]!r} is none of the {len(train)} training classes, expected "
+            "one of them, or skip_unknown"
         )
     known = {name for name, label in label_of.items() if label not in unknown}
     missing = sorted(known - set(here))
@@ -252,11 +277,15 @@ def _flat(
 
 
 def _labels(file: Path, folder: Path, here: Sequence[str]) -> tuple[dict[str, str], bool]:
-    """Image to label as it stands in the file; and whether images' names stand there, too."""
+    """Read a file of labels.
+
+    Returns:
+        image to label as written in the file, and whether the file has image names.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{file}: not text, expected labels, a line for each image") from None
+        raise UserError(f"{file}: the file is not text, expected one label per line") from None
     lines = text.splitlines()
     cells = csv.reader(lines) if "," in text else (line.split() for line in lines)
     rows = [row for row in ([cell for cell in row if cell] for row in cells) if row]
@@ -264,46 +293,58 @@ def _labels(file: Path, folder: Path, here: Sequence[str]) -> tuple[dict[str, st
     if not named:
         if len(rows) != len(here):
             raise UserError(
-                f"{file}: {len(rows)} labels, expected one for each of the {len(here)} images "
-                f"in {folder}"
+                f"{file}: the file has {len(rows)} labels, expected one for each of the "
+                f"{len(here)} images in {folder}"
             )
         return dict(zip(here, (row[0] for row in rows), strict=True)), named
     odd = next((row for row in rows if len(row) < 2), None)
     if odd:
-        raise UserError(f"{file}: the line {odd[0]!r}, expected an image and its class")
+        raise UserError(f"{file}: a line holds only {odd[0]!r}, expected an image and its class")
     pairs = [(row[0], row[1]) for row in rows]
-    if pairs[0][0] == "ImageId":  # Kaggle's: names without ending, boxes after the class
+    if pairs[0][0] == "ImageId":  # Kaggle's names have no ending, and boxes follow the class
         ending = Path(here[0]).suffix if here else ".JPEG"
         pairs = [(name + ending, label.split()[0]) for name, label in pairs[1:]]
     label_of = dict(pairs)
     if len(label_of) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise UserError(f"{file}: image {twice!r} stands there twice, expected one line for each")
+        raise UserError(f"{file}: image {twice!r} has two lines, expected one line per image")
     return label_of, named
 
 
 def _meaning(file: Path, labels: set[str], train: Sequence[str], named: bool) -> dict[str, int]:
-    """Label as it stands in the file to index of the training class; below 0 for none."""
+    """Return the training class of each label.
+
+    Args:
+        file: the file of labels.
+        labels: the labels as written in the file.
+        train: class folders of the training set.
+        named: whether the file has image names.
+
+    Returns:
+        label to index of its training class, or to -1 for no training class. Unknown labels have no
+        entry.
+    """
     index = {name: i for i, name in enumerate(train)}
     if labels <= set(index) or not all(label.isdecimal() for label in labels):
         return index
     if named:
-        # ImageNet's indices are those of all its classes, also where some are trained on.
+        # An index counts all 1,000 ImageNet classes, even if the training set has only some.
         known = imagenet_classes()
         own = train if not set(train) <= set(known) else known
         return {str(i): index.get(name, -1) for i, name in enumerate(own)}
     kit = file.with_name(KIT)
     if not kit.is_file():
         raise UserError(
-            f"{file}: numbers without images' names, as in ImageNet's development kit, but "
-            f"no {kit} beside it that says what they mean"
+            f"{file}: the file has class numbers without image names, expected {kit} of ImageNet's "
+            "development kit, which explains these numbers"
         )
     from scipy.io import loadmat
 
     try:
         synsets = np.atleast_1d(loadmat(kit, squeeze_me=True)["synsets"])
         return {str(int(row["ILSVRC2012_ID"])): index.get(str(row["WNID"]), -1) for row in synsets}
-    except Exception as error:  # scipy has many kinds for files that are none of MATLAB's
+    except Exception as error:  # on broken files, scipy raises exceptions of many types
         raise UserError(
-            f"{kit}: {error}, expected the development kit's synsets with ILSVRC2012_ID and WNID"
+            f"{kit}: the file cannot be read ({error}), "
+            "expected the development kit's synsets with ILSVRC2012_ID and WNID"
         ) from error

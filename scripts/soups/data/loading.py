@@ -1,8 +1,7 @@
-"""Images on their way to the model: read, decoded and transformed by worker processes.
+"""Batches of images for the model, read, decoded and transformed by worker processes.
 
-What is random about an image is a function of (seed, epoch, row) alone: neither the number
-of workers nor an interruption changes a pixel, and random numbers drawn elsewhere stay as
-they are.
+The random changes of an image depend on (seed, epoch, row) alone. Therefore neither the number of
+workers nor an interruption changes a pixel. Loading does not advance the global random generators.
 """
 
 import os
@@ -19,11 +18,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from soups.jobs import devices
 from soups.data.decode import ImageFiles
 from soups.errors import UserError
+from soups.jobs import devices
 
-PREFETCH = 2  # batches that each worker has ready, in shared memory (/dev/shm)
+PREFETCH = 2  # batches that each worker prepares in advance, in shared memory (/dev/shm)
 
 Images = np.ndarray | ImageFiles
 
@@ -32,15 +31,15 @@ class Transforms:
     """Random changes of single images: crop, mirror, RandAugment (paper, appendix J.2).
 
     Args:
-        crop: smallest share of the image's area that a crop keeps; 1 is no crop.
-        flip: probability of a mirrored image.
-        ops: operations of RandAugment; 0 is off.
-        magnitude: of each, in timm's scale.
-        size: pixels a side, afterwards.
+        crop: smallest share of the image's area that a crop keeps; 1 disables cropping.
+        flip: probability that an image is mirrored.
+        ops: number of RandAugment operations; 0 disables RandAugment.
+        magnitude: magnitude of each operation, on timm's scale.
+        size: pixels per side of the result.
     """
 
     def __init__(self, crop: float, flip: float, ops: int, magnitude: int, size: int) -> None:
-        # Seconds that evaluation does without.
+        # These imports take seconds. Evaluation needs no transforms and skips them.
         from timm.data.auto_augment import rand_augment_transform
         from torchvision.transforms import v2
 
@@ -62,30 +61,47 @@ class Transforms:
 
     @classmethod
     def of(cls, h: dict, size: int) -> "Transforms | None":
-        """Those that hyperparameters ask for, if any."""
+        """Return the transforms of a fine-tune.
+
+        Args:
+            h: hyperparameters.
+            size: pixels per side of the result.
+
+        Returns:
+            the transforms, or None if the hyperparameters disable all of them.
+        """
         ops, magnitude = h.get("rand_augment_ops", 0), h.get("rand_augment_magnitude", 0)
         made = cls(h.get("crop", 1), h.get("flip", 0), ops, magnitude, size)
         return made if made._apply else None
 
     def __call__(self, image: Tensor) -> Tensor:
-        """uint8, shape (3, height, width) to (3, size, size); chance from the global generators."""
+        """Change one image at random, with random numbers from the global generators.
+
+        Args:
+            image: uint8, shape (3, height, width).
+
+        Returns:
+            uint8, shape (3, size, size).
+        """
         return self._apply(image)
 
 
 def posterized(image: Image.Image, bits: int, **_) -> Image.Image:
-    """Colours of so many bits. For magnitudes below 2.5 timm asks for 0: black, as Pillow used to
-    give; now it raises an error.
+    """Reduce the colours of an image to ``bits`` bits.
+
+    For magnitudes below 2.5, timm asks for 0 bits. Older versions of Pillow then returned a black
+    image, as this function does; newer versions raise an error.
     """
     return ImageOps.posterize(image, min(bits, 8)) if bits else Image.new("RGB", image.size)
 
 
 class Pixels(Dataset):
-    """Rows of a set, in batches, for worker processes.
+    """A set that worker processes read in batches of rows.
 
     Args:
-        images: uint8, shape (n, s, s, 3): an array, may be a memory map, or files.
-        transforms: of single images; None takes the pixels that evaluation takes.
-        seed: of the transforms.
+        images: uint8, shape (n, s, s, 3): an array, a memory map, or images in files.
+        transforms: random changes of each image; None yields the pixels that evaluation uses.
+        seed: seed of the transforms.
     """
 
     def __init__(self, images: Images, transforms: Transforms | None = None, seed: int = 0) -> None:
@@ -95,13 +111,13 @@ class Pixels(Dataset):
         return len(self._images)
 
     def __getitems__(self, keys: tuple[int, np.ndarray]) -> Tensor | UserError:
-        """One batch.
+        """Read one batch.
 
         Args:
             keys: the epoch, and rows of the set.
 
         Returns:
-            uint8, shape (len(rows), s, s, 3); or, for the other process to raise, what is wrong.
+            uint8, shape (len(rows), s, s, 3), or the error that the main process is to raise.
         """
         epoch, rows = keys
         try:
@@ -121,7 +137,7 @@ class Pixels(Dataset):
         return self._transforms(image).permute(1, 2, 0).contiguous()
 
     def __getstate__(self) -> dict:
-        # Pickled, a memory map would be copied whole into every worker that is not forked.
+        # Pickling a memory map would copy the whole array into every worker that is not forked.
         state, images = dict(self.__dict__), self._images
         if isinstance(images, np.memmap):
             state["_images"] = (images.filename, images.dtype, images.offset, images.shape)
@@ -135,9 +151,12 @@ class Pixels(Dataset):
 
 
 def _seed_generators(entropy: list[int]) -> None:
-    """torchvision draws from torch's generator, timm from Python's and numpy's."""
+    """Seed the generators of torch, Python and numpy.
+
+    torchvision draws from torch's generator, and timm draws from those of Python and numpy.
+    """
     first, second, third = np.random.SeedSequence(entropy).generate_state(3).tolist()
-    # Not torch.manual_seed, which would also seed the GPU's.
+    # torch.manual_seed would also seed the generator of the GPU.
     torch.default_generator.manual_seed(first)
     random.seed(second)
     np.random.seed(third)
@@ -155,7 +174,7 @@ def _generators_kept() -> Iterator[None]:
 
 
 class _Batches:
-    """What a `DataLoader` goes through next; its workers stay alive in between."""
+    """Keys of one epoch's batches, for a `DataLoader` that keeps its workers between epochs."""
 
     def __init__(self) -> None:
         self.epoch, self.rows = 0, []
@@ -167,19 +186,20 @@ class _Batches:
         return len(self.rows)
 
 
-def _as_it_is(batch):
+def _unchanged(batch):
     return batch
 
 
-def _stay(_: int) -> None:
-    """Let a worker live until its own process ends it.
+def _ignore_signals(_: int) -> None:
+    """Keep a worker alive until its parent process ends it.
 
-    A cluster signals all processes of a job at once, a terminal all that run in front, and the
-    step at hand still needs its images.
+    A cluster signals all processes of a job at once, and a terminal all processes in the
+    foreground. The parent still needs images to finish its current step.
     """
     for number in (signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    # Only Linux says who sent a signal. Ignored, SIGTERM could not end a worker either.
+    # The parent ends a worker with SIGTERM, so the worker must not ignore SIGTERM from the parent.
+    # Only Linux tells the sender of a signal.
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
@@ -192,16 +212,16 @@ def _end_with(parent: int) -> None:
 
 
 class Reader:
-    """Reads batches of images, ahead of their use if there are workers.
+    """Reads batches of images. Workers read them in advance.
 
-    An array without transforms is read where it is used: copying a batch takes less than
-    sending it from one process to another.
+    An array without transforms is always read in this process, because copying a batch is faster
+    than sending it from one process to another.
 
     Args:
-        images: uint8, shape (n, s, s, 3): an array, may be a memory map, or files.
-        workers: processes beside this one; 0 reads here.
-        transforms: of single images.
-        seed: of the transforms.
+        images: uint8, shape (n, s, s, 3): an array, a memory map, or images in files.
+        workers: number of worker processes; 0 reads in this process.
+        transforms: random changes of each image.
+        seed: seed of the transforms.
     """
 
     def __init__(
@@ -215,22 +235,22 @@ class Reader:
                 self._pixels,
                 batch_sampler=self._batches,
                 num_workers=workers,
-                collate_fn=_as_it_is,
-                worker_init_fn=_stay,
+                collate_fn=_unchanged,
+                worker_init_fn=_ignore_signals,
                 pin_memory=self._pinned,
                 prefetch_factor=PREFETCH,
                 persistent_workers=True,
-                # Also where this process was spawned: started afresh, each would import torch.
+                # A forked worker need not import torch again, even if this process was spawned.
                 multiprocessing_context="fork" if sys.platform == "linux" else None,
-                generator=torch.Generator(),  # or else it would draw from the global one
+                generator=torch.Generator(),  # leaves the global generator unchanged
             )
 
     def read(self, batches: Iterable[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
-        """Batches in order, on the device of this process.
+        """Yield batches in order, on the device of this process.
 
         Args:
-            batches: rows of the set.
-            epoch: the transforms of another epoch are others.
+            batches: rows of the set, one array per batch.
+            epoch: number of the epoch. Each epoch transforms an image differently.
 
         Yields:
             uint8, shape (len(rows), s, s, 3).
@@ -240,8 +260,8 @@ class Reader:
         """
         device = devices.device()
         self._batches.epoch, self._batches.rows = epoch, list(batches)
-        here = map(self._pixels.__getitems__, self._batches)
-        for pixels in here if self._loader is None else self._loader:
+        in_process = map(self._pixels.__getitems__, self._batches)
+        for pixels in in_process if self._loader is None else self._loader:
             if isinstance(pixels, UserError):
                 raise pixels
             if self._pinned and not pixels.is_pinned():

@@ -1,4 +1,4 @@
-"""What prompts call classes, and the sentences around them; for ImageNet, open_clip's own."""
+"""Class names and sentence templates for prompts. Those of ImageNet come from open_clip."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ IMAGENET = "imagenet"
 
 
 def display_names(folders: Sequence[str], names: str | dict[str, str] | None) -> list[str]:
-    """What prompts call each class folder.
+    """Return the class name of each class folder in prompts.
 
     Args:
         folders: class folders.
-        names: folder to name; or ``imagenet``, for folders called by WordNet id; the folder's
-            name with spaces where neither says anything.
+        names: folder to class name, or ``imagenet`` for folders named by WordNet id. A folder
+            without an entry gets its own name, with spaces for underscores.
     """
     if names == IMAGENET:
         names = dict(zip(imagenet_classes(), _open_clips().IMAGENET_CLASSNAMES, strict=True))
@@ -25,7 +25,11 @@ def display_names(folders: Sequence[str], names: str | dict[str, str] | None) ->
 
 
 def templates(given: str | Sequence[str]) -> list[str]:
-    """Sentences with a ``{}`` where the class name goes; ``imagenet`` for CLIP's 80."""
+    """Return sentences with ``{}`` in place of the class name.
+
+    Args:
+        given: the sentences, or ``imagenet`` for CLIP's 80 templates.
+    """
     if given == IMAGENET:
         return [template("{}") for template in _open_clips().OPENAI_IMAGENET_TEMPLATES]
     return list(given)
@@ -33,7 +37,7 @@ def templates(given: str | Sequence[str]) -> list[str]:
 
 @cache
 def _open_clips() -> ModuleType:
-    """open_clip's lists, from their file alone: to import all of it takes seconds."""
+    """Load open_clip's module of names and templates alone, because importing open_clip is slow."""
     package = Path(importlib.util.find_spec("open_clip").submodule_search_locations[0])
     name = "zero_shot_metadata"
     spec = importlib.util.spec_from_file_location(name, package / f"{name}.py")

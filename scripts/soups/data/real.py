@@ -1,7 +1,7 @@
 """ReaL: reassessed labels of ImageNet's validation images (Beyer et al., 2020).
 
-An image may have several labels, or none; a prediction is right if it is one of them, and
-images without are left out.
+An image may have several labels or none. A prediction is right if it is one of the image's labels.
+Images without labels are left out.
 """
 
 import re
@@ -11,28 +11,30 @@ from pathlib import Path
 import numpy as np
 
 from soups import files
-from soups.errors import UserError
 from soups.data.layouts import imagenet_classes
+from soups.errors import UserError
 
 
 def read(path: str | Path, images: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Which labels each image of the test set has.
+    """Read the labels of each image of the test set.
 
     Args:
-        path: real.json: for every validation image, in the order of their numbers, a list of
-            indices of classes by WordNet id.
-        images: paths of the test set's images, whose names end in their number, from 1.
-        classes: the training classes' WordNet ids; labels of other classes are left out.
+        path: real.json, which has one list per validation image, in the order of the images'
+            numbers. The list holds indices of classes in the order of WordNet ids.
+        images: paths of the test set's images, whose names end in their number, counted from 1.
+        classes: WordNet ids of the training classes. Labels of other classes are left out.
 
     Returns:
-        bool, shape (len(images), len(classes)).
+        bool, shape (len(images), len(classes)): whether the image has the label.
 
     Raises:
-        UserError: for a file that is no such list, or an image without a number in it.
+        UserError: if the file is not such a list, or does not cover the number of an image.
     """
     labels = files.read_json(path)
     if not isinstance(labels, list) or not all(isinstance(each, list) for each in labels):
-        raise UserError(f"{path}: expected a list with a list of class indices for each image")
+        raise UserError(
+            f"{path}: the file is not a list of lists, expected a list of class indices per image"
+        )
     index = {wnid: i for i, wnid in enumerate(classes)}
     known = imagenet_classes()
     out = np.zeros((len(images), len(classes)), bool)
@@ -40,23 +42,28 @@ def read(path: str | Path, images: Sequence[str], classes: Sequence[str]) -> np.
         number = re.search(r"(\d+)\.\w+$", image)
         if not number or not 1 <= int(number[1]) <= len(labels):
             raise UserError(
-                f"{path}: has {len(labels)} images, among which {image!r} is none; expected names "
-                "such as ILSVRC2012_val_00000001.JPEG"
+                f"{path}: the file has labels of {len(labels)} images but none of {image!r}, "
+                "expected image names such as ILSVRC2012_val_00000001.JPEG"
             )
         for label in labels[int(number[1]) - 1]:
             if label not in range(len(known)):
-                raise UserError(f"{path}: label {label!r}, expected an index of ImageNet's 1,000")
+                raise UserError(
+                    f"{path}: {image!r} has label {label!r}, expected a class index from 0 to 999"
+                )
             if known[label] in index:
                 out[row, index[known[label]]] = True
     return out
 
 
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool, one for each image that has a label: is the prediction among them?
+    """Return whether each prediction is among the image's labels.
 
     Args:
         logits: shape (n, classes).
-        labels: see `read`.
+        labels: bool, shape (n, classes), see `read`.
+
+    Returns:
+        bool, one entry per image that has a label.
     """
     has = labels.any(1)
     return labels[has, logits[has].argmax(1)]

@@ -1,5 +1,6 @@
 """The held-out split: a seeded, stratified share of the training set (paper, section 3.1)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,23 +15,27 @@ def heldout_split(
     classes: Sequence[str],
     key: str = "data.heldout.fraction",
     per_class: int | None = None,
+    pretrain: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training set in two.
 
-    The held-out set has ``round(fraction * n)`` images; each class gives its share,
-    rounded down, and the classes with the largest remainders give one more. Or each class
-    gives the same number (the paper's released models: 26).
+    With ``fraction``, the held-out set has ``round(fraction * n)`` images. Each class gives its
+    share, rounded down, and the classes with the largest remainders give one more. With
+    ``per_class``, each class gives the same number (the paper's released models: 26).
 
     Args:
         labels: shape (n,).
         fraction: share of the images to hold out, between 0 and 1.
-        seed: another seed, another split.
+        seed: seed of the random choice.
         classes: class names, for messages.
-        key: the config key ``fraction`` comes from, for messages.
-        per_class: held-out images of each class, instead of a fraction.
+        key: the config key of ``fraction``, for messages.
+        per_class: held-out images of each class, instead of ``fraction``.
+        pretrain: images of each class that pre-training has already taken, shape (classes,), for
+            messages.
 
     Returns:
-        indices to train on and held-out indices, both sorted, disjoint, and together all.
+        indices of training images and of held-out images. Both are sorted, they are disjoint, and
+        together they are all indices.
 
     Raises:
         UserError: if a class would have no held-out or no training image.
@@ -39,18 +44,27 @@ def heldout_split(
     share = fraction * count
     held = np.floor(share).astype(int)
     missing = round(fraction * len(labels)) - held.sum()
-    # A stable sort makes ties go to the classes that come first.
+    # The stable sort gives ties to the classes that come first.
     held[np.argsort(held - share, kind="stable")[:missing]] += 1
-    said = f"{key} is {fraction}"
     if per_class is not None:
         held[:] = per_class
-        said = f"data.heldout.per_class is {per_class}"
-    for c, name in enumerate(classes):
-        if held[c] < 1 or held[c] >= count[c]:
-            raise UserError(
-                f"{said}: of the {count[c]} training images of class "
-                f"{name!r} it holds out {held[c]}, expected at least 1 held out and 1 to train on"
+    impossible = np.flatnonzero((held < 1) | (held >= count))
+    if len(impossible):
+        c = impossible[np.argmin(count[impossible])]
+        images = f"{count[c]} training images of class {classes[c]!r}"
+        if pretrain is not None and pretrain[c]:
+            images += (
+                f" (data.folders.pretrain_fraction took {pretrain[c]} "
+                f"of the {pretrain[c] + count[c]} in its folder)"
             )
+        if per_class is None:
+            setting = f"{key} is {fraction} and takes {held[c]} of the {images}"
+        else:
+            setting = f"data.heldout.per_class is {per_class}, but there are {images}"
+        raise UserError(
+            f"{setting}, expected at least 1 taken and 1 left; "
+            f"{_possible(count.min(), per_class is not None)}"
+        )
     chosen = [
         np.random.default_rng([seed, c]).permutation(np.flatnonzero(labels == c))[: held[c]]
         for c in range(len(classes))
@@ -60,33 +74,53 @@ def heldout_split(
     return train, heldout
 
 
+def _possible(fewest: int, per_class: bool) -> str:
+    """Name the values that would split every class.
+
+    Args:
+        fewest: number of images of the smallest class.
+        per_class: whether the value is a number of images per class instead of a fraction.
+    """
+    if fewest < 2:
+        return "every class needs at least 2 images"
+    low, high = 1, fewest - 1
+    if not per_class:  # n * fraction, rounded down or up, is then between 1 and n - 1
+        low, high = math.ceil(1000 / fewest) / 1000, math.floor(1000 - 1000 / fewest) / 1000
+    values = str(low) if low == high else f"{low} to {high}"
+    return f"{values} would split every class"
+
+
 def given_split(
     marks: np.ndarray, labels: np.ndarray, dropped: Sequence[int], path: str, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The split that somebody else made, as with the paper's released models.
+    """Return a split that is given by a file, as with the paper's released models.
 
     Args:
-        marks: 1 for every held-out image, in the order of the training folder, shape (N,).
-        labels: of the images there are, shape (N - len(dropped),).
-        dropped: positions in the folder of images that could not be read.
-        path: of the file with the marks, for messages.
+        marks: 1 for each held-out image and 0 for the others, in the order of the training folder,
+            shape (N,).
+        labels: labels of the images that could be read, shape (N - len(dropped),).
+        dropped: positions in the folder of the images that could not be read.
+        path: the file of the marks, for messages.
         classes: class names, for messages.
 
     Returns:
-        as `heldout_split`.
+        indices of training images and of held-out images, as `heldout_split`.
 
     Raises:
-        UserError: if there are not as many marks as images, or a class has none to train on.
+        UserError: if the number of marks differs from the number of images, if no image is marked,
+            or if a class has no training image.
     """
     if marks.shape != (len(labels) + len(dropped),) or not set(np.unique(marks)) <= {0, 1}:
         raise UserError(
-            f"{path}: {marks.dtype} of shape {marks.shape}, expected 0 or 1 for each of the "
-            f"{len(labels) + len(dropped)} training images"
+            f"{path}: the array is {marks.dtype} of shape {marks.shape}, expected 0 or 1 for each "
+            f"of the {len(labels) + len(dropped)} training images"
         )
     held = np.delete(marks, list(dropped)).astype(bool)
     if not held.any():
-        raise UserError(f"{path}: marks no image, expected a 1 for every held-out one")
+        raise UserError(f"{path}: the array marks no image, expected 1 for each held-out image")
     for c, name in enumerate(classes):
         if held[labels == c].all():
-            raise UserError(f"{path}: holds out all images of {name!r}, expected 1 to train on")
+            raise UserError(
+                f"{path}: the array marks all images of class {name!r}, expected at least one 0"
+            )
     return np.flatnonzero(~held), np.flatnonzero(held)

@@ -1,1 +1,1 @@
-"""From logits to accuracies, intervals, tests between methods, and calibration."""
+"""Accuracies, intervals, tests between methods, and calibration, all computed from logits."""

@@ -1,25 +1,32 @@
-"""Does a model know how sure it can be? Expected calibration error, likelihood, Brier score."""
+"""Calibration of a model's probabilities: expected calibration error, likelihood, Brier score."""
+
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import erf, log_softmax
+from scipy.special import erf, log_softmax, softmax
 
-from soups.evaluation.resampling import totals
+from soups.evaluation.logits import CachedLogits
+from soups.evaluation.metrics import restrict
+from soups.evaluation.resampling import interval, totals
 
 BINS = 15
+GAIN = ("ece_gain", "ece_gain_lo", "ece_gain_hi")  # columns
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Calibration of predicted probabilities.
+    """Measure the calibration of predicted probabilities.
 
     Args:
         logits: shape (n, classes).
         labels: shape (n,).
 
     Returns:
-        ``ece``: expected calibration error over `BINS` bins of equal width (Guo et al., 2017);
-        ``nll``: mean negative log-likelihood, in nats; ``brier``: mean squared distance of the
-        probabilities from the label's, summed over classes, between 0 and 2.
+        a dictionary with three entries. ``ece`` is the expected calibration error over `BINS`
+        bins of equal width (Guo et al., 2017). ``nll`` is the mean negative log-likelihood, in
+        nats. ``brier`` is the mean squared distance between the probabilities and the one-hot
+        label, summed over classes, which lies between 0 and 2.
     """
     logs = log_softmax(np.asarray(logits, np.float64), axis=1)
     probabilities = np.exp(logs)
@@ -34,51 +41,56 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def ece(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean distance of accuracy from confidence over bins, weighted by their images.
+    """Mean distance between accuracy and confidence over bins, weighted by images per bin.
 
     Args:
         confidence: probability of the predicted class, shape (n,).
-        right: was it the label's?
+        right: bool, shape (n,): whether the predicted class is the label.
     """
     confidence, accuracy, count = reliability(confidence, right)
     return float((count * np.abs(confidence - accuracy)).sum() / count.sum())
 
 
 def debiased_ece(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> np.ndarray:
-    """ECE less what noise alone adds to it, observed and of resampled images.
+    """ECE without the bias that noise adds, for the observed and for resampled images.
 
-    The mean distance of a bin is |gap + noise|, which is larger than |gap|: a perfectly
-    calibrated model has an ECE above 0, and resampling, which adds noise once more, a larger
-    one. What a normal noise of the bin's own standard error adds is taken off each bin.
+    A bin contributes the mean of |gap + noise|, which is larger than |gap|. Even a perfectly
+    calibrated model therefore has an ECE above 0. Resampling adds noise a second time, so a
+    resampled ECE is larger still. This function assumes normal noise with the standard error of
+    each bin and subtracts what that noise adds to the bin.
 
     Args:
-        confidence, right: shape (n,).
-        seed: the same one draws the same images for every model.
+        confidence, right: as in `ece`.
+        seed: of the resampling. The same seed draws the same images for every model.
 
     Returns:
-        shape (1 + `resample.REPLICATES`,), the observed value first.
+        shape (1 + `resampling.REPLICATES`,), the observed value first.
     """
     n, apart = len(confidence), confidence - right
     sums = np.zeros((2, BINS, n))
     sums[:, _bins(confidence), np.arange(n)] = apart, apart**2
     gaps, squares = np.split(totals(sums.reshape(2 * BINS, n), [seed]) / n, 2)
     noise = squares / n
-    noise[:, 1:] *= 2  # a sample's and its resample's
+    noise[:, 1:] *= 2  # A resample has the noise of the sample and its own.
     error = np.sqrt(noise) + 1e-12
     true = np.sqrt(np.maximum(gaps**2 - noise, 0))
-    # Mean of |true + noise|, the folded normal distribution's.
+    # The mean of |true + noise| is that of a folded normal distribution.
     ratio = true / error / np.sqrt(2)
     mean = error * np.sqrt(2 / np.pi) * np.exp(-(ratio**2)) + true * erf(ratio)
     return (np.abs(gaps) - (mean - true)).sum(0)
 
 
 def _bins(confidence: np.ndarray) -> np.ndarray:
-    # Open below and closed above, as in Guo et al.
+    # Bins are open at the lower end and closed at the upper end, as in Guo et al.
     return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Mean confidence, accuracy and number of images of the bins that are not empty."""
+    """Mean confidence, accuracy and number of images of every bin that is not empty.
+
+    Args:
+        confidence, right: as in `ece`.
+    """
     index = _bins(confidence)
     count = np.bincount(index, minlength=BINS)
     filled = count > 0
@@ -88,10 +100,68 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, 
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The number to divide logits by that makes these labels likeliest (Guo et al., 2017)."""
+    """The divisor of the logits that maximises the likelihood of the labels (Guo et al., 2017)."""
     logits, rows = np.asarray(logits, np.float64), np.arange(len(labels))
 
     def nll(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[rows, labels].mean()
 
     return float(np.exp(minimize_scalar(nll, bounds=(-5, 5), method="bounded").x))
+
+
+def tables(
+    cached: CachedLogits, methods: Iterable[tuple[str, list[str]]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Build the tables of calibration and reliability.
+
+    Args:
+        cached: the logits of every model.
+        methods: rows of the methods table, the best individual model first, each with the
+            models whose mean it reports, see `logits.models_of`.
+
+    Returns:
+        a table with a row per method and set: ``n`` images, ``temperature``, the scores of
+        `scores`, and the same scores ``_scaled`` by the temperature. The rows of the test set
+        also have ``ece_gain``: the debiased ECE of the first method minus that of this method,
+        with its 95% bootstrap bounds. And a table with a row per bin on the test set, for every
+        method that is a single model: ``confidence``, ``accuracy`` and ``n``.
+    """
+    reference = None
+    rows, bins = [], []
+    for method, models in methods:
+        each = [_scores_by_set(cached, model) for model in models]
+        for data, versions in zip(cached.sets, zip(*each, strict=True), strict=True):
+            mean = pd.DataFrame(versions).mean().to_dict()
+            rows.append({"method": method, "set": data.name, "n": len(data.labels)} | mean)
+        predicted = [_on_test_set(cached, model) for model in models]
+        errors = np.mean([debiased_ece(*values) for values in predicted], axis=0)
+        reference = errors if reference is None else reference
+        gain = dict(zip(GAIN, interval(reference - errors, biased=True), strict=True))
+        next(row for row in rows if row["method"] == method and row["set"] == "test").update(gain)
+        if len(models) == 1:
+            for confidence, accuracy, n in zip(*reliability(*predicted[0]), strict=True):
+                row = {"method": method, "confidence": confidence, "accuracy": accuracy, "n": n}
+                bins.append(row)
+    return pd.DataFrame(rows), pd.DataFrame(bins)
+
+
+def _on_test_set(cached: CachedLogits, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the predicted class on the test set, and whether that class is the label."""
+    data, logits = next((d, logits) for d, logits in cached.tests(model) if d.name == "test")
+    probabilities = softmax(restrict(logits, data.members).astype(np.float64), axis=1)
+    return probabilities.max(1), probabilities.argmax(1) == data.labels
+
+
+def _scores_by_set(cached: CachedLogits, model: str) -> list[dict]:
+    """The held-out temperature of a model, and its scores on each set before and after scaling."""
+    divisor = temperature(cached.heldout(model), cached.heldout_labels)
+    rows = []
+    for data, logits in cached.tests(model):
+        logits = restrict(logits, data.members)
+        scaled = scores(logits / divisor, data.labels)
+        rows.append(
+            {"temperature": divisor}
+            | scores(logits, data.labels)
+            | {f"{name}_scaled": value for name, value in scaled.items()}
+        )
+    return rows

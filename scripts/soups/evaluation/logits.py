@@ -6,13 +6,20 @@ import numpy as np
 import pandas as pd
 
 from soups.data.images import PreparedSet
+from soups.evaluation.metrics import correct
+from soups.roles import ORACLE
 
 
-class Outputs:
-    """What a rule with the workflow's ``LOGITS`` as inputs knows of every model.
+class CachedLogits:
+    """The cached logits of every model, for a rule that has the workflow's ``LOGITS`` as inputs.
 
     Args:
-        job: with ``params.models``, ids in the order of the inputs.
+        job: a job whose ``params.models`` lists the model ids in the order of the inputs.
+
+    Attributes:
+        heldout_labels: labels of the held-out images, shape (n,).
+        sets: the test set and every shift.
+        models: model ids.
     """
 
     def __init__(self, job) -> None:
@@ -31,22 +38,31 @@ class Outputs:
         return np.load(self._heldout[model])
 
     def tests(self, model: str) -> Iterator[tuple[PreparedSet, np.ndarray]]:
-        """The test set and every shift, with logits of shape (n, training classes)."""
+        """Yield the test set and every shift with logits of shape (n, training classes)."""
         for data, path in zip(self.sets, self._tests[model], strict=True):
             yield data, np.load(path)
 
+    def right(self, model: str) -> dict[str, np.ndarray]:
+        """bool per image, for ``heldout``, the test set and every shift: whether it is right."""
+        right = {"heldout": self.heldout(model).argmax(1) == self.heldout_labels}
+        for data, logits in self.tests(model):
+            right[data.name] = correct(logits, data.labels, data.members)
+        return right
+
 
 def models_of(methods: pd.DataFrame, soups: Mapping[str, dict]) -> Iterator[tuple[str, list[str]]]:
-    """Rows of the methods table with the models whose mean each is, but the oracle.
+    """Yield each row of the methods table with the ids of the models whose mean it reports.
+
+    The oracle is left out, because it stands for a different model on each set.
 
     Args:
-        methods: the table.
-        soups: soup id to its ``row``.
+        methods: the methods table.
+        soups: soup id to an entry whose ``row`` is the soup's row in the table.
     """
     for method, kind, members in methods[["method", "kind", "members"]].itertuples(index=False):
-        if kind == "oracle":
-            continue  # another model on each set
+        if kind == ORACLE:
+            continue
         models = [members if kind == "model" else method]
-        if kind == "soup":  # one, or one for each order
+        if kind == "soup":  # A row of several random orders stands for several soups.
             models = [name for name, entry in soups.items() if entry["row"] == method]
         yield method, models

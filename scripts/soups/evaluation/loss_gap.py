@@ -1,7 +1,7 @@
-"""What the paper's approximation says of the loss of a soup and of an ensemble of two models.
+"""The difference between the losses of a soup and an ensemble of two models, and its approximation.
 
-Losses are cross-entropies of β times the logits, in nats. For two models and
-θ_α = (1 − α) θ₁ + α θ₂ (paper, section 4):
+Losses are cross-entropies of β times the logits, in nats. The paper (section 4) approximates the
+difference for two models and θ_α = (1 − α) θ₁ + α θ₂:
 
     L_soup(α) − L_ens(α) ≈ α(1 − α)/2 · (−d²L_soup/dα² + β² E_x Var_{Y~softmax(βf)}[Δf_Y(x)])
 """
@@ -28,8 +28,8 @@ def variance(logits: np.ndarray, difference: np.ndarray, beta: float) -> np.ndar
     """Var_{Y~softmax(βf)}[Δf_Y] of every image, float64, shape (n,).
 
     Args:
-        logits: f, the soup's, shape (n, classes).
-        difference: Δf, of the two models' logits, the same shape.
+        logits: f, logits of the soup, shape (n, classes).
+        difference: Δf, the difference between the logits of the two models, the same shape.
         beta: inverse temperature.
     """
     probabilities = softmax(beta * np.asarray(logits, np.float64), axis=1)
@@ -41,14 +41,14 @@ def variance(logits: np.ndarray, difference: np.ndarray, beta: float) -> np.ndar
 def second_difference(
     before: np.ndarray, here: np.ndarray, after: np.ndarray, step: float
 ) -> np.ndarray:
-    """Central estimate of the second derivative from values ``step`` apart."""
+    """Central estimate of the second derivative from three values that are ``step`` apart."""
     return (before - 2 * here + after) / step**2
 
 
 def approximation(
     alpha: float, curvature: np.ndarray, beta: float, variance: np.ndarray
 ) -> np.ndarray:
-    """The right-hand side of the approximation; linear in images, so it may be taken of each."""
+    """The right-hand side of the approximation, which is linear and so applies to each image."""
     return alpha * (1 - alpha) / 2 * (-curvature + beta**2 * variance)
 
 
@@ -60,20 +60,23 @@ def at(
     labels: np.ndarray,
     beta: float,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """The true and the approximate gap at point i of a path; NaN at its ends.
+    """The true and the approximate gap at point i of a path, which are NaN at its ends.
 
-    The second derivative is taken from the points one step before and after; from those two
-    steps away as a check, ``curvature_wide``.
+    The second derivative is estimated from the points one step before and after. As a check,
+    the column ``curvature_wide`` has the estimate from the points two steps away.
 
     Args:
-        alphas: of all points, evenly spaced.
-        soups: logits of all points, shape (n, classes) each; the first and last are the models'.
+        i: index of the point.
+        alphas: α of all points, evenly spaced.
+        soups: logits of all points, shape (n, classes) each. The first and the last point are
+            the two models.
         ensemble: logits of the ensemble at point i.
         labels: shape (n,).
         beta: inverse temperature that calibrates the soup at point i.
 
     Returns:
-        both gaps of every image, float32, shape (n,), and columns for a table.
+        the true and the approximate gap of every image, both float32 of shape (n,), and a
+        dictionary of columns for a table.
     """
     empty = np.full(len(labels), np.nan)
 

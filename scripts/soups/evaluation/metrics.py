@@ -1,19 +1,21 @@
-"""Accuracy and its uncertainty, from logits. Accuracies are fractions."""
+"""Accuracy from logits, and its uncertainty. Accuracies are fractions."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 REPLICATES = 10_000
-LEVEL = 0.95
+CONFIDENCE = 0.95  # of all intervals
 
 
 def restrict(logits: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray:
-    """Logits of a test set's own classes: the maximum over the training classes each stands for.
+    """Logits of the classes of a test set.
+
+    The logit of a class is the maximum over the training classes that it stands for.
 
     Args:
         logits: shape (n, training classes).
-        members: training classes per class of the set, length s.
+        members: training classes of each of the s classes of the set.
 
     Returns:
         shape (n, s).
@@ -22,27 +24,27 @@ def restrict(logits: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray
 
 
 def correct(logits: np.ndarray, labels: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray:
-    """bool, shape (n,): is the largest restricted logit the label's?"""
+    """bool, shape (n,): whether the largest restricted logit is that of the label."""
     return restrict(logits, members).argmax(1) == labels
 
 
 def bootstrap_mean(
     scores: Sequence[np.ndarray], weights: Sequence[float] | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a weighted mean of several sets' mean scores.
+    """Percentile bootstrap interval of a weighted mean over sets of mean scores over images.
 
     The images of each set are resampled with replacement, independently of the other
-    sets (a stratified bootstrap). How often each distinct score is drawn is multinomial,
-    so the resamples are drawn as such.
+    sets (a stratified bootstrap). The count of each distinct score in a resample follows a
+    multinomial distribution, so the function draws these counts directly.
 
     Args:
-        scores: a score per image and set, e.g. 0 or 1 for wrong or right. Sets that are
-            versions of the same images are one entry: the mean score of each image.
-        weights: one per entry, summing to 1; equal by default.
+        scores: per set, a score for each image, such as 0 for wrong and 1 for right. Sets that
+            are versions of the same images form one entry: the mean score of each image.
+        weights: one per entry, with sum 1. They are equal by default.
         seed: of the resampling.
 
     Returns:
-        bounds of the central 95% interval.
+        the bounds of the central interval that holds a share `CONFIDENCE` of the resamples.
     """
     rng = np.random.default_rng(seed)
     weights = np.full(len(scores), 1 / len(scores)) if weights is None else weights
@@ -51,7 +53,7 @@ def bootstrap_mean(
         values, counts = np.unique(np.asarray(score, float), return_counts=True)
         drawn = rng.multinomial(len(score), counts / len(score), REPLICATES)
         means += weight * (drawn @ values) / len(score)
-    tail = (1 - LEVEL) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -59,14 +61,15 @@ def bootstrap_mean(
 def by_images(
     right: Mapping[str, np.ndarray], derived: Mapping[str, str]
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Put sets that are versions of the same images together, for `bootstrap_mean`.
+    """Group sets that are versions of the same images, for `bootstrap_mean`.
 
     Args:
-        right: set name to bool per image.
-        derived: set name to the set its images were derived from, where they were.
+        right: set name to a bool per image.
+        derived: name of a derived set to the set that its images were derived from.
 
     Returns:
-        a score per image and group, and the groups' weights in the plain mean over sets.
+        per group, the mean score of each image, and the weight of each group in the plain mean
+        over sets.
     """
     groups: dict[str, list[np.ndarray]] = {}
     for name, hits in right.items():

@@ -1,7 +1,8 @@
-"""Intervals of what is computed from many models on the same images, by resampling both.
+"""Bootstrap intervals of statistics of many models on the same images.
 
-Everything has one observed column and `REPLICATES` resampled ones, so that any function of
-accuracies can be applied to all columns at once and be given an interval at the end.
+The functions resample images, models, or both. Their arrays have one observed column followed
+by `REPLICATES` resampled columns. A statistic is computed for all columns at once, and
+`interval` then turns the columns into bounds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,17 +11,18 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import rankdata
 
-from soups.evaluation.metrics import LEVEL
+from soups.evaluation.metrics import CONFIDENCE
 
 REPLICATES = 2000
 CHUNK = 10_000_000  # numbers in memory at a time
-USABLE = 0.8  # share of the replicates that must have a value, for an interval
+USABLE = 0.8  # an interval needs a value in at least this share of the replicates
 
 
 def counts(n: int, seed: Sequence[int]) -> Iterator[np.ndarray]:
-    """How often each of n is drawn, some replicates at a time, shape (n, replicates).
+    """Yield how often each of n items is drawn, in chunks of shape (n, replicates).
 
-    Together `REPLICATES` columns after a first one in which each is drawn once.
+    The first chunk is one column of ones, for the observed value. The other chunks have
+    `REPLICATES` columns together.
     """
     rng = np.random.default_rng(list(seed))
     yield np.ones((n, 1))
@@ -34,11 +36,12 @@ def totals(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
     """Sums over resampled columns, float64, shape (rows, 1 + REPLICATES).
 
     Args:
-        values: shape (rows, n); what is right or wrong is counted exactly.
+        values: shape (rows, n). Sums of booleans are exact.
+        seed: of the resampling.
     """
     values = np.asarray(values, np.float64)
     n = values.shape[1]
-    # Small ones are kept: many models are resampled in the same way.
+    # Small draws are cached, because many models are resampled in the same way.
     chunks = _kept(n, tuple(seed)) if n * REPLICATES <= 2 * CHUNK else counts(n, seed)
     return np.concatenate([values @ drawn for drawn in chunks], axis=1)
 
@@ -49,14 +52,17 @@ def _kept(n: int, seed: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def means(values: Mapping[str, np.ndarray], derived: Mapping[str, str], seed: int = 0) -> dict:
-    """Mean over images of every point in every set; versions of the same images go together.
+    """Mean over the images of every set, for every point, with related sets resampled together.
 
     Args:
-        values: set name to shape (points, n), right or wrong or any number per image.
-        derived: set to the set its images were derived from.
+        values: set name to an array of shape (points, n): a bool or a number for each image.
+        derived: name of a derived set to the set that its images were derived from. Both are
+            resampled with the same draws.
+        seed: of the resampling.
 
     Returns:
-        set name to shape (points, 1 + REPLICATES); and ``shifts_mean``, over all but ``test``.
+        set name to an array of shape (points, 1 + REPLICATES). The entry ``shifts_mean`` is the
+        mean over all sets except ``test``.
     """
     out = {
         name: totals(array, [seed, *derived.get(name, name).encode()]) / array.shape[1]
@@ -69,8 +75,13 @@ def means(values: Mapping[str, np.ndarray], derived: Mapping[str, str], seed: in
 def pair_weights(a: Sequence[str], b: Sequence[str], seed: int = 0) -> np.ndarray:
     """Weights of pairs when models are drawn with replacement, shape (pairs, 1 + REPLICATES).
 
-    Pairs that share a model are not independent, so models are drawn, not pairs: a pair
-    counts as often as its two models were drawn, multiplied (Owen's pigeonhole bootstrap).
+    Pairs that share a model are not independent, so the function draws models instead of pairs.
+    The weight of a pair is the product of the counts of its two models (Owen's pigeonhole
+    bootstrap).
+
+    Args:
+        a, b: the first and the second model of each pair.
+        seed: of the resampling.
     """
     models = sorted({*a, *b})
     drawn = np.concatenate(list(counts(len(models), [seed, 1])), axis=1)
@@ -79,7 +90,7 @@ def pair_weights(a: Sequence[str], b: Sequence[str], seed: int = 0) -> np.ndarra
 
 
 def average(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Weighted mean over the first axis, shape (1 + REPLICATES,); NaN where all weights are 0."""
+    """Weighted mean over the first axis, shape (1 + REPLICATES,), NaN where every weight is 0."""
     weights = np.ones_like(values) if weights is None else weights
     with np.errstate(invalid="ignore"):
         return (values * weights).sum(0) / weights.sum(0)
@@ -89,10 +100,10 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
     """Spearman's correlation of every column, shape (1 + REPLICATES,).
 
     Args:
-        x, y: shape (points, 1 + REPLICATES); ranks are taken among the points of a column.
+        x, y: shape (points, 1 + REPLICATES). The points of a column are ranked.
         weights: the same shape.
     """
-    # Equal differences of accuracies are ties, whatever their last bits say.
+    # Equal differences of accuracies must be ties, even if their last bits differ.
     x, y = (rankdata(values.round(9), axis=0) for values in np.broadcast_arrays(x, y))
     weights = np.ones_like(x) if weights is None else weights
     x, y = (values - average(values, weights) for values in (x, y))
@@ -103,21 +114,21 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
 def interval(columns: np.ndarray, biased: bool = False) -> tuple[float, float, float]:
     """The observed value and the bounds of its central 95% percentile interval.
 
-    Resampling adds noise to what is noisy already: correlations are drawn towards 0, and so
-    are these intervals. Where few models are resampled, some replicates have no value; without
-    a value in most of them (`USABLE`) there are no bounds.
+    Resampling adds noise to noisy data, which moves correlations and their intervals towards 0.
+    If few models are resampled, some replicates have no value. The bounds are NaN unless a share
+    `USABLE` of the replicates has a value.
 
     Args:
         columns: shape (1 + REPLICATES,), the observed value first.
-        biased: for a statistic that noise pushes to one side, as it does ECE. As far as the
-            replicates are beside the observed value, so far that is taken to be beside the
-            truth: the value is moved once by this, the bounds twice.
+        biased: whether noise pushes the statistic to one side, as it does with ECE. The bias is
+            estimated as the mean of the replicates minus the observed value. It is subtracted
+            from the value once and from the bounds twice.
     """
     observed, drawn = float(columns[0]), columns[1:]
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(observed) or len(drawn) < USABLE * REPLICATES:
         return observed, np.nan, np.nan
     bias = float(drawn.mean()) - observed if biased else 0.0
-    tail = (1 - LEVEL) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail]) - 2 * bias
     return observed - bias, float(low), float(high)

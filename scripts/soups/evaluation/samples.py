@@ -1,4 +1,4 @@
-"""A part of every test set, on which recipes are tried without being written."""
+"""Fixed samples of every test set, on which soups are evaluated without being written to disk."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +13,28 @@ from soups.evaluation.metrics import restrict
 from soups.evaluation.tables import accuracy_row
 from soups.files import replacing
 
-Outputs = dict[str, np.ndarray]  # set name: logits of its sampled images, or right and wrong
+# Set name to an array with a row for each sampled image: its logits, or whether it is right.
+BySet = dict[str, np.ndarray]
 
 
 class Samples:
     """The same random images of every set for every recipe, so that differences are paired.
 
     Args:
-        paths: of the prepared sets; ``test`` and the shifts.
-        images: most images of the ``test`` set and of each ``shift``; None for all.
-        classes: training classes; with these, only images of classes that stand for some of
-            them are taken, and told apart from each other only.
+        paths: prepared sets: ``test`` and the shifts.
+        images: the largest number of images of the ``test`` set and of each ``shift``, None
+            for all images.
+        classes: training classes to which the evaluation is restricted. Only images of classes
+            that stand for nothing but these are sampled, and only these classes compete.
+            A shift without such a class is left out. None for no restriction.
+
+    Attributes:
+        sets: set name to prepared set.
+        shifts: names of the shifts.
+        derived: name of a derived set to the set that its images were derived from.
+        rows: set name to the indices of the sampled images.
+        labels: set name to the labels of the sampled images.
+        members: set name to the training classes of each class of the set.
     """
 
     def __init__(
@@ -44,41 +55,42 @@ class Samples:
             self.members[name] = [m for m, ok in zip(data.members, allowed, strict=True) if ok]
             self.labels[name] = (np.cumsum(allowed) - 1)[data.labels[self.rows[name]]]
         for name in [name for name in self.shifts if not len(self.rows[name])]:
-            self.shifts.remove(name)  # it has none of these classes
+            self.shifts.remove(name)
 
     @property
     def names(self) -> list[str]:
+        """The test set and the shifts."""
         return ["test", *self.shifts]
 
-    def row(self, right: Outputs) -> dict[str, float]:
-        """Accuracies and their bounds, and the number of images, as columns of a table."""
+    def row(self, right: BySet) -> dict[str, float]:
+        """Accuracies, their bounds and the numbers of images, as columns of a table."""
         return accuracy_row(right, self.shifts, self.derived) | self.counts
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images, as columns of a table."""
+        """Numbers of sampled images, as columns of a table."""
         shifts = sum(len(self.rows[name]) for name in self.shifts)
         return {"n_test": len(self.rows["test"]), "n_shifts": shifts}
 
-    def logits(self, model: nn.Module) -> Outputs:
-        """A model's logits, shape (n, training classes) for each set."""
-        from soups.models.forward import forward  # seconds that reading cached logits does without
+    def logits(self, model: nn.Module) -> BySet:
+        """Logits of a model, shape (n, training classes) for each set."""
+        from soups.models.forward import forward  # The import takes seconds: only if needed.
 
         return {n: forward(model, self.sets[n].images, self.rows[n]).numpy() for n in self.names}
 
-    def cached(self, paths: Mapping[str, str | Path]) -> Outputs:
-        """The same from files that hold the logits of whole sets."""
+    def cached(self, paths: Mapping[str, str | Path]) -> BySet:
+        """Logits as from `logits`, read from files that hold the logits of whole sets."""
         return {n: np.load(paths[n], mmap_mode="r")[self.rows[n]] for n in self.names}
 
-    def right(self, outputs: Outputs) -> Outputs:
-        """bool, shape (n,) for each set: is the largest logit the label's?"""
+    def right(self, logits: BySet) -> BySet:
+        """bool, shape (n,) for each set: whether the largest logit is that of the label."""
         return {
-            n: restrict(outputs[n], self.members[n]).argmax(1) == self.labels[n] for n in self.names
+            n: restrict(logits[n], self.members[n]).argmax(1) == self.labels[n] for n in self.names
         }
 
 
 def by_model(paths: Iterable[str | Path]) -> dict[str, dict[str, str]]:
-    """Files ``<model>/<set>.npy`` by model and set, for `Samples.cached`."""
+    """Group files ``<model>/<set>.npy`` by model and set, for `Samples.cached`."""
     out: dict[str, dict[str, str]] = {}
     for path in map(Path, paths):
         out.setdefault(path.parent.name, {})[path.stem] = str(path)
@@ -88,11 +100,12 @@ def by_model(paths: Iterable[str | Path]) -> dict[str, dict[str, str]]:
 def save_points(
     path: str | Path, arrays: Mapping[str, np.ndarray], derived: Mapping[str, str]
 ) -> None:
-    """Write what is known of every point and image: arrays of shape (points, n).
+    """Write arrays of shape (points, n), which hold a value for every point and image.
 
     Args:
-        arrays: set name, or ``<kind>/<set>``, to right and wrong or any number.
-        derived: set to the set its images were derived from.
+        path: the safetensors file to write.
+        arrays: set name, or ``<kind>/<set>``, to an array of booleans or numbers.
+        derived: name of a derived set to the set that its images were derived from.
     """
     names = {_DERIVED + name: np.frombuffer(of.encode(), np.uint8) for name, of in derived.items()}
     with replacing(path) as aside:
@@ -100,15 +113,15 @@ def save_points(
 
 
 def load_points(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What `save_points` wrote: the arrays, and which set was derived from which."""
+    """Read the ``arrays`` and the ``derived`` sets that `save_points` wrote."""
     arrays = load_file(path)
     names = [name for name in arrays if name.startswith(_DERIVED)]
     derived = {name.removeprefix(_DERIVED): bytes(arrays.pop(name)).decode() for name in names}
     return arrays, derived
 
 
-def stacked(points: Sequence[Outputs]) -> Outputs:
-    """Arrays of several points, one above the other."""
+def stacked(points: Sequence[BySet]) -> BySet:
+    """Stack the arrays of several points along a new first axis."""
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
 
 

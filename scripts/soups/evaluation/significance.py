@@ -1,4 +1,4 @@
-"""Paired tests between methods that were evaluated on the same images."""
+"""Paired tests between methods on the same images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from soups.evaluation.metrics import bootstrap_mean, by_images
 
-LEVEL = 0.05  # the paper's
+SIGNIFICANCE = 0.05  # as in the paper
 DRAWS = 100_000
 
 
@@ -18,7 +18,8 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
         ours, theirs: bool, shape (n,): right or wrong on the same images.
 
     Returns:
-        p-value of the images on which just one is right being split evenly.
+        the p-value of the null hypothesis that the images on which exactly one method is right
+        are equally likely to favour either.
     """
     better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     return binomtest(better, better + worse).pvalue if better + worse else 1.0
@@ -27,19 +28,20 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
 def permutation(
     differences: Sequence[np.ndarray], weights: Sequence[float] | None = None, seed: int = 0
 ) -> float:
-    """Paired permutation test of a weighted mean of several sets' mean differences.
+    """Paired permutation test of a weighted mean over sets of mean differences over images.
 
-    Under the null hypothesis either sign of each image's difference is equally likely. How
-    many differences of one size keep their sign is binomial, so permutations are drawn as such.
+    Under the null hypothesis, both signs of the difference of an image are equally likely. The
+    number of differences of one size that keep their sign follows a binomial distribution, so
+    the function draws these numbers directly.
 
     Args:
         differences: per set, ours minus theirs for each image. Sets that are versions of the
-            same images are one entry, see `metrics.by_images`.
-        weights: one per entry; equal by default.
+            same images form one entry, see `metrics.by_images`.
+        weights: one per entry. They are equal by default.
         seed: of the permutations.
 
     Returns:
-        two-sided p-value, at least 1 / (draws + 1).
+        the two-sided p-value, which is at least 1 / (`DRAWS` + 1).
     """
     rng = np.random.default_rng(seed)
     weights = np.full(len(differences), 1 / len(differences)) if weights is None else weights
@@ -61,23 +63,25 @@ def compare(
     shifts: Sequence[str],
     derived: Mapping[str, str],
 ) -> list[dict]:
-    """Two methods on the test set and on the mean of shifts: a row for each.
+    """Compare two methods on the test set and on the mean of the shifts.
 
     Args:
-        ours, theirs: per set, a score per image: right (1) or wrong (0), or the mean of that
-            over several orders.
+        ours, theirs: set name to a score for each image: right (1) or wrong (0), or the mean of
+            these over several orders.
         shifts: names of the shifts.
-        derived: shift to the set its images were derived from, for corruptions.
+        derived: name of a derived shift, such as a corruption, to the set that its images were
+            derived from.
 
     Returns:
-        rows with ``measure``, ``difference`` with its bootstrap bounds ``lo`` and ``hi``,
-        ``p``, ``test``, and ``better`` and ``worse``: images on which ours is.
+        a row for each measure with ``measure``, ``difference``, its bootstrap bounds ``lo`` and
+        ``hi``, ``p``, ``test``, ``n``, and the numbers of images on which ours is ``better`` and
+        ``worse``.
     """
     rows = []
     for measure, names in (("test", ["test"]), ("shifts_mean", shifts)):
         if not names:
             continue
-        # Python's bools do not subtract; means over orders are no bools.
+        # numpy cannot subtract booleans.
         apart = {name: ours[name].astype(float) - theirs[name].astype(float) for name in names}
         groups, weights = by_images(apart, derived)
         exact = measure == "test" and ours["test"].dtype == theirs["test"].dtype == bool
@@ -101,7 +105,7 @@ def compare(
 
 
 def holm(values: Sequence[float]) -> np.ndarray:
-    """p-values corrected for their number (Holm, 1979)."""
+    """Correct p-values for multiple comparisons (Holm, 1979)."""
     values = np.asarray(values, float)
     order = np.argsort(values)
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))

@@ -1,4 +1,4 @@
-"""The tables: one row per model, one row per method, from cached logits alone."""
+"""The tables of models, methods and tests, computed from the correctness of cached logits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,23 +6,25 @@ import numpy as np
 import pandas as pd
 
 from soups.evaluation.metrics import bootstrap_mean, by_images
-from soups.evaluation.significance import LEVEL, compare, holm
+from soups.evaluation.significance import SIGNIFICANCE, compare, holm
 from soups.hyperparameters import INTEGERS
+from soups.roles import BEST, ORACLE, SECOND_BEST
 
 DECIMALS = 6
-MEASURES = ("test", "shifts_mean")
+COMPARED = ("test", "shifts_mean")  # columns in which methods are tested against each other
 
 
 def accuracy_row(
     right: Mapping[str, np.ndarray], shifts: Sequence[str], derived: Mapping[str, str] | None = None
 ) -> dict:
-    """One model's accuracies, the plain mean over shifts, and 95% bootstrap bounds.
+    """Accuracies of one model, their plain mean over shifts, and 95% bootstrap bounds.
 
     Args:
-        right: for ``test``, every shift and perhaps ``heldout``, a score per image: right or
-            wrong, or the mean of that over several models.
-        shifts: the shifts' names, in order; without any there is no mean of them.
-        derived: shift to the set its images were derived from, for corruptions.
+        right: set name to a score for each image: right or wrong, or the mean of these over
+            several models. The sets are ``test``, every shift and optionally ``heldout``.
+        shifts: names of the shifts, in order. Without shifts the row has no mean over them.
+        derived: name of a derived shift, such as a corruption, to the set that its images were
+            derived from.
     """
     accuracy = {
         name: float(right[name].mean()) for name in ("heldout", "test", *shifts) if name in right
@@ -49,7 +51,14 @@ def models_table(
     rows: Mapping[str, dict],
     starts: Sequence[str],
 ) -> pd.DataFrame:
-    """One row per model: id, variant and hyperparameters (empty for starts), accuracies."""
+    """Build the table with a row per model: id, variant, hyperparameters and accuracies.
+
+    Args:
+        sweep: id of a fine-tuned model to its hyperparameters.
+        origin: id of a fine-tuned model to its row of the sweep and its variant.
+        rows: model id to its accuracies, see `accuracy_row`.
+        starts: ids of the starting points, which come first and have no hyperparameters.
+    """
     models = [
         {"model": name, "variant": origin.get(name, (None, None))[1], **_had(sweep.get(name, {}))}
         | rows[name]
@@ -58,13 +67,13 @@ def models_table(
     hyperparameters = list(next(iter(sweep.values())))
     order = ["model", "variant", *hyperparameters, *next(iter(rows.values()))]
     table = pd.DataFrame(models)[order]
-    # Starting points have no hyperparameters; whole numbers stay whole beside the gap.
+    # Starting points leave gaps, beside which only this type keeps integers as integers.
     whole = [name for name in INTEGERS if name in table]
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _had(row: Mapping) -> dict:
-    """Hyperparameters that a model had: one that was not trained has none."""
+    """The hyperparameters of a model, of which an untrained one has only its 0 epochs."""
     return {"epochs": 0} if row.get("epochs") == 0 else dict(row)
 
 
@@ -74,28 +83,31 @@ def method_list(
     ensembles: Mapping[str, Sequence[str]],
     starts: Sequence[str],
 ) -> list[dict]:
-    """What the rows of the methods table stand for, in the paper's order.
+    """List the rows of the methods table in the paper's order.
 
     Args:
         ranking: the sweep's own ingredients by falling held-out accuracy.
         soups: soup id to its ``row`` and its ``members``.
         ensembles: ensemble id to its members.
-        starts: starting points, listed last.
+        starts: starting points, which are listed last.
 
     Returns:
-        per row ``method``; ``kind``: model, soup, ensemble, oracle or start; ``models``: ids of
-        those whose mean it is (all ingredients for the oracle, which takes the best on each
-        set); and ``members``, a list for each of these (the oracle's differ from set to set).
+        a dictionary per row. ``method`` is the name of the row. ``kind`` is model, soup,
+        ensemble, oracle or start. ``models`` lists the ids of the models whose mean the row
+        reports. For the oracle, it lists all ingredients, of which the oracle takes the best on
+        each set. ``members`` has a list of ingredients for each of these models. The oracle has
+        one empty list, because its member differs from set to set.
     """
-    listed = [("best_individual", "model", ranking[:1], [ranking[:1]])]
+    listed = [(BEST, "model", ranking[:1], [ranking[:1]])]
     if len(ranking) > 1:
-        listed.append(("second_best", "model", ranking[1:2], [ranking[1:2]]))
+        listed.append((SECOND_BEST, "model", ranking[1:2], [ranking[1:2]]))
     for row in dict.fromkeys(soup["row"] for soup in soups.values()):
         ids = [name for name, soup in soups.items() if soup["row"] == row]
         listed.append((row, "soup", ids, [soups[name]["members"] for name in ids]))
     for name, members in ensembles.items():
         listed.append((name, "ensemble", [name], [members]))
-    listed.append(("oracle", "oracle", list(ranking), [[]]))
+    # The oracle is a kind of its own, which has the name of its row.
+    listed.append((ORACLE, ORACLE, list(ranking), [[]]))
     for start in reversed(starts):
         listed.append((start, "start", [start], [[start]]))
     keys = ("method", "kind", "models", "members")
@@ -103,9 +115,16 @@ def method_list(
 
 
 def hits(entry: dict, right: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Scores per set and image of a row of `method_list`; the oracle has no held-out ones."""
+    """Scores of a row of `method_list` per set and image.
+
+    The oracle has no held-out scores.
+
+    Args:
+        entry: see `method_list`.
+        right: model id to scores per set and image.
+    """
     models = [right[name] for name in entry["models"]]
-    if entry["kind"] == "oracle":
+    if entry["kind"] == ORACLE:
         sets = [name for name in models[0] if name != "heldout"]
         return {name: max((m[name] for m in models), key=np.mean) for name in sets}
     if len(models) == 1:
@@ -120,24 +139,25 @@ def methods_table(
     derived: Mapping[str, str],
     references: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The methods and the paired tests between them.
+    """Build the table of methods and the table of paired tests between them.
 
     Args:
         listed: see `method_list`.
-        references: methods that all others are compared with.
         right: model id to scores per set and image.
         shifts, derived: see `accuracy_row`.
+        references: methods with which all others are compared.
 
     Returns:
-        a row per method, and a row per method, reference and measure. Methods that do not
-        differ from the best one of a column (oracles apart) are marked in ``<column>_top``.
+        a table with a row per method, and a table with a row per method, reference and measure.
+        The column ``<measure>_top`` marks methods that do not differ significantly from the best
+        method of the measure. The oracle takes no part in this.
     """
     scores = {entry["method"]: hits(entry, right) for entry in listed}
-    sizes = {name: len(values) for name, values in scores["best_individual"].items()}
+    sizes = {name: len(values) for name, values in scores[BEST].items()}
     rows = []
     for entry in listed:
         method, ids = entry["method"], entry["models"]
-        several = len(ids) > 1 and entry["kind"] != "oracle"
+        several = len(ids) > 1 and entry["kind"] != ORACLE
         each = [accuracy_row(right[name], shifts, derived) for name in ids] if several else []
         count = np.mean([len(members) for members in entry["members"]])
         rows.append(
@@ -154,7 +174,7 @@ def methods_table(
                     )
                     if each
                     else np.nan
-                    for name in MEASURES
+                    for name in COMPARED
                 },
                 "n_heldout": sizes["heldout"],
                 "n_test": sizes["test"],
@@ -163,17 +183,17 @@ def methods_table(
             }
         )
     table = pd.DataFrame(rows)
-    fair = table[table["kind"] != "oracle"].set_index("method")
+    fair = table[table["kind"] != ORACLE].set_index("method")
     tests = []
     for reference in references:
-        tests += _against(reference, reference, MEASURES, scores, shifts, derived)
-    for measure in MEASURES:
+        tests += _against(reference, reference, COMPARED, scores, shifts, derived)
+    for measure in COMPARED:
         best = fair[measure].idxmax()
         against = _against(best, "best in column", [measure], scores, shifts, derived)
         tests += against
-        level = {row["method"] for row in against if row["p"] >= LEVEL} | {best}
-        level = table["method"].isin(level) & (table["kind"] != "oracle")
-        table.insert(table.columns.get_loc("n_heldout"), f"{measure}_top", level)
+        top = {row["method"] for row in against if row["p"] >= SIGNIFICANCE} | {best}
+        top = table["method"].isin(top) & (table["kind"] != ORACLE)
+        table.insert(table.columns.get_loc("n_heldout"), f"{measure}_top", top)
     tests = pd.DataFrame(tests)
     for name in ("p", "p_holm"):
         tests[name] = tests[name].map(lambda value: float(f"{value:.4g}"))
@@ -181,11 +201,11 @@ def methods_table(
 
 
 def _against(reference, title, measures, scores, shifts, derived) -> list[dict]:
-    """Every method against one, corrected for their number."""
+    """Compare every method with one, and correct the p-values for multiple comparisons."""
     rows = [
         {"method": method, "reference": reference, "as": title} | row
         for method in scores
-        if method not in (reference, "oracle")
+        if method not in (reference, ORACLE)
         for row in compare(scores[method], scores[reference], shifts, derived)
         if row["measure"] in measures
     ]
@@ -197,7 +217,7 @@ def _against(reference, title, measures, scores, shifts, derived) -> list[dict]:
 
 
 def trace_table(recipe: dict) -> pd.DataFrame:
-    """The greedy trace: a row per candidate, in the order tried."""
+    """Build the table of a greedy trace: a row per candidate, in the order of the trials."""
     table = pd.DataFrame(recipe["selection"]["trace"]).round(DECIMALS)
     table.insert(0, "step", range(1, len(table) + 1))
     return table

@@ -1,51 +1,15 @@
 """The soups and ensembles of a configuration: checked, with defaults, one id per recipe.
 
-Read while the workflow is parsed, so free of heavy imports. What each method does stands
-in `methods` and `ensembles`; this module knows their options.
+This module is read while the workflow is parsed, so it imports nothing heavy. The methods and
+their options stand in `registry`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from soups.errors import UserError
+from soups.experiment.assignment import sources
+from soups.experiment.registry import ENSEMBLE_METHODS, POOL, SOUP_METHODS, Method
 from soups.roles import BEST
-
-ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-SCALES = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
-
-# method: its options and their defaults. `of` names soups whose recipes it starts from.
-SOUP_METHODS: dict[str, dict] = {
-    "uniform": {},
-    "greedy": {},
-    "greedy_random": {"orders": 3, "seed": 0},
-    "greedy_pruned": {},
-    "learned": {
-        "groups": "model",
-        "lr": 0.05,
-        "epochs": 5,
-        "batch_size": 128,
-        "seed": 0,
-        "memory_gb": 4,
-    },
-    "wise_ft": {"of": None, "alphas": ALPHAS},
-    "best_of": {"of": None},
-    "model_stock": {},
-    "task_arithmetic": {"scales": SCALES},
-    "ties": {"density": 0.2, "scales": SCALES},
-    "median": {},
-    "trimmed_mean": {"trim": 0.2},
-}
-ENSEMBLE_METHODS: dict[str, dict] = {
-    "uniform": {"average": "logits"},
-    "greedy": {"average": "logits"},
-    "members": {"of": None, "average": "logits"},
-}
-# Which ingredients: variants of the sweep's rows, and a query on their hyperparameters.
-POOL = {"variants": ["base"], "query": None}
-
-# Element by element, so no weighted sum that could be interpolated.
-MERGES = ("ties", "median", "trimmed_mean")
-# These ask where the ingredients started from, so all must have started there.
-NEED_START = ("wise_ft", "model_stock", "task_arithmetic", "ties")
 
 
 def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str]) -> dict:
@@ -74,7 +38,7 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
         entry = _entry(key, spec, SOUP_METHODS, pool) | {"row": name}
         for source in entry["of"]:
             _check_source(key, source, settings, {name})
-        if entry["method"] == "wise_ft":
+        if SOUP_METHODS[entry["method"]].interpolates:
             _check_line(key, entry["of"], chosen)
         orders = entry["options"].pop("orders", None)
         if orders is None:
@@ -103,9 +67,9 @@ def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], 
             raise UserError(f"{key}: a soup is called so too, expected another name")
         entry = _entry(key, spec, ENSEMBLE_METHODS, pool) | {"row": name}
         for source in entry["of"]:
-            # At α = 0 nothing but the start is left, which is no member.
-            if source not in made or "wise_ft" in _methods(source, made):
-                known = [n for n in made if "wise_ft" not in _methods(n, made)]
+            # What is interpolated with its start may be the start itself, which is no member.
+            if source not in made or _interpolated(source, made):
+                known = [n for n in made if not _interpolated(n, made)]
                 raise UserError(
                     f"{key}.of is {source!r}, expected one of {', '.join(known)}, or null for {key}"
                 )
@@ -113,7 +77,7 @@ def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], 
     return out
 
 
-def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, dict]) -> dict:
+def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, Method]) -> dict:
     """What is not switched off, method by method: overlays put their entries first.
 
     Of one method, the entry called like it leads; the others stay in the order given.
@@ -203,30 +167,31 @@ def curve_ends(
 _APART = "whose ingredients are fine-tuned from different starts, expected one start"
 
 
-def _entry(key: str, spec: Mapping, methods: Mapping[str, dict], pool) -> dict:
-    method, defaults = spec["method"], methods[spec["method"]]
+def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict:
+    method = methods[spec["method"]]
+    defaults = method.options
     given = {name: value for name, value in spec.items() if name != "method"}
     for option in given:
         if option not in defaults and option not in POOL:
             options = ", ".join([*defaults, *POOL])
             raise UserError(
-                f"{key}.{option}: not an option of {method!r}, expected {options}; an option that "
-                "config.yaml brings along is avoided by another name"
+                f"{key}.{option} is not an option of {method.name!r}, expected {options}; an entry "
+                "of config.yaml keeps its options, so give another method another name"
             )
-    both = POOL | defaults | given
+    both = {**POOL, **defaults, **given}
     ingredients = pool(both.pop("variants"), both.pop("query"), key)
     of = both.pop("of", [])
     if of is None:
         raise UserError(f"{key}.of is missing, expected the name of a soup")
     of = [of] if isinstance(of, str) else list(of)
-    if method == "wise_ft" and len(of) != 1:
+    if method.interpolates and len(of) != 1:
         raise UserError(f"{key}.of is {of}, expected one name")
     if of and BEST not in of and (useless := [name for name in POOL if name in given]):
         raise UserError(
             f"{key}.{useless[0]} is {given[useless[0]]!r}, expected none: its ingredients are "
             f"those of {', '.join(of)}"
         )
-    return {"method": method, "options": both, "pool": ingredients, "of": of}
+    return {"method": method.name, "options": both, "pool": ingredients, "of": of}
 
 
 def _check_source(key: str, source: str, settings: Mapping, path: set[str]) -> None:
@@ -236,37 +201,41 @@ def _check_source(key: str, source: str, settings: Mapping, path: set[str]) -> N
     spec = settings.get(source)
     if source in settings and spec is None:
         raise UserError(f"{key}.of is {source!r}, which is switched off; set {key} to null too")
-    if spec is None or spec["method"] == "greedy_random":
-        known = (n for n, s in settings.items() if s and s["method"] != "greedy_random")
+    if spec is None or _is_several(spec):
+        known = (n for n, s in settings.items() if s and not _is_several(s))
         names = ", ".join([BEST, *(n for n in known if n not in path)])
         raise UserError(f"{key}.of is {source!r}, expected one of {names}")
     if source in path:
         raise UserError(f"{key}.of is {source!r}, which needs this soup itself")
-    for name in _named(spec):
+    for name in sources(spec):
         _check_source(f"soups.{source}", name, settings, path | {source})
+
+
+def _is_several(spec: Mapping) -> bool:
+    """Whether a row is a mean over several soups, in several orders."""
+    return "orders" in SOUP_METHODS[spec["method"]].options
 
 
 def _check_line(key: str, of: Sequence[str], chosen: Mapping[str, Mapping]) -> None:
     for name in of:
         if name == BEST:
             continue
-        if chosen[name]["method"] in MERGES:
+        if SOUP_METHODS[chosen[name]["method"]].elementwise:
             raise UserError(
                 f"{key}.of leads to {name!r}, which is no weighted sum of its ingredients "
                 f"({chosen[name]['method']}), expected one that is"
             )
-        _check_line(key, _named(chosen[name]), chosen)
-
-
-def _named(spec: Mapping) -> list[str]:
-    of = spec.get("of") or []
-    return [of] if isinstance(of, str) else list(of)
+        _check_line(key, sources(chosen[name]), chosen)
 
 
 def _methods(name: str, made: Mapping[str, dict]) -> set[str]:
     """The method of a soup and of those it is made from."""
     further = [_methods(source, made) for source in made[name]["of"] if source != BEST]
     return {made[name]["method"]}.union(*further)
+
+
+def _interpolated(name: str, made: Mapping[str, dict]) -> bool:
+    return any(SOUP_METHODS[method].interpolates for method in _methods(name, made))
 
 
 def _union(entry: Mapping, made: Mapping[str, dict]) -> list[str]:
@@ -281,7 +250,8 @@ def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) 
     """The one start of all its ingredients, or None."""
     found = sorted({starts[name] for name in entry["ingredients"]})
     methods = {entry["method"]}.union(*(_methods(n, made) for n in entry["of"] if n != BEST))
-    if len(found) > 1 and (methods := sorted(methods.intersection(NEED_START))):
+    methods = sorted(name for name in methods if SOUP_METHODS[name].needs_start)
+    if len(found) > 1 and methods:
         raise UserError(
             f"soups.{entry['row']} is made by {methods[0]} and holds models fine-tuned from "
             f"{' and '.join(found[:2])}, expected one start; choose by variants or query, or "

@@ -1,60 +1,45 @@
-"""The configuration: checked against the schema and against itself before any job starts."""
+"""Checks of the configuration before any job starts, and values that are derived from it."""
 
-import contextlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
 
 from soups.data import folders, prompts
 from soups.data.splits import heldout_split
 from soups.errors import UserError, near
+from soups.experiment.registry import SECTIONS
+from soups.experiment.schema import check, hint, read_yaml
 from soups.experiment.sweep import parse
 from soups.models import architectures
 from soups.world.shapes import CLASSES
 
 
-def _is_finite(value) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> None:
+    """Check the configuration as far as possible without opening an image.
 
+    Text from ``--config 'sweep={random: {n: 20}}'`` that should be a number becomes a number.
+    ``only`` in the sections ``soups`` and ``ensembles`` switches off all their other entries.
 
-# In JSON 12.0 is an integer, but range() does not think so; and YAML has .nan.
-_Validator = extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
-            "number": lambda _, value: _is_finite(value),
-        }
-    ),
-)
-
-
-def validate(config: dict, schema: str | Path) -> None:
-    """Check everything that can be checked without opening an image.
-
-    Numbers that came as text from ``--config 'sweep={random: {n: 20}}'`` become numbers.
+    Args:
+        config: the merged configuration. It is changed in place.
+        schema: file of the JSON schema, see `schema.check`.
+        configfiles: the files that were merged, in their order.
 
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
-    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    validator = _Validator(rules)
-    for error in list(validator.iter_errors(config)):
-        _parse_text(config, error)
-    error = best_match(validator.iter_errors(config))
-    if error:
-        raise UserError(_sentence(error))
+    for section in SECTIONS:
+        _keep_only(config, section)
+    check(config, schema)
+    _check_nulls(config, configfiles)
     if config["name"].split("/")[0] == "recorded":
-        raise UserError("name is 'recorded', which is where this project keeps its own results")
+        raise UserError(
+            f"name is {config['name']!r}, expected another name, because results/recorded holds "
+            "the results that are kept with the project"
+        )
     _check_shared(config)
     _check_sweep(config["sweep"])
     architectures.check(config)
@@ -63,7 +48,8 @@ def validate(config: dict, schema: str | Path) -> None:
     if config["data"]["source"] == "folders":
         if not config["data"]["folders"]:
             raise UserError(
-                "data.source is 'folders' but data.folders is empty; see experiments/images.yaml"
+                "data.source is 'folders' but data.folders is empty, expected settings as in "
+                "experiments/images.yaml"
             )
         _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
         folders.check(config["data"]["folders"], config["data"]["heldout"])
@@ -79,28 +65,91 @@ def validate(config: dict, schema: str | Path) -> None:
         heldout_split(world, heldout["fraction"], 0, names, per_class=heldout["per_class"])
         if heldout["indices"]:
             raise UserError(
-                f"data.heldout.indices is {heldout['indices']!r}, expected null where images are "
-                "drawn, not read from folders"
+                f"data.heldout.indices is {heldout['indices']!r}, expected null with data.source "
+                "'world'"
             )
     _check_tasks(config["tasks"], names)
     if uses_corpus(config) and not _has_corpus(config):
         raise UserError(
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
-            "expected the share of the training images to pre-train on"
+            "expected the share of the training images for pre-training"
         )
 
 
 def _check_keys(value, path: str) -> None:
-    """Names that YAML reads as a number, true or null would only confuse what follows."""
+    """Refuse keys that YAML reads as a number, a truth value or null, because names are text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise UserError(f"config has the key {path}{key!r}, expected text; quote it")
+                raise UserError(f"config has the key {path}{key!r}, expected text in quotes")
             _check_keys(inner, f"{path}{key}.")
 
 
+def _keep_only(config: dict, section: str) -> None:
+    """Switch off all entries of a section, except for those that its ``only`` names."""
+    entries = config.get(section)
+    if not isinstance(entries, dict) or "only" not in entries:
+        return
+    only = entries.pop("only")
+    if only is None:
+        return
+    if not isinstance(only, list):
+        raise UserError(f"{section}.only is {only!r}, expected a list of names from {section}")
+    known = [name for name, spec in entries.items() if spec is not None]
+    for name in only:
+        if name not in known:
+            raise UserError(f"{section}.only has {name!r}{hint(str(name), known)}")
+    for name in entries:
+        if name not in only:
+            entries[name] = None
+
+
+# Sections whose entries an overlay may switch off with null.
+_OPTIONAL = (
+    ("soups",),
+    ("ensembles",),
+    ("data", "folders", "shifts"),
+    ("sweep", "variants"),
+    ("tasks",),
+    ("curves", "slices"),
+)
+
+
+def _check_nulls(config: dict, configfiles: Iterable[str | Path]) -> None:
+    """Refuse a name that is set to null, if no configuration file gives it a value.
+
+    Otherwise a misspelled name would silently switch off nothing.
+
+    Raises:
+        UserError: with the name.
+    """
+    off = {
+        path: [n for n, value in _at(config, path).items() if value is None] for path in _OPTIONAL
+    }
+    if not any(off.values()):
+        return
+    given = [read_yaml(path) for path in configfiles]
+    for path, names in off.items():
+        known = {n for part in given for n, value in _at(part, path).items() if value is not None}
+        known |= {n for n, value in _at(config, path).items() if value is not None}
+        for name in names if given else ():
+            if name not in known:
+                key = ".".join(path)
+                raise UserError(
+                    f"config key {key}.{name} is null, but {key} has no such entry to switch off"
+                    f"{hint(name, sorted(known))}"
+                )
+
+
+def _at(config, path: Sequence[str]) -> dict:
+    """The section at a path of keys, or an empty one."""
+    for key in path:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
 def shifts(config: dict) -> list[str]:
-    """Names of the shifts, in the order of the configuration; one set to null is left out."""
+    """Names of the shifts in the order of the configuration, without those set to null."""
     data = config["data"]
     if data["source"] == "world":
         return list(data["world"]["shifts"])
@@ -108,7 +157,7 @@ def shifts(config: dict) -> list[str]:
 
 
 def store(config: dict) -> str:
-    """How training images are kept, see `images.train_paths`."""
+    """How training images are stored, see `data.images.train_paths`."""
     data = config["data"]
     if data["source"] == "world":
         return "array"
@@ -116,14 +165,14 @@ def store(config: dict) -> str:
 
 
 def starts(config: dict) -> list[str]:
-    """Starting points that are evaluated themselves."""
+    """Names of the starting points that are evaluated like other models."""
     if config["ingredients"]["source"] == "checkpoints":
         return ["initialization"] if config["ingredients"]["checkpoints"]["initialization"] else []
     return (["zeroshot"] if architectures.has_text(config["model"]) else []) + ["initialization"]
 
 
 def uses_corpus(config: dict) -> bool:
-    """Is the model pre-trained here?"""
+    """Whether this experiment pre-trains its model."""
     return config["model"]["pretrained"] == "train"
 
 
@@ -133,19 +182,23 @@ def _has_corpus(config: dict) -> bool:
 
 
 def sections(config: dict) -> dict:
-    """What decides the data, the splits, the pre-trained model and the initialisation."""
+    """The sections that decide the data, the splits, the pre-trained model and the starts."""
     return {key: config[key] for key in ("data", "model", "pretrain", "probe")}
 
 
 def _check_shared(config: dict) -> None:
-    """An experiment that others share must be the one they would make themselves."""
+    """Check that the shared experiment has the same data and starts as this one.
+
+    Raises:
+        UserError: if it does not exist, or if a setting differs.
+    """
     if config["shared"] is None:
         return
     made = Path("results") / config["shared"] / "settings.json"
     if not made.is_file():
         raise UserError(
-            f"shared is {config['shared']!r}: no {made}, expected the name of an experiment that "
-            "was run before"
+            f"shared is {config['shared']!r} but there is no {made}, expected the name of an "
+            "experiment that was run before"
         )
     theirs = json.loads(made.read_text(encoding="utf-8"))
     for section, ours in sections(config).items():
@@ -154,39 +207,48 @@ def _check_shared(config: dict) -> None:
         )
         if key:
             raise UserError(
-                f"{section}.{key} differs from that of shared experiment {config['shared']!r}; "
-                "leave it as it is there, or set shared to null"
+                f"{section}.{key} differs from that of the shared experiment "
+                f"{config['shared']!r}, expected the same value, or shared: null"
             )
 
 
+# Names that no shift may have: other sets, and columns of tables that have a column per shift. A
+# test compares them with the recorded tables.
+RESERVED_COLUMNS = {
+    "train", "test", "corpus", "heldout", "model", "method", "members", "ingredients",
+    "inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start", "model_1",
+    "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ", "order", "large",
+    "slice", "tasks", "of", "models", "beta", "variance", "soup_loss", "curvature",
+    "curvature_wide",
+}  # fmt: skip
+RESERVED_BEGINNINGS = ("n_", "ensemble_", "test_", "shifts_mean_", "gap")
+RESERVED_ENDINGS = ("_lo", "_hi", "_sd", "_top")
+
+
 def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
-    # What other sets and the columns of the tables are called.
-    taken = {"train", "test", "corpus", "heldout", "model", "method", "members", "ingredients"}
-    taken |= {"inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start"}
-    taken |= {"model_1", "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ"}
-    taken |= {"order", "large", "slice", "tasks", "of", "models", "beta", "variance", "soup_loss"}
-    taken |= {"curvature", "curvature_wide"}
-    taken |= set(hyperparameters)
+    taken = RESERVED_COLUMNS | set(hyperparameters)
     for name, spec in shifts.items():
         if spec is not None and ("folder" in spec) == ("corruption" in spec):
             raise UserError(
                 f"data.folders.shifts.{name} is {spec}, expected either folder (and mapping) "
                 "or corruption and severity"
             )
-        if name in taken or name.endswith(("_lo", "_hi", "_sd", "_top")):
-            raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
-        if name.startswith(("n_", "ensemble_", "test_", "shifts_mean_", "gap")):
-            raise UserError(f"data.folders.shifts: {name!r} is taken, expected another name")
+        ends = name.startswith(RESERVED_BEGINNINGS) or name.endswith(RESERVED_ENDINGS)
+        if name in taken or ends:
+            raise UserError(
+                f"data.folders.shifts has the name {name!r}, expected another one because columns "
+                "of the tables have this name"
+            )
     if not any(shifts.values()):
-        raise UserError("data.folders.shifts has no shift that is not null, expected at least one")
+        raise UserError("data.folders.shifts has only null entries, expected at least one shift")
 
 
 def _check_store(config: dict, data: dict) -> None:
     kept = data["training_images"]
     if kept != "array" and config["model"]["pretrained"] == "train":
         raise UserError(
-            f"data.folders.training_images is {kept!r} and model.pretrained is 'train', expected "
-            "'array' for a model that is pre-trained here"
+            f"data.folders.training_images is {kept!r}, expected 'array' because "
+            "model.pretrained is 'train'"
         )
     heldout = config["data"]["heldout"]
     for other, value in (
@@ -199,15 +261,21 @@ def _check_store(config: dict, data: dict) -> None:
                 "one of them to be null"
             )
     if kept == "folder" and data["pretrain_fraction"]:
-        raise UserError("data.folders.pretrain_fraction wants training_images: array")
-    sets = ["train", "test", *config["data"]["folders"]["shifts"]]  # also switched off
+        raise UserError(
+            f"data.folders.pretrain_fraction is {data['pretrain_fraction']}, expected 0 because "
+            "data.folders.training_images is 'folder'"
+        )
+    sets = ["train", "test", *config["data"]["folders"]["shifts"]]  # with those set to null
     for name in data["expected"]:
         if name not in sets:
             raise UserError(
-                f"data.folders.expected has {name!r}, expected names of sets: {', '.join(sets)}"
+                f"data.folders.expected has {name!r}, expected one of the sets {', '.join(sets)}"
             )
     if data["names"] == prompts.IMAGENET and config["model"]["pretrained"] == "train":
-        raise UserError("data.folders.names is 'imagenet', which a model trained here has not read")
+        raise UserError(
+            "data.folders.names is 'imagenet', expected the names of your classes or null because "
+            "model.pretrained is 'train'"
+        )
 
 
 def _check_ingredients(config: dict) -> None:
@@ -215,20 +283,20 @@ def _check_ingredients(config: dict) -> None:
     if given["source"] == "train":
         if pretrained is None:
             raise UserError(
-                "model.pretrained is null, expected pre-trained weights for ingredients that are "
-                "fine-tuned here"
+                "model.pretrained is null, expected pre-trained weights because "
+                "ingredients.source is 'train'"
             )
         return
     if not given["checkpoints"]:
         raise UserError(
-            "ingredients.source is 'checkpoints' but ingredients.checkpoints is empty; see "
-            "experiments/released.yaml"
+            "ingredients.source is 'checkpoints' but ingredients.checkpoints is empty, expected "
+            "settings as in experiments/released.yaml"
         )
     if any(config["sweep"]["variants"].values()):
         variant = next(name for name, spec in config["sweep"]["variants"].items() if spec)
         raise UserError(
-            f"sweep.variants.{variant}: nothing is trained from ready-made checkpoints, expected "
-            "null"
+            f"sweep.variants.{variant} is {config['sweep']['variants'][variant]}, expected null "
+            "because ingredients.source is 'checkpoints'"
         )
 
 
@@ -250,8 +318,8 @@ def _check_pretrain(pretrain: dict) -> None:
         )
     if pretrain["warmup"] * horizon > epochs - cooldown:
         raise UserError(
-            f"pretrain.warmup is {pretrain['warmup']} of {horizon} epochs, expected it to be over "
-            f"before the cooldown begins after {epochs - cooldown}"
+            f"pretrain.warmup is {pretrain['warmup']} of {horizon} epochs, expected the warmup to "
+            f"end before the cooldown begins after {epochs - cooldown} epochs"
         )
 
 
@@ -260,66 +328,10 @@ def _check_tasks(tasks: dict, classes: Sequence[str]) -> None:
         for name in members or []:
             if name not in classes:
                 raise UserError(
-                    f"tasks.{task} has {name!r}, expected names of classes{near(name, classes)}"
+                    f"tasks.{task} has {name!r}, expected the name of a class{near(name, classes)}"
                 )
     if "all" in tasks:
-        raise UserError("tasks.all: the task of all classes is called so, expected another name")
-
-
-def _parse_text(config: dict, error: ValidationError) -> None:
-    """Snakemake hands nested ``--config`` values over as text; read those that should not be."""
-    if error.validator != "type" or not isinstance(error.instance, str):
-        return
-    *parents, last = error.absolute_path
-    for key in parents:
-        config = config[key]
-    for read in (int, float, {"null": None, "true": True, "false": False}.__getitem__):
-        with contextlib.suppress(ValueError, KeyError):
-            config[last] = read(error.instance)
-            return
-
-
-def _sentence(error: ValidationError) -> str:
-    key = ".".join(str(part) for part in error.absolute_path)
-    where = f"config key {key}" if key else "config"
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        name = next(name for name in error.instance if name not in known)
-        full = f"{key}.{name}" if key else name
-        return f"config key {full} is unknown{_hint(name, known)}"
-    if "propertyNames" in error.absolute_schema_path:
-        known = error.validator_value if error.validator == "enum" else []
-        hint = _hint(error.instance, known) if known else ", expected letters, digits, _ and -"
-        if any(c in error.instance for c in "()"):
-            hint = ", perhaps a distribution that wants quotes: lr: 'uniform(0, 1)'"
-        return f"{where}.{error.instance} is unknown{hint}"
-    if error.validator == "required":
-        return f"{where}: {error.message}"
-    value = repr(error.instance)
-    value = value if len(value) < 120 else value[:117] + "..."
-    return f"{where} is {value}, expected {_expected(error)}"
-
-
-def _expected(error: ValidationError) -> str:
-    rule, value = error.validator, error.validator_value
-    words = {
-        "type": lambda: " or ".join(value if isinstance(value, list) else [value]),
-        "enum": lambda: "one of " + ", ".join(map(str, value)),
-        "minimum": lambda: f"at least {value}",
-        "maximum": lambda: f"at most {value}",
-        "exclusiveMinimum": lambda: f"more than {value}",
-        "exclusiveMaximum": lambda: f"less than {value}",
-        "multipleOf": lambda: f"a multiple of {value}",
-        "minItems": lambda: f"at least {value} entries",
-        "minProperties": lambda: f"at least {value} entries",
-        "uniqueItems": lambda: "no entry twice",
-        "const": lambda: f"{value!r}",
-        "pattern": lambda: f"text matching {value}",
-        "oneOf": lambda: "one of the forms that config.yaml and experiments/ show",
-        "dependentRequired": lambda: "corruption together with severity, or folder (and mapping)",
-    }
-    return words.get(rule, lambda: f"{rule} {value}")()
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    return near(name, known) or f", expected one of {', '.join(known)}"
+        raise UserError(
+            "tasks has the name 'all', expected another one because the task of all classes has "
+            "this name"
+        )

@@ -17,12 +17,13 @@ import numpy as np
 from soups.errors import UserError
 from soups.files import fingerprint
 from soups.hyperparameters import START, TEXT, checked, to_number
+from soups.roles import BEST, ORACLE, SECOND_BEST
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# Ids no ingredient, soup or ensemble may have: of starts, of rows of the tables, and what
-# a CSV reads as missing.
-RESERVED = (*START.values(), "best_individual", "second_best", "oracle")
+# No ingredient, soup or ensemble may be called like a start, like a row that every methods
+# table has, or like what a CSV reader takes for a missing value.
+RESERVED = (*START.values(), BEST, SECOND_BEST, ORACLE)
 RESERVED += ("NA", "NULL", "null", "None", "nan", "NaN")
 
 

@@ -1,12 +1,67 @@
-"""The sweep's rows trained in other ways, where each starts from, and parts of them all."""
+"""All models that are fine-tuned: the sweep's rows, the same rows trained in other ways, and
+where each of them starts."""
 
 import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from soups.errors import UserError
+from soups.experiment.sweep import check_different, draw
 from soups.hyperparameters import START, checked
 from soups.roles import BASE
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All models that are fine-tuned, or brought in ready-made.
+
+    Attributes:
+        base: id to hyperparameters of the sweep itself, see `sweep.draw`.
+        rows: the same of all models, those of ``base`` first, see `vary`.
+        origin: id to the row of ``base`` it comes from and the name of its variant.
+        origins: id to the model it was fine-tuned from (θ₀), see `origins`.
+        variants: names of all variants, also of those that are switched off.
+    """
+
+    base: dict[str, dict]
+    rows: dict[str, dict]
+    origin: dict[str, tuple[str, str]]
+    origins: dict[str, str]
+    variants: list[str]
+
+    @classmethod
+    def of(cls, section: Mapping, defaults: dict, starts: list[str], ready_made: bool) -> "Sweep":
+        """From the configuration.
+
+        Args:
+            section: ``sweep``.
+            defaults: the ``finetune`` section.
+            starts, ready_made: see `origins`.
+
+        Raises:
+            UserError: for a sweep that cannot be trained.
+        """
+        base = draw(section, defaults)
+        rows, origin = vary(base, section["variants"])
+        if not ready_made:
+            check_different(base)
+        return cls(
+            base, rows, origin, origins(rows, starts, ready_made), [BASE, *section["variants"]]
+        )
+
+    def pool(self, names: list[str], query: str | None, key: str) -> list[str]:
+        """Models of some variants for which a query holds, see `pool`."""
+        return pool(self.rows, self.origin, names, query, key)
+
+    def starts_of(self, models: Iterable[str]) -> dict[str, str]:
+        """θ₀ of some models, by model. A rule asks for its own, so that others do not rerun it."""
+        return {model: self.origins[model] for model in models}
+
+    def started(self, models: Iterable[str]) -> list[str]:
+        """The models that some models were fine-tuned from."""
+        return sorted(set(self.starts_of(models).values()))
 
 
 def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[str, tuple]]:

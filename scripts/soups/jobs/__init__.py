@@ -1,1 +1,1 @@
-"""What every job needs: log, threads, GPUs, saved states, and how a run is followed."""
+"""Jobs of the workflow: log, events, threads, GPUs, saved states, and the status of a run."""

@@ -1,4 +1,4 @@
-"""The `compute` section of the configuration, as one process keeps it. Knows nothing of torch."""
+"""The `compute` section of the configuration in this process. This module does not import torch."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -7,7 +7,7 @@ from soups.errors import UserError
 
 @dataclass(frozen=True)
 class Compute:
-    """How things are computed; `config.yaml` says what each key means."""
+    """The `compute` section; config.yaml explains each key."""
 
     device: str = "auto"
     precision: str = "float32"
@@ -23,22 +23,25 @@ class Compute:
     deterministic: bool = True
 
 
-_now = Compute()
+_current = Compute()
 
 
 def configure(settings: dict) -> None:
-    """Set the choice of this process.
+    """Set the `compute` section of this process.
 
     Args:
-        settings: the `compute` section; what it leaves out is as by default.
+        settings: keys and values of the section. A missing key gets its default.
+
+    Raises:
+        UserError: if a key is unknown.
     """
-    global _now
+    global _current
     known = [field.name for field in fields(Compute)]
     if unknown := sorted(set(settings) - set(known)):
-        raise UserError(f"compute has {unknown[0]!r}, expected among {', '.join(known)}")
-    _now = replace(Compute(), **settings)
+        raise UserError(f"compute has the key {unknown[0]!r}, expected one of {', '.join(known)}")
+    _current = replace(Compute(), **settings)
 
 
 def current() -> Compute:
-    """The choice of this process."""
-    return _now
+    """Return the `compute` section of this process."""
+    return _current

@@ -1,8 +1,7 @@
-"""What the `compute` section means for torch: device, precision, reproducibility.
+"""Apply the `compute` section to torch: device, precision, reproducibility.
 
-float32 is float32: products of GPUs are not rounded to TF32 on the way, so that a fine-tune
-on a GPU differs from one on a CPU by the order of its sums alone. Who wants speed takes
-bfloat16, which is faster still.
+float32 means float32: GPUs do not round products to TF32. A fine-tune on a GPU thus differs
+from one on a CPU only by the order of its sums. For speed, use bfloat16.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -18,10 +17,10 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def kind() -> str:
-    """``cuda``, ``mps`` or ``cpu``.
+    """Return ``cuda``, ``mps`` or ``cpu``.
 
     Raises:
-        UserError: if the configuration names a device that is not there.
+        UserError: if `compute.device` is unknown or torch does not see the device.
     """
     name = current().device
     wanted = name.partition(":")[0]
@@ -38,51 +37,56 @@ def kind() -> str:
 
 
 def cuda_number() -> int:
-    """Which CUDA device is this process's; takes no memory of it.
+    """Return the number of this process's CUDA device, without using memory of the device.
 
     Raises:
-        UserError: if there are not so many.
+        UserError: if torch sees no device with this number.
     """
     index = current().device.partition(":")[2]
     ranked = distributed.is_available() and distributed.is_initialized()
     number = int(index) if index else distributed.get_rank() if ranked else 0
     if number >= (count := torch.cuda.device_count()):
-        raise UserError(f"compute.device is cuda:{number}, but torch sees {count} CUDA devices")
+        raise UserError(
+            f"compute.device is cuda:{number}, but torch sees {count} CUDA devices, "
+            f"expected a number below {count}"
+        )
     return number
 
 
 def device() -> torch.device:
-    """The device of this process; the processes of one fine-tune have a GPU each.
+    """Return the device of this process. Each process of one fine-tune has a GPU of its own.
 
     Raises:
-        UserError: see `kind`.
+        UserError: see `kind` and `cuda_number`.
     """
     if kind() != "cuda":
         return torch.device(kind())
     number = cuda_number()
-    torch.cuda.set_device(number)  # what names no device, such as NCCL, means this one
+    torch.cuda.set_device(number)  # NCCL and others use the current device
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", number)
 
 
 def set_up() -> None:
-    """Make training as reproducible as is asked for."""
+    """Make training as reproducible as `compute.deterministic` asks for."""
     chosen = current()
     torch.use_deterministic_algorithms(chosen.deterministic, warn_only=True)
-    # Only code that reads memory it never wrote would need this; it costs a few per cent.
+    # Filling new memory costs a few per cent, and only code that reads unwritten memory needs it.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not chosen.deterministic
 
 
 def autocast(stage: str) -> AbstractContextManager:
-    """Inside, the forward pass runs in the chosen precision; weights stay float32.
+    """Return a context in which the forward pass has the configured precision.
+
+    Weights stay float32.
 
     Args:
         stage: ``training`` or ``inference``.
 
     Raises:
-        UserError: if the device cannot.
+        UserError: if the precision is unknown or the device does not have it.
     """
     key = "precision" if stage == "training" else stage
     if (name := getattr(current(), key)) == "float32":
@@ -90,29 +94,35 @@ def autocast(stage: str) -> AbstractContextManager:
     if name not in PRECISIONS:
         raise UserError(f"compute.{key} is {name!r}, expected float32, {' or '.join(PRECISIONS)}")
     here = kind()
-    # Older GPUs emulate bfloat16 in software, slower than float32.
+    # Older GPUs emulate bfloat16 in software, which is slower than float32.
     emulated = here == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     if name == "bfloat16" and emulated:
         raise UserError(
-            f"compute.{key} is bfloat16, but {torch.cuda.get_device_name()} has none, "
+            f"compute.{key} is 'bfloat16', but {torch.cuda.get_device_name()} does not support it, "
             "expected float16 or float32"
         )
     return torch.autocast(here, dtype=PRECISIONS[name])
 
 
 def scaler() -> torch.amp.GradScaler:
-    """Scales the loss so that small gradients survive float16; otherwise does nothing."""
+    """Return a scaler of the loss that keeps small gradients above zero in float16.
+
+    In any other precision the scaler does nothing.
+    """
     return torch.amp.GradScaler(kind(), enabled=current().precision == "float16")
 
 
 def checkpointing(tower: nn.Module, on: bool) -> None:
-    """Keep only some activations of an image tower and compute the others again, or no longer.
+    """Switch activation checkpointing of an image tower on or off.
+
+    A tower with checkpointing keeps some activations and computes the others again.
 
     Raises:
-        UserError: if the tower has no such thing; some have a method for it that does nothing.
+        UserError: if the tower has no activation checkpointing.
     """
     if switch := getattr(tower, "set_grad_checkpointing", None):
         switch(on)
+    # Some towers have this method, but it does nothing.
     having = [m for m in tower.modules() if getattr(m, "grad_checkpointing", False)]
     if on and not having:
         raise UserError(

@@ -1,8 +1,8 @@
-"""One fine-tune on several GPUs of one machine: a process each, gradients averaged by torch's DDP.
+"""One fine-tune on several GPUs of one machine: a process per GPU, gradients averaged by DDP.
 
-Every process does the same to its part of each batch; the first one alone logs, saves and
-writes. Random changes of whole batches (`augment`, `mixup`) are drawn by each process for
-its part, so that they are as random as one process's, but not the same.
+Every process trains on its part of each batch. Only the first process logs, saves states and
+writes outputs. Each process draws the random changes of whole batches (`augment`, `mixup`) for its
+part. These changes are as random as those of a single process, but not equal to them.
 """
 
 import json
@@ -26,22 +26,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soups import files
 from soups.errors import UserError
-from soups.jobs import compute, devices, job, slots
+from soups.jobs import compute, devices, events, job, slots
 
-# Gloo for what lies in memory: asking whether to save must not wait for a GPU.
+# Gloo exchanges values in main memory, so the decision whether to save does not wait for a GPU.
 BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
 
-GRACE = 300  # seconds that processes have to save their state once the job has to go
-STOPPED = 128 + signal.SIGTERM  # exit status of a job that is to be run again
+GRACE = 300  # seconds that processes have to save their state after a signal
+STOPPED = 128 + signal.SIGTERM  # exit status of a job that a signal stopped
 
 
 def rank() -> int:
-    """Which of the processes this is; 0 if it is alone."""
+    """Return the number of this process, 0 if it is alone."""
     return dist.get_rank() if _together() else 0
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if _together() else 1
 
 
@@ -50,12 +50,12 @@ def _together() -> bool:
 
 
 def part(batch: np.ndarray) -> np.ndarray:
-    """What this process takes of a batch."""
+    """Return the part of a batch that this process trains on."""
     return batch if world() == 1 else np.array_split(batch, world())[rank()]
 
 
 def gather(value) -> list:
-    """Every process's value, by rank; to be called by all of them."""
+    """Return the values of all processes, by rank. All processes must call this."""
     if world() == 1:
         return [value]
     values = [None] * world()
@@ -64,14 +64,14 @@ def gather(value) -> list:
 
 
 def total(value: Tensor) -> Tensor:
-    """The sum over all processes; to be called by all of them."""
+    """Return the sum over all processes. All processes must call this."""
     if world() > 1:
         dist.all_reduce(value := value.clone())
     return value
 
 
 def highest(number: int) -> int:
-    """The largest of all processes' numbers; to be called by all of them."""
+    """Return the largest number of all processes. All processes must call this."""
     if world() > 1:
         dist.all_reduce(value := torch.tensor(number), dist.ReduceOp.MAX)
         return int(value)
@@ -79,29 +79,29 @@ def highest(number: int) -> int:
 
 
 def averaging(model: nn.Module) -> nn.Module:
-    """The model, such that gradients are averaged over the processes when it goes backward."""
+    """Wrap the model so that its backward pass averages gradients over the processes."""
     if world() == 1:
         return model
     device = devices.device()
     ids = [device.index] if device.type == "cuda" else None
-    # Buffers do not change: statistics of batch normalisation are frozen.
+    # Buffers do not change during training: statistics of batch normalisation are frozen.
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
 def spread(main: Callable, task) -> None:
-    """Call ``main(task)`` in as many processes as `compute.gpus` says; in this one if that is 1.
+    """Call ``main(task)`` in `compute.gpus` processes, or in this one if `compute.gpus` is 1.
 
-    Started by torch's elastic launcher, as torchrun does: if one process fails, it ends the
-    others; a signal that this process gets, it hands on to them.
+    Torch's elastic launcher starts the processes, as torchrun does. If one process fails, the
+    launcher ends the others. It passes signals that this process gets on to them.
 
     Args:
         main: a function of a module that can be imported.
         task: the `snakemake` object.
 
     Raises:
-        UserError: if there are not so many GPUs, or a process raised one.
-        RuntimeError: if a process failed otherwise.
-        SystemExit: if a signal ended them.
+        UserError: if the job has fewer GPUs, or if a process raised a `UserError`.
+        RuntimeError: if a process failed for any other reason.
+        SystemExit: if a signal ended the processes.
     """
     count = compute.current().gpus
     if count == 1:
@@ -113,13 +113,17 @@ def spread(main: Callable, task) -> None:
             f"expected at least {count}"
         )
     check()
+    _launch(main, task, count)
+
+
+def _launch(main: Callable, task, count: int) -> None:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE))
-    # Not needed by a single process, and slow to import.
+    # These imports are slow, and a single process does not need them.
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # What failed is told once, below.
+    # The launcher would log each failure as well; the errors below report it once.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
@@ -134,32 +138,40 @@ def spread(main: Callable, task) -> None:
         signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     )
     with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "failure.json"
+        report = Path(folder) / "failure.json"
         try:
-            elastic_launch(config, _work)(main, plain(task, count), said)
+            elastic_launch(config, _work)(main, plain(task, count), report)
         except SignalException as error:
             job.log.info("ended by %s", error.sigval.name)
+            events.emit("stopped", signal=error.sigval.name)
             raise SystemExit(STOPPED) from None
         except ChildFailedError as error:
-            number, failure = error.get_first_failure()
-            if failure.exitcode == STOPPED:
-                raise SystemExit(STOPPED) from None
-            # SIGTERM is how the launcher ends the others.
-            killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
-            if killed or not said.exists():
-                raise RuntimeError(
-                    f"process {number} of the fine-tune failed: {failure.message}"
-                ) from None
-            failed = files.read_json(said)
-            kind = UserError if failed["user"] else RuntimeError
-            raise kind(failed["text"]) from None
+            raise _cause(error, report) from None
+
+
+def _cause(error, report: Path) -> BaseException:
+    """Return the exception that tells why a process ended.
+
+    Args:
+        error: the launcher's `ChildFailedError`.
+        report: the file that `_report` writes.
+    """
+    number, failure = error.get_first_failure()
+    if failure.exitcode == STOPPED:
+        return SystemExit(STOPPED)
+    # The launcher itself sends SIGTERM to end the other processes.
+    killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
+    if killed or not report.exists():
+        return RuntimeError(f"process {number} of the fine-tune failed: {failure.message}")
+    failed = files.read_json(report)
+    return (UserError if failed["user"] else RuntimeError)(failed["text"])
 
 
 def check() -> None:
-    """Whether this machine has the devices that the configuration names; takes no memory of them.
+    """Check that this machine has the devices of the `compute` section; uses no memory of them.
 
     Raises:
-        UserError: if not.
+        UserError: if a device is missing.
     """
     kind, chosen, count = devices.kind(), compute.current().device, compute.current().gpus
     if kind == "cuda":
@@ -172,38 +184,42 @@ def check() -> None:
             "or compute.device: cpu for processes without GPUs"
         )
     if kind not in BACKENDS:
-        raise UserError(f"compute.gpus is {count}, but a device {kind!r} is one, expected 1")
+        raise UserError(
+            f"compute.gpus is {count}, but a machine has one {kind!r} device, expected 1"
+        )
     if ":" in chosen:
         raise UserError(f"compute.gpus is {count}, but compute.device is {chosen!r}, expected cuda")
     if kind == "cuda" and torch.cuda.device_count() < count:
         here = torch.cuda.device_count()
-        raise UserError(f"compute.gpus is {count}, but torch sees {here} CUDA devices")
+        raise UserError(
+            f"compute.gpus is {count}, but torch sees {here} CUDA devices, expected at most {here}"
+        )
 
 
-def _work(main: Callable, task: SimpleNamespace, said: Path) -> None:
-    """One process of a fine-tune; if it fails, it says why in a file."""
+def _work(main: Callable, task: SimpleNamespace, report: Path) -> None:
+    """Run ``main(task)`` in one process of a fine-tune; report why it fails."""
     try:
         compute.configure(task.config.get("compute", {}))
         dist.init_process_group(BACKENDS[devices.kind()])
-        devices.device()  # now that it has a number, this process knows its GPU
+        devices.device()  # this process has its rank by now, and with it its GPU
         job.limit_threads(task.threads)
         if rank() == 0:
             job.log_to(task.log[0])
         main(task)
     except Exception as error:
-        _say(said, error)
+        _report(report, error)
         raise
     dist.destroy_process_group()
 
 
-def _say(said: Path, error: Exception) -> None:
-    """Leave the reason of the first failure; what others see is its consequence."""
+def _report(path: Path, error: Exception) -> None:
+    """Write the reason of the first failure; later failures are consequences of it."""
     user = isinstance(error, UserError)
     text = f"process {rank()} of the fine-tune failed: {traceback.format_exc()}"
-    with suppress(FileExistsError), said.open("x", encoding="utf-8") as file:
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         json.dump({"user": user, "text": str(error) if user else text}, file)
     if not user:
-        time.sleep(2)  # if another process was killed, the launcher is to see that first
+        time.sleep(2)  # if another process was killed, the launcher should see that one first
 
 
 class Named(dict):
@@ -213,11 +229,11 @@ class Named(dict):
 
 
 def plain(task, count: int) -> SimpleNamespace:
-    """What `snakemake` says of a job, in types that any process can unpickle.
+    """Copy the `snakemake` object of a job into types that any process can unpickle.
 
     Args:
-        task: the `snakemake` object; files and parameters without a name are left out.
-        count: processes that share its threads.
+        task: the `snakemake` object. The copy leaves out files and parameters without a name.
+        count: number of processes that share the job's threads.
     """
 
     def named(part) -> Named:

@@ -1,4 +1,4 @@
-"""What every script does around its `main`: log, threads, and errors in one sentence."""
+"""What every script does around its `main`: log, events, threads, GPUs and errors."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from soups.errors import UserError
-from soups.jobs import compute, slots
+from soups.jobs import compute, events, slots
 
 log = logging.getLogger("soups")
 
@@ -17,45 +17,58 @@ log = logging.getLogger("soups")
 def run(main: Callable, snakemake) -> None:
     """Call ``main(snakemake)`` as a job of the workflow.
 
-    Progress goes to the rule's log file. A `UserError` ends the job with its one
-    sentence on the terminal and in the log; anything else keeps its traceback. A job with a
-    resource `gpu` has GPUs of its own while it runs (`slots`).
+    Messages go to the rule's log file, events to the file beside it (`events`). A `UserError`
+    ends the job with its sentence on the terminal and in the log. Any other error keeps its
+    traceback. A job with a resource `gpu` has GPUs of its own while it runs (`slots`).
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
+    for file in (path, events.beside(path)):
+        file.write_text("")
     log_to(path)
+    events.emit("started", process=os.getpid(), host=events.HOST)
     limit_threads(snakemake.threads)
     try:
         compute.configure(snakemake.config.get("compute", {}))
         with slots.held(slots.asked(snakemake)):
             main(snakemake)
+        events.emit("ended")
     except UserError as error:
         log.error("error: %s", error)
+        events.emit("failed", error=str(error))
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:  # whoever pressed Ctrl-C knows why it ends
+    except KeyboardInterrupt:  # Ctrl-C needs no traceback
         log.info("stopped by SIGINT")
+        events.emit("stopped", signal="SIGINT")
         raise SystemExit(128 + signal.SIGINT) from None
     except Exception:
-        log.error(traceback.format_exc())
+        text = traceback.format_exc()
+        log.error(text)
+        events.emit("failed", error=text.strip().splitlines()[-1].strip())
         raise
+    finally:
+        events.detach()
 
 
 def log_to(path: str | Path) -> None:
-    """Add what is logged from here on to a file; several processes may do so."""
+    """Append what this process logs from now on to a file, and its events to the file beside it.
+
+    Several processes may append to the same files.
+    """
     handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    events.attach(path)
 
 
 def limit_threads(count: int) -> None:
-    """Compute with so many threads, however many cores there are."""
-    # Two single-threaded jobs beat one job of two threads on two cores, and
-    # results do not depend on how many cores happen to be free.
+    """Compute with ``count`` threads, whatever the number of cores."""
+    # Two jobs of one thread finish earlier than one job of two threads on two cores.
+    # A fixed count also keeps results independent of the number of free cores.
     os.environ["OMP_NUM_THREADS"] = str(count)
-    # What cuBLAS asks for to give the same sums every time.
+    # cuBLAS gives the same sums in every run only with this setting.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)

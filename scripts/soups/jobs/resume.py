@@ -1,7 +1,7 @@
-"""Training that survives being killed: state kept beside the results, keyed by the recipe.
+"""Training that survives being killed: its state is saved beside the results.
 
-Snakemake deletes a job's outputs before it runs again, so the state lives in a folder
-of its own and is removed once the job has written its outputs.
+Snakemake deletes the outputs of a job before it runs the job again. The state therefore lies in a
+folder of its own, and the job removes it once the outputs are written.
 """
 
 import logging
@@ -14,37 +14,39 @@ import torch
 
 from soups.errors import UserError
 from soups.files import fingerprint, replacing
-from soups.jobs import devices, distributed, runs
+from soups.jobs import devices, distributed, events, runs
 
 log = logging.getLogger("soups")
-FORMAT = 4  # of the files; those of another are left alone
+FORMAT = 4  # of the files; a state of another format is never loaded
 
-# How a cluster says that it takes the machine away; Ctrl-C; a terminal that is closed.
+# Clusters send SIGTERM or SIGUSR1 before they take a machine away. Ctrl-C sends SIGINT, and a
+# terminal that closes sends SIGHUP.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class Own:
-    """A part of the state that every process has for itself; other parts are alike in all."""
+    """Base of the parts of a state that differ between processes; all other parts are equal."""
 
 
 class Resumable:
     """The saved state of one training run.
 
-    Of several processes all restore it and the first one writes it, with the state of every
-    process's random numbers.
+    All processes of a run restore the state. The first process writes it, with the random states
+    of every process.
 
     Args:
-        folder: where states lie, e.g. ``results/miniature/.state``.
-        identity: everything the result depends on; another identity never resumes from this one.
-        name: of what is trained, in that folder. It has one state: where the identity has changed,
-            the one that nobody will ask for again goes when the new one is written.
+        folder: of the states, e.g. ``results/miniature/.state``.
+        identity: everything that the result depends on. A run resumes only from a state with an
+            equal identity.
+        name: of the model, unique in the folder. A model has one state: writing the state of a
+            changed identity removes the old one, which no run can use any more.
     """
 
     def __init__(self, folder: str | Path, identity: dict, name: str = "run") -> None:
         self._key = fingerprint(identity | {"torch": torch.__version__, "format": FORMAT})
         self._name = name
         self.path = Path(folder) / runs.state_name(name, self._key[:32])
-        self._told = False
+        self._logged = False
 
     def restore(self, /, **parts) -> int:
         """Load the saved state into ``parts``.
@@ -53,16 +55,18 @@ class Resumable:
             parts: objects with a ``state_dict``, by the names that `keep` gives them.
 
         Returns:
-            how many steps are done, 0 if there is no state that can be used.
+            the number of steps that are done, 0 if no usable state exists.
 
         Raises:
-            UserError: if not all processes read the same.
+            UserError: if some processes can read the state and others cannot.
         """
         saved = self._read()
-        # A process that cannot read what the others can must not train on from elsewhere.
+        # All processes must begin at the same step.
         done = distributed.gather(saved["done"] if saved else 0)
         if len(set(done)) > 1:
-            raise UserError(f"{self.path}: read by some processes only, expected by all or none")
+            raise UserError(
+                f"{self.path}: only some processes can read this file, expected all or none"
+            )
         if not saved:
             return 0
         own = saved["own"][distributed.rank()]
@@ -72,6 +76,7 @@ class Resumable:
         if own["cuda"] is not None and devices.kind() == "cuda":
             torch.cuda.set_rng_state(own["cuda"], devices.device())
         log.info("resumed after step %d from %s", saved["done"], self.path)
+        events.emit("resumed", step=saved["done"])
         return saved["done"]
 
     def _read(self) -> dict | None:
@@ -80,8 +85,8 @@ class Resumable:
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, MemoryError):
-            raise  # the file may be sound: it must not be replaced
-        except Exception as error:  # of a torn or a foreign file: zip's, pickle's, torch's, ...
+            raise  # the file may be intact, so it must not be replaced
+        except Exception as error:  # zip, pickle and torch raise many types for a broken file
             reason = str(error).partition("\n")[0]
             log.info("%s is unreadable (%s): starting from the beginning", self.path, reason)
             return None
@@ -92,7 +97,12 @@ class Resumable:
         return saved
 
     def keep(self, done: int, /, **parts) -> None:
-        """Save after so many steps; to be called by all processes."""
+        """Save the state. All processes must call this.
+
+        Args:
+            done: number of steps that are done.
+            parts: objects with a ``state_dict``, by name.
+        """
         begin = time.monotonic()
         own = {name: p.state_dict() for name, p in parts.items() if isinstance(p, Own)}
         gpu = devices.kind() == "cuda"
@@ -105,28 +115,30 @@ class Resumable:
             torch.save(saved | {"key": self._key, "done": done, "own": each}, aside)
         for other in set(runs.states(self.path.parent, self._name)) - {self.path}:
             other.unlink(missing_ok=True)
-        if not self._told:
-            self._told = True
-            size, seconds = self.path.stat().st_size / 1e6, time.monotonic() - begin
-            log.info("state of %.1f MB saved in %.1f s", size, seconds)
+        megabytes = self.path.stat().st_size / 1e6
+        events.emit("saved", step=done, megabytes=megabytes)
+        if not self._logged:  # one line in the log is enough for people
+            self._logged = True
+            log.info("state of %.1f MB saved in %.1f s", megabytes, time.monotonic() - begin)
 
     def remove(self) -> None:
-        """Called when the outputs are safe."""
+        """Remove the state. Call this after the outputs are written."""
         self.path.unlink(missing_ok=True)
 
 
 class Keeper:
-    """Saves the state of a training run from time to time, and when it is told to go.
+    """Saves the state of a training run at intervals, and when a signal asks the run to end.
 
-    As a context: inside, `SIGNALS` end the process only after the step at hand, with its state
-    saved and the exit status `distributed.STOPPED`. One that comes after the last step has its
-    usual effect when the context ends. One that was ignored before (`nohup`) stays so.
+    Inside the context, a signal of `SIGNALS` ends the process after the current step, with its
+    state saved and the exit status `distributed.STOPPED`. A signal after the last step has its
+    usual effect when the context ends. The context does not change signals that the process
+    ignores (`nohup`).
 
     Args:
-        state: where it is saved.
-        minutes: between two times, at least; but always at the end of an epoch.
+        state: the saved state.
+        minutes: least interval between two saves. The end of an epoch always saves.
         parts: what `Resumable.keep` saves.
-        clock: seconds, from anywhere on.
+        clock: seconds since any fixed moment.
     """
 
     def __init__(
@@ -154,16 +166,16 @@ class Keeper:
         self._signal = max(self._signal, number)
 
     def after(self, done: int, epoch: bool = False) -> None:
-        """Save if it is time to; to be called by all processes after every step.
+        """Save the state if it is time to. All processes must call this after every step.
 
         Args:
-            done: steps.
+            done: number of steps that are done.
             epoch: whether the step was the last one of an epoch.
 
         Raises:
             SystemExit: if one of the processes got a signal.
         """
-        # Processes look at clocks of their own, and perhaps only one of them got the signal.
+        # Clocks differ between processes, and a signal may reach only one process.
         late = self._clock() - self._saved >= self._seconds
         wish = distributed.highest(2 * self._signal + late)
         if not (wish or epoch):
@@ -171,14 +183,16 @@ class Keeper:
         self._state.keep(done, **self._parts)
         self._saved = self._clock()
         if number := wish // 2:
-            distributed.gather(None)  # the first one writes: the others must not end it by going
+            # The first process writes the state, and the launcher ends it if another one exits.
+            distributed.gather(None)
             name = signal.Signals(number).name
-            log.info("stopped by %s after step %d: run again, the job goes on here", name, done)
+            log.info("stopped by %s after step %d: the next run resumes here", name, done)
+            events.emit("stopped", signal=name, step=done)
             raise SystemExit(distributed.STOPPED)
 
 
 class Losses(list, Own):
-    """A process's losses of an epoch's steps so far: 0-dimensional tensors."""
+    """The losses of the current epoch's steps in this process, as 0-dimensional tensors."""
 
     def state_dict(self) -> dict:
         return {"losses": torch.stack(self).cpu() if self else torch.zeros(0)}
@@ -188,7 +202,7 @@ class Losses(list, Own):
 
 
 class GeneratorState(Own):
-    """A process's own generator with the two methods a checkpoint wants."""
+    """A process's own random generator, with the two methods that a state needs."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator

@@ -1,74 +1,152 @@
-"""What a run leaves of itself in files: what it is going to make, how it ended, that it lives."""
+"""Files that a run of the workflow leaves: its plan, how it ended, and a lock while it lives."""
 
 import fcntl
+import os
+import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from soups import files
+from soups.jobs import events
 
 PLAN = "plan.json"
 
 
 def of_experiment(targets: Iterable[str]) -> bool:
-    """Whether a run makes something of the experiment; the published results are no part of it."""
+    """Return whether a run makes a part of the experiment; published results are not a part."""
     return set(targets) != {"published"}
 
 
 def state_name(name: str, key: str) -> str:
-    """File name of the saved state of what is trained under a name, in a run's ``.state``.
+    """Return the file name of a saved state in the folder ``.state`` of an experiment.
 
     Args:
         name: of the model.
-        key: 32 hexadecimal digits, so that one name is never the beginning of another's.
+        key: 32 hexadecimal digits. The fixed length keeps `states` of a model apart from states
+            of models whose names begin with its name.
     """
     return f"{name}-{key}.pt"
 
 
 def states(folder: str | Path, name: str) -> list[Path]:
-    """Saved states of what is trained under a name, whatever their keys.
+    """Return the saved states of a model, whatever their keys.
 
     Args:
-        folder: where states lie.
+        folder: of the states.
         name: of the model.
     """
     return list(Path(folder).glob(state_name(name, "[0-9a-f]" * 32)))
 
 
 def begin(folder: str, **plan) -> None:
-    """Leave in an experiment's folder what a run of it is going to make.
+    """Write the plan of a run into the folder of its experiment.
 
     Args:
         folder: ``results/<name>``.
-        plan: ``shared``: name of the experiment that data and starting points come from, or None;
-            ``rule`` that makes the ingredients; and by name ``ingredients, starts, soups,
-            ensembles, evaluated`` (models with logits), ``tests, tables, figures``.
+        plan: ``command`` is the command line of the run, and ``commit`` the git commit of the
+            workflow, or None. ``shared`` is the name of the experiment that data and starting
+            points come from, or None. ``rule`` is the rule that makes the ingredients. The other
+            keys are lists of names: ``ingredients, starts, soups, ensembles, evaluated`` (models
+            with logits), ``tests, tables, figures``.
     """
     files.write_json(f"{folder}/{PLAN}", {"begun": _now(), "folder": folder, **plan})
 
 
-def end(folder: str, log: str | None) -> None:
-    """Add to the plan how the run ended.
+def end(folder: str, logs: Iterable[str] | None = None, interrupted: bool = False) -> None:
+    """Add to the plan when and how the run ended.
+
+    A run without ``logs`` made everything. Any other run is interrupted if a signal reached
+    Snakemake, or if signals stopped all of the run's unfinished jobs. Otherwise it failed.
 
     Args:
         folder: ``results/<name>``.
-        log: Snakemake's, if the run failed; None if all was made.
+        logs: Snakemake's log files, if the run did not make everything.
+        interrupted: whether a signal ended Snakemake, see `signalled`.
     """
-    if (path := Path(folder, PLAN)).is_file():
-        files.write_json(path, files.read_json(path) | {"ended": _now(), "failed": log})
+    if not (path := Path(folder, PLAN)).is_file():
+        return
+    plan = files.read_json(path)
+    failed = None
+    if logs is None:
+        interrupted = False
+    elif not (interrupted := interrupted or _jobs_were_stopped(Path(folder), plan)):
+        failed = " ".join(map(_relative, logs))
+    files.write_json(path, plan | {"ended": _now(), "interrupted": interrupted, "failed": failed})
+
+
+def _jobs_were_stopped(folder: Path, plan: dict) -> bool:
+    """Return whether signals stopped all jobs that began in this run and did not end."""
+    begun = datetime.fromisoformat(plan["begun"]).timestamp()
+    folders = [folder, Path("results", plan["shared"])] if plan.get("shared") else [folder]
+    records = [
+        events.JobRecord.read(path)
+        for home in folders
+        for path in (home / "logs").rglob(f"*{events.ENDING}")
+        if path.stat().st_mtime >= begun
+    ]
+    unfinished = [record for record in records if not record.ended]
+    return bool(unfinished) and all(record.signal for record in unfinished)
+
+
+def _relative(path: str) -> str:
+    """Return the path relative to the current folder if the file lies in it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def mark_alive(path: str) -> None:
-    """Hold a lock on a file as long as this process lives, so that others can tell that it does."""
+def note_signals() -> None:
+    """Note the signals that this process gets from now on, for `signalled`.
+
+    Snakemake does not tell its handlers why a run ended: its scheduler catches the
+    KeyboardInterrupt of Ctrl-C, and SIGTERM only keeps it from starting more jobs. Python writes
+    the number of each signal into this pipe, and Snakemake's own signal handlers stay in place.
+    """
+    global _noted
+    _noted, pipe = os.pipe()
+    os.set_blocking(_noted, False)
+    os.set_blocking(pipe, False)
+    signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+
+
+_noted: int | None = None  # where signal numbers are read
+
+
+def signalled() -> bool:
+    """Return whether SIGINT or SIGTERM has come since `note_signals`; forget older signals."""
+    numbers = b""
+    if _noted is not None:
+        with suppress(BlockingIOError):  # no signal
+            numbers = os.read(_noted, 2**16)
+    return bool({signal.SIGINT, signal.SIGTERM} & set(numbers))
+
+
+def mark_alive(path: str | Path) -> None:
+    """Hold a lock on a file for the life of this process, see `living`.
+
+    The lock is shared, because several runs may live in one folder.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _alive.append(open(path, "w"))  # noqa: SIM115
-    with suppress(OSError):  # another one here, or a file system without locks
-        fcntl.flock(_alive[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _alive.append(open(path, "a"))  # noqa: SIM115
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(_alive[-1], fcntl.LOCK_SH)
 
 
-_alive: list = []
+_alive: list = []  # open files, because closing one frees its lock
+
+
+def living(path: str | Path) -> bool:
+    """Return whether a process that called `mark_alive` with this path still lives."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or a file system without locks
+        return False
+    return False

@@ -1,8 +1,8 @@
-"""Which GPUs of this machine a job computes on: jobs share them out among themselves.
+"""Share the GPUs of this machine among jobs.
 
-A slot is a lock file, `compute.jobs_per_gpu` of them per GPU. The kernel lets go of a lock when
-the process that holds it, and workers that it forked, have died, however that was. Knows nothing
-of torch until it has to count.
+Each GPU has `compute.jobs_per_gpu` slots, and each slot is a lock file. The kernel frees a lock
+when its process and all workers that the process forked have ended, also if they were killed.
+This module imports torch only to count GPUs.
 """
 
 import fcntl
@@ -17,23 +17,30 @@ from pathlib import Path
 
 from soups.errors import UserError
 from soups.files import fingerprint
-from soups.jobs import compute
+from soups.jobs import compute, events
 
 log = logging.getLogger("soups")
-POLL = 0.5  # seconds between two looks at slots that are taken
+POLL = 0.5  # seconds between two attempts to lock a slot
 
 
 def asked(task) -> int:
-    """GPUs that Snakemake gives a job, of the `snakemake` object: its resource ``gpu``."""
+    """Return the number of GPUs that Snakemake gives a job, its resource ``gpu``.
+
+    Args:
+        task: the `snakemake` object.
+    """
     return getattr(task, "resources", {}).get("gpu", 0)
 
 
 @contextmanager
 def held(wanted: int) -> Iterator[None]:
-    """Inside, the job has so many GPUs; waits until they are free.
+    """Hold GPUs for the job inside the context; wait until they are free.
 
-    Nothing is held if the configuration wants no CUDA device, or if there are not so many (which
-    whoever uses them says better).
+    Holds nothing if the configuration asks for no CUDA device, or if fewer GPUs exist than
+    ``wanted``. The code that needs them raises the error.
+
+    Args:
+        wanted: number of GPUs.
     """
     chosen = compute.current()
     kind, _, number = chosen.device.partition(":")
@@ -44,20 +51,22 @@ def held(wanted: int) -> Iterator[None]:
         return
     with taken([name for _, name in among], wanted, chosen.jobs_per_gpu, folder()) as mine:
         log.info("on GPU %s", ", ".join(mine))
+        events.emit("gpus", names=mine)
         if wanted == 1:
-            # By number, because torch may have looked at the variable already, to count.
+            # Torch may have read CUDA_VISIBLE_DEVICES already to count GPUs, so pass a number.
             index = next(index for index, name in among if name == mine[0])
             compute.configure(asdict(chosen) | {"device": f"cuda:{index}"})
         else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)  # for the processes it starts
+            # The job starts a process per GPU, and each of them reads this variable.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
         yield
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES calls them, in torch's order."""
+    """Return the GPUs of this process as CUDA_VISIBLE_DEVICES names them, in torch's order."""
     import torch
 
-    count = torch.cuda.device_count()  # asks the driver: no context, no memory
+    count = torch.cuda.device_count()  # asks the driver and creates no context
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
         return [str(i) for i in range(count)]
@@ -65,40 +74,42 @@ def visible() -> list[str]:
 
 
 def folder() -> Path:
-    """Where the locks of all jobs lie that share GPUs: those of a user, or of a SLURM job."""
-    # SLURM may count the GPUs of every allocation from 0.
+    """Return the folder of the locks: one per user, or one per SLURM job of the user."""
+    # SLURM may number the GPUs of every allocation from 0.
     parts = [str(os.getuid()), *filter(None, [os.environ.get("SLURM_JOB_ID")])]
     return Path(tempfile.gettempdir(), "-".join(["model-soups-gpu", *parts]))
 
 
 @contextmanager
 def taken(names: list[str], wanted: int, shares: int, folder: Path) -> Iterator[list[str]]:
-    """Take so many different GPUs at once, or none: jobs never wait for each other in a circle.
+    """Take all wanted GPUs at once or none of them, so that jobs cannot deadlock.
 
     Args:
-        names: GPUs to choose among, at least ``wanted``.
-        wanted: how many.
+        names: GPUs to choose from, at least ``wanted``.
+        wanted: number of GPUs, all different.
         shares: jobs per GPU.
         folder: of the locks.
 
     Yields:
-        those that were taken, in the order of ``names``.
+        the taken GPUs in the order of ``names``.
 
     Raises:
-        UserError: if the folder is not this user's.
+        UserError: if the folder cannot be made or belongs to another user.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Who waits for the same GPUs stands in a queue, or else jobs that want one would keep
-        # those from coming that want two.
-        door = _open(folder / f"queue-{fingerprint(names)[:16]}.lock")
+        # Waiting jobs queue, so that one-GPU jobs cannot starve a two-GPU job.
+        queue = _open(folder / f"queue-{fingerprint(names)[:16]}.lock")
     except OSError as error:
-        raise UserError(f"{folder}: no place for locks ({error}), expected a folder") from error
+        raise UserError(
+            f"{folder}: lock files cannot be written ({error}), expected a writable folder"
+        ) from error
     with ExitStack() as locks:
-        with door:
-            if not (_lock(door) and (mine := _grab(names, wanted, shares, folder))):
+        with queue:
+            if not (_lock(queue) and (mine := _grab(names, wanted, shares, folder))):
                 log.info("waiting for a GPU")
-                fcntl.flock(door, fcntl.LOCK_EX)
+                events.emit("waiting", what="a GPU")
+                fcntl.flock(queue, fcntl.LOCK_EX)
                 while not (mine := _grab(names, wanted, shares, folder)):
                     time.sleep(POLL)
             for lock in mine.values():
@@ -107,7 +118,11 @@ def taken(names: list[str], wanted: int, shares: int, folder: Path) -> Iterator[
 
 
 def _grab(names: list[str], wanted: int, shares: int, folder: Path) -> dict | None:
-    """Locks by GPU, of those with the fewest jobs; None if there are not enough."""
+    """Lock slots of the GPUs with the fewest jobs.
+
+    Returns:
+        an open lock file per GPU, or None if fewer than ``wanted`` GPUs have a free slot.
+    """
     mine = {}
     for share in range(shares):
         for name in names:
@@ -126,11 +141,12 @@ def _grab(names: list[str], wanted: int, shares: int, folder: Path) -> dict | No
 
 def _open(path: Path):
     file = path.open("a")
-    os.utime(file.fileno())  # what has not been touched for days may be cleared away
+    os.utime(file.fileno())  # systems clear away temporary files that are old
     return file
 
 
 def _lock(file) -> bool:
+    """Return whether the file could be locked at once."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

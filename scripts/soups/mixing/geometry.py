@@ -1,4 +1,4 @@
-"""How ingredients lie to each other, seen from where they start: lengths and angles."""
+"""Lengths of and angles between the changes of ingredients from their start."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,15 @@ from soups.models.checkpoints import Checkpoint, Stack
 
 
 def gram(start: Checkpoint, ingredients: Sequence[Checkpoint]) -> dict[str, Tensor]:
-    """Inner products of the ingredients' changes, tensor by tensor.
+    """Inner products of the changes of k ingredients, tensor by tensor.
+
+    Args:
+        start: θ₀, the model that the ingredients were fine-tuned from.
+        ingredients: θ₁ to θₖ.
 
     Returns:
-        tensor name to ⟨θᵢ − θ₀, θⱼ − θ₀⟩, float64, shape (k, k). Summed over names they
-        are those of the whole models.
+        tensor name to ⟨θᵢ − θ₀, θⱼ − θ₀⟩, float64, shape (k, k). The sum over tensors has the
+        inner products of the whole models.
     """
     products: dict[str, Tensor] = {}
     with Stack([start, *ingredients]) as stack:
@@ -27,7 +31,7 @@ def gram(start: Checkpoint, ingredients: Sequence[Checkpoint]) -> dict[str, Tens
 
 
 def mean_cosine(products: Tensor) -> float:
-    """Mean cosine over pairs of different ingredients; 1 where nothing has moved.
+    """Mean cosine over pairs of ingredients, where a pair with an unchanged one counts as 1.
 
     Args:
         products: shape (k, k), see `gram`.
@@ -39,12 +43,23 @@ def mean_cosine(products: Tensor) -> float:
 
 
 def lengths(products: Tensor) -> Tensor:
-    """‖θₖ − θ₀‖ of every ingredient, shape (k,), from `gram` summed over names."""
+    """‖θᵢ − θ₀‖ of every ingredient, shape (k,), from `gram` summed over tensors."""
     return products.diagonal().clamp(min=0).sqrt()
 
 
+def distance(start: Checkpoint, ingredient: Checkpoint) -> float:
+    """‖θ − θ₀‖ of one ingredient."""
+    return lengths(sum(gram(start, [ingredient]).values())).item()
+
+
 def angles(products: Tensor) -> Tensor:
-    """Degrees between θᵢ − θ₀ and θⱼ − θ₀, shape (k, k) (paper, figure 3); NaN beside no change."""
+    """Angles between θᵢ − θ₀ and θⱼ − θ₀ in degrees, shape (k, k) (paper, figure 3).
+
+    An angle is NaN if one of the ingredients did not change.
+
+    Args:
+        products: shape (k, k), `gram` summed over tensors.
+    """
     scale = lengths(products)
     return torch.rad2deg(torch.acos((products / scale[:, None] / scale).clamp(-1, 1)))
 
@@ -52,10 +67,17 @@ def angles(products: Tensor) -> Tensor:
 class Plane:
     """The plane through θ₀, θ₁ and θ₂ (paper, figure 2), in units of Euclidean distance.
 
-    The first axis leads from θ₀ to θ₁; the second is perpendicular to it, on θ₂'s side.
+    The first axis points from θ₀ to θ₁. The second axis is perpendicular to it and points to the
+    side of θ₂.
 
     Args:
-        products: of θ₁ − θ₀ and θ₂ − θ₀, shape (2, 2), see `gram`.
+        products: inner products of θ₁ − θ₀ and θ₂ − θ₀, shape (2, 2), `gram` summed over tensors.
+
+    Attributes:
+        corners: coordinates of θ₀, θ₁ and θ₂.
+
+    Raises:
+        UserError: if the three models lie on one line.
     """
 
     def __init__(self, products: Tensor) -> None:
@@ -63,11 +85,13 @@ class Plane:
         self._along = (products[0, 1] / self._first).item()
         self._second = (products[1, 1] - self._along**2).clamp(min=0).sqrt().item()
         if not self._first or not self._second:
-            raise UserError("two models and their start lie on one line, expected a plane")
+            raise UserError(
+                "two models of curves.landscape and their start lie on one line, expected a plane"
+            )
         self.corners = [(0.0, 0.0), (self._first, 0.0), (self._along, self._second)]
 
     def coefficients(self, x: float, y: float) -> tuple[float, float, float]:
-        """Of θ₀, θ₁ and θ₂ in the point (x, y); they sum to 1."""
+        """Coefficients of θ₀, θ₁ and θ₂ for the point (x, y), which sum to 1."""
         two = y / self._second
         one = (x - two * self._along) / self._first
         return 1 - one - two, one, two
@@ -76,8 +100,8 @@ class Plane:
         """Points of a regular grid around the corners, row by row.
 
         Args:
-            points: along each axis.
-            margin: how far beyond the corners, as a fraction of the larger extent.
+            points: number of points along each axis.
+            margin: distance from the corners to the rim, as a fraction of the larger extent.
         """
         corners = np.array(self.corners)
         low, high = corners.min(0), corners.max(0)

@@ -1,4 +1,4 @@
-"""What a method may use to make a recipe: ingredients, their start, and the held-out set."""
+"""The ingredients, their start and the held-out set, from which methods make recipes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,29 +14,31 @@ from soups.data.images import PreparedSet
 from soups.jobs import devices
 from soups.mixing import recipes
 from soups.mixing.mix import mix
-from soups.mixing.scoring import HeldoutScorer
+from soups.mixing.mixed_model import MixedModel
 from soups.mixing.select import Score, by_score, greedy, remembered
 from soups.models.batch_norm import Settle, kept, settler
 from soups.models.checkpoints import Checkpoint
 from soups.models.forward import accuracy
-from soups.roles import BEST
+from soups.roles import BEST, GREEDY, UNIFORM
 
 
 @dataclass
 class Kitchen:
-    """Ingredients and everything that may be known when choosing among them.
+    """The ingredients, and everything that a method may use to choose among them.
 
     Attributes:
         ingredients: ids, in the order of the sweep.
-        pool: those of them that the best individual model is among.
-        start: id of the model they were fine-tuned from, None if of several.
-        paths: id to safetensors file, of ingredients and start.
-        logits: reads an ingredient's held-out logits, shape (n, classes).
-        labels: of the held-out images, shape (n,).
-        images: uint8, shape (n, h, w, 3), may be a memory map.
-        make_model: builds a classifier to pour weights into; called when it is needed.
+        pool: ids of the ingredients among which the best individual model is chosen.
+        start: id of the model that the ingredients were fine-tuned from, None if they were
+            fine-tuned from several.
+        paths: id to safetensors file, for ingredients and start.
+        logits: reads the held-out logits of an ingredient, shape (n, classes).
+        labels: labels of the held-out images, shape (n,).
+        images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
+        make_model: builds a classifier whose weights are then overwritten. It is called only
+            if a method needs a model.
         settle: gives a mixed model its batch statistics, see `batch_norm`.
-        made: recipes of soups made before.
+        made: id of a soup made before to its recipe.
     """
 
     ingredients: Sequence[str]
@@ -52,17 +54,17 @@ class Kitchen:
 
     @classmethod
     def of_job(cls, job, made: Sequence[str] = ()) -> "Kitchen":
-        """From the inputs of a rule that chooses (``HELDOUT`` and its ingredients' files).
+        """Build the kitchen of a rule that makes recipes.
 
         Args:
-            job: with ``params.entry``, see `catalog.soups`.
+            job: a job with the inputs ``HELDOUT``, ``weights`` and ``logits`` of its ingredients,
+                and with ``params.entry``, see `catalog.soups`.
             made: recipe files of soups made before, in the order of the entry's ``of``.
         """
 
         def make_model() -> nn.Module:
-            from soups.models.classifier import (
-                load_classifier,  # seconds that many methods do without
-            )
+            # The import takes seconds, and many methods need no model.
+            from soups.models.classifier import load_classifier
 
             return load_classifier(job.input.pretrained, job.input.weights[0])
 
@@ -85,7 +87,7 @@ class Kitchen:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Held-out accuracy of every ingredient by itself."""
+        """Held-out accuracy of every ingredient on its own."""
         return {
             name: float((self.logits(name).argmax(1) == self.labels).mean())
             for name in self.ingredients
@@ -98,56 +100,78 @@ class Kitchen:
 
     @cached_property
     def model(self) -> nn.Module:
+        """A classifier on the device of this job, whose weights may be overwritten."""
         return self.make_model().to(devices.device())
 
     @property
     def targets(self) -> Tensor:
+        """The labels as a tensor."""
         return torch.from_numpy(np.asarray(self.labels))
 
     @cached_property
+    def mixed(self) -> MixedModel:
+        """The model into which soups are mixed to score them."""
+        return MixedModel(self.model, self.paths, self.settle, self.start)
+
+    @cached_property
     def average(self) -> Score:
-        """Held-out accuracy of uniform averages; each is computed once."""
-        scorer = HeldoutScorer(self.model, self.paths, self.images, self.targets, self.settle)
-        # Measured anew, even a single model's statistics are others than it was scored with.
-        known = self.settle is kept
+        """Held-out accuracy of uniform averages, each of which is computed once."""
+        # Recalibration changes even a single model, so its cached score cannot be used.
+        cached = self.settle is kept
         return remembered(
-            lambda names: self.scores[names[0]] if known and len(names) == 1 else scorer(names)
+            lambda names: (
+                self.scores[names[0]]
+                if cached and len(names) == 1
+                else self._accuracy(self.mixed.average(names))
+            )
         )
 
     def score(self, recipe: dict) -> float:
         """Held-out accuracy of any recipe."""
-        return self._score_state(mix(recipe, self.paths, self.start))
+        return self._accuracy(self.mixed.of(recipe))
 
     def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
-        """Held-out accuracy of start + amount · (recipe − start); the recipe is mixed once."""
+        """Held-out accuracy of start + amount · (recipe − start), with the recipe mixed once."""
         end = mix(recipe, self.paths, self.start)
         start = Checkpoint(self.paths[self.start]).state()
         return [
-            self._score_state({name: _between(start[name], end[name], a) for name in end})
-            for a in amounts
+            self._accuracy(
+                self.mixed.load({name: _between(start[name], end[name], amount) for name in end})
+            )
+            for amount in amounts
         ]
 
-    def _score_state(self, state: Mapping[str, Tensor]) -> float:
-        self.model.load_state_dict(state)
-        self.settle(self.model)
-        return accuracy(self.model, self.images, self.targets)
+    def _accuracy(self, model: nn.Module) -> float:
+        return accuracy(model, self.images, self.targets)
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The ingredients, unread."""
+        """The ingredients as checkpoints, whose tensors are not read yet."""
         return [Checkpoint(self.paths[name]) for name in self.ingredients]
 
     def usual(self, names: Sequence[str]) -> dict[str, dict]:
-        """Recipes of the best individual, the uniform and the greedy soup of some ingredients."""
+        """Recipes of the best individual model, the uniform soup and the greedy soup.
+
+        Args:
+            names: the ingredients among which these are made.
+
+        Returns:
+            row of the methods table to recipe.
+        """
         order = by_score({name: self.scores[name] for name in names})
         chosen, trace = greedy(order, self.average)
+        # The keys are rows. The texts are methods, as recipes record them.
         return {
             BEST: recipes.recipe({order[0]: 1.0}, BEST),
-            "uniform": recipes.uniform(names),
-            "greedy": recipes.uniform(chosen, "greedy", trace=trace),
+            UNIFORM: recipes.uniform(names),
+            GREEDY: recipes.uniform(chosen, "greedy", trace=trace),
         }
 
     def recipe(self, name: str) -> dict:
-        """That of a soup made before, or of the best individual model."""
+        """The recipe of a soup made before, or of the best individual model.
+
+        Args:
+            name: id of the soup, or `BEST`.
+        """
         if name == BEST:
             best = by_score({name: self.scores[name] for name in self.pool})[0]
             return recipes.recipe({best: 1.0}, BEST)
@@ -155,7 +179,11 @@ class Kitchen:
 
 
 def weight_files(job) -> dict[str, str]:
-    """Model id to safetensors file: a soup's ingredients and, if they have one, their start."""
+    """Map the ids of a soup's ingredients, and of their start if they have one, to files.
+
+    Args:
+        job: a job with the inputs ``weights`` and ``start`` and with ``params.entry``.
+    """
     entry = job.params.entry
     paths = dict(zip(entry["ingredients"], job.input.weights, strict=True))
     if entry["start"] is not None:

@@ -1,8 +1,9 @@
 """Learned soups: mixing coefficients fitted by gradient steps (paper, section 2 and appendix I).
 
-The gradient with respect to a coefficient is an inner product, ∂L/∂αₖ = ⟨∂L/∂θ, θₖ⟩, so a
-step reads the ingredients twice, one after the other: once to mix them, once for the
-products. None needs to be in memory; those that fit a budget are, to save the reading.
+The gradient with respect to a coefficient is an inner product, ∂L/∂αₖ = ⟨∂L/∂θ, θₖ⟩. A step
+therefore reads every ingredient twice: once for the mixture and once for the inner product.
+The ingredients need not be in memory. As many of them as a budget allows are kept in memory, so
+that they are read from disk only once.
 """
 
 import logging
@@ -23,7 +24,7 @@ log = logging.getLogger("soups")
 
 
 def within(paths: Sequence[str | Path], budget: float) -> list[Checkpoint]:
-    """Checkpoints, as many of them held in memory as fit into ``budget`` bytes."""
+    """Open checkpoints, and hold as many of them in memory as fit into ``budget`` bytes."""
     out: list[Checkpoint] = []
     for path in paths:
         checkpoint = Checkpoint(path)
@@ -46,9 +47,14 @@ def coefficient_gradient(
 ) -> Tensor:
     """∂L/∂α from the ``.grad`` of a model's parameters, up to a constant for each group.
 
-    The products are taken with θₖ − θ rather than θₖ: ingredients are so near to each
-    other that little would be left of the difference otherwise, and coefficients that sum
-    to 1 do not feel the constant.
+    The inner products are computed with θₖ − θ instead of θₖ. Ingredients are so similar that
+    the differences between products with θₖ would be lost in rounding. The constant has no
+    effect on coefficients that sum to 1.
+
+    Args:
+        model: the mixture θ, after the backward pass.
+        ingredients: θ₁ to θₖ.
+        group: tensor name to the index of its coefficient, see `blocks.groups`.
 
     Returns:
         float64, shape (k, groups).
@@ -58,7 +64,9 @@ def coefficient_gradient(
     for k, checkpoint in enumerate(ingredients):
         for name, tensor in checkpoint.items():
             here = parameters.get(name)
-            if here is not None and here.grad is not None:  # neither a buffer nor frozen
+            if (
+                here is not None and here.grad is not None
+            ):  # Buffers and frozen parameters have none.
                 product = torch.sum(here.grad * (tensor.to(here.device, here.dtype) - here))
                 out[k, group[name]] += product.double().cpu()
     return out
@@ -77,18 +85,22 @@ def learn(
 ) -> tuple[Tensor, float, list[dict]]:
     """Fit coefficients and a temperature on the held-out set.
 
-    α = softmax(w) over ingredients, in each group; the loss is the cross-entropy of β times
-    the logits; w and log β start from 0 and take Adam's steps.
+    In each group, α = softmax(w) over ingredients. The loss is the cross-entropy of β times the
+    logits. w and log β start from 0 and are updated by Adam.
 
     Args:
-        model: a classifier; its weights are overwritten.
+        model: a classifier, whose weights are overwritten.
         ingredients: k checkpoints.
-        images: the held-out ones, uint8, shape (n, h, w, 3), may be a memory map.
-        labels: int64, shape (n,).
+        images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
+        labels: their labels, int64, shape (n,).
         group: tensor name to the index of its coefficient, see `blocks.groups`.
+        lr: learning rate of Adam.
+        epochs: passes over the images.
+        batch_size: images per step.
+        seed: of the order of the images.
 
     Returns:
-        α, float64, shape (k, groups); β; the mean loss and β of every epoch.
+        α, float64, shape (k, groups), then β, then a list with the mean loss and β of every epoch.
     """
     device = devices.device()
     model = model.to(device).eval()

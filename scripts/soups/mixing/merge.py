@@ -1,7 +1,7 @@
-"""Combinations of ingredients that are no weighted sum: element by element, in pieces.
+"""Merges: combinations of ingredients, element by element, that are not a weighted sum.
 
-All ingredients are looked at together, but only a stretch of one tensor at a time, so
-memory does not grow with their number.
+All ingredients are read side by side, a piece of one tensor at a time, so memory does not
+grow with their number.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,14 @@ from soups.models.checkpoints import Checkpoint, Stack
 
 
 def merge(start: Checkpoint, ingredients: Sequence[Checkpoint], rule: str, **options) -> dict:
-    """Combine every floating-point tensor by a rule; others are taken from the start.
+    """Combine every floating-point tensor by a rule. Other tensors are taken from the start.
 
     Args:
-        start: what the ingredients were fine-tuned from.
+        start: the model that the ingredients were fine-tuned from.
         ingredients: k checkpoints with the same tensors.
         rule: ``median``, ``trimmed_mean`` or ``ties``.
-        options: of that function; for ``ties``, ``density`` instead of ``thresholds``.
+        options: options of the function with the name of the rule. ``ties`` takes ``density``
+            (see `threshold`) instead of ``thresholds``.
 
     Returns:
         a state dict in the checkpoints' dtypes.
@@ -37,7 +38,7 @@ def merge(start: Checkpoint, ingredients: Sequence[Checkpoint], rule: str, **opt
 
 
 def median(start: Tensor, values: Tensor) -> Tensor:
-    """The middle value of each element; of an even number, the mean of both middle ones.
+    """The middle value of each element, or the mean of both middle values of an even number.
 
     Args:
         start: not used.
@@ -47,7 +48,7 @@ def median(start: Tensor, values: Tensor) -> Tensor:
 
 
 def trimmed_mean(start: Tensor, values: Tensor, trim: int) -> Tensor:
-    """The mean of each element without its ``trim`` smallest and largest values (Yin et al., 2018).
+    """The mean of each element without the ``trim`` smallest and largest values (Yin et al., 2018).
 
     Args:
         start: not used.
@@ -64,8 +65,8 @@ def ties(start: Tensor, values: Tensor, thresholds: Tensor, scale: float) -> Ten
     Args:
         start: shape (n,).
         values: float64, shape (k, n).
-        thresholds: shape (k,); smaller changes of an ingredient are set to 0.
-        scale: λ, what the merged change is multiplied with.
+        thresholds: shape (k,). Smaller changes of an ingredient are set to 0.
+        scale: λ, the factor of the merged change.
     """
     change = values - start
     change = torch.where(change.abs() >= thresholds[:, None], change, 0)
@@ -76,7 +77,13 @@ def ties(start: Tensor, values: Tensor, thresholds: Tensor, scale: float) -> Ten
 
 
 def threshold(start: Checkpoint, ingredient: Checkpoint, density: float) -> float:
-    """The size of change that a share ``density`` of all parameters reaches or exceeds."""
+    """The size of change that a share ``density`` of all parameters reaches or exceeds.
+
+    Args:
+        start: the model that the ingredient was fine-tuned from.
+        ingredient: a fine-tuned model.
+        density: a share of the parameters, above 0 and at most 1.
+    """
     changes = [
         (tensor.double() - origin.double()).abs().float().flatten()
         for (_, origin), (_, tensor) in zip(start.items(), ingredient.items(), strict=True)
@@ -85,5 +92,5 @@ def threshold(start: Checkpoint, ingredient: Checkpoint, density: float) -> floa
     changes = torch.cat(changes)
     keep = max(1, round(density * len(changes)))
     reached = changes.kthvalue(len(changes) - keep + 1).values
-    # One step down, so that rounding to float32 leaves out none that should be kept.
+    # One step below, so that rounding to float32 sets no change to 0 that should be kept.
     return torch.nextafter(reached, torch.zeros(())).item()

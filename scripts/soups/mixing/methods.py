@@ -1,12 +1,14 @@
-"""Every way to make a soup: functions from a kitchen to a recipe.
+"""The methods that make soups: functions from a kitchen to a recipe.
 
-Each chooses by the held-out set alone, or not at all. `catalog.SOUP_METHODS` has their
-options' defaults.
+A method uses the held-out set alone, or no data at all. The module `experiment.registry` has a
+row with the name and the default options of each. The script of the rule ``recipe`` finds the
+function by that name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from soups.mixing import geometry, learned, recipes, select
+from soups.mixing import geometry, recipes, select
+from soups.mixing import learned as learned_soups
 from soups.mixing.kitchen import Kitchen
 from soups.models import blocks
 from soups.models.checkpoints import Checkpoint
@@ -18,32 +20,39 @@ def uniform(kitchen: Kitchen) -> dict:
 
 
 def greedy(kitchen: Kitchen) -> dict:
-    """Ingredients by falling held-out accuracy, each kept if it does not hurt (paper, Recipe 1)."""
+    """The greedy rule, which tries ingredients by falling held-out accuracy (paper, Recipe 1)."""
     chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
     return recipes.uniform(chosen, "greedy", trace=trace)
 
 
 def greedy_random(kitchen: Kitchen, seed: int, order: int) -> dict:
-    """The greedy rule, ingredients in a random order (paper, table 3)."""
+    """The greedy rule, which tries ingredients in a random order (paper, table 3)."""
     names = select.shuffled(kitchen.ingredients, seed, order)
     chosen, trace = select.greedy(names, kitchen.average)
     return recipes.uniform(chosen, "greedy_random", trace=trace, seed=seed, order=order)
 
 
 def greedy_pruned(kitchen: Kitchen) -> dict:
-    """The greedy soup, from which ingredients go again where that does not hurt."""
+    """The greedy soup, from which ingredients are removed again where that does not hurt."""
     chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
     left, pruning = select.prune(chosen, kitchen.average)
     return recipes.uniform(left, "greedy_pruned", trace=trace, pruning=pruning)
 
 
-def learned_soup(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
-    """Coefficients by gradient steps on the held-out set (paper, section 2): `learned.learn`."""
+def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
+    """Coefficients fitted by gradient steps on the held-out set (paper, section 2).
+
+    Args:
+        kitchen: see `Kitchen`.
+        groups: the tensors that share a coefficient, see `blocks.groups`.
+        memory_gb: ingredients that fit into so much memory (GiB) are read from disk only once.
+        options: see `learned.learn`.
+    """
     paths = [kitchen.paths[name] for name in kitchen.ingredients]
     names = list(Checkpoint(paths[0]).shapes())
     group = blocks.groups(names, groups)
-    ingredients = learned.within(paths, memory_gb * 2**30)
-    alpha, beta, trace = learned.learn(
+    ingredients = learned_soups.within(paths, memory_gb * 2**30)
+    alpha, beta, trace = learned_soups.learn(
         kitchen.model,
         ingredients,
         kitchen.images,
@@ -61,9 +70,15 @@ def learned_soup(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> 
 
 
 def wise_ft(kitchen: Kitchen, of: Sequence[str], alphas: Sequence[float]) -> dict:
-    """A soup interpolated with its start, the best of some α (WiSE-FT, Wortsman et al., 2022)."""
+    """A soup interpolated with its start by the best of some α (WiSE-FT, Wortsman et al., 2022).
+
+    Args:
+        kitchen: see `Kitchen`.
+        of: one name, see `Kitchen.recipe`.
+        alphas: shares of the soup to try.
+    """
     soup = kitchen.recipe(of[0])
-    # Of equally good ones the nearest to the soup.
+    # Among equally good values, the nearest to the soup is chosen.
     alphas = sorted(alphas, key=lambda alpha: abs(1 - alpha))
     best, trace = _best(alphas, kitchen.score_line(soup, alphas))
     made = recipes.interpolate(soup, kitchen.start, best, "wise_ft")
@@ -71,16 +86,22 @@ def wise_ft(kitchen: Kitchen, of: Sequence[str], alphas: Sequence[float]) -> dic
 
 
 def best_of(kitchen: Kitchen, of: Sequence[str]) -> dict:
-    """Of several soups the one with the best held-out accuracy; the first of equal ones."""
+    """The soup with the best held-out accuracy among several, or the first of equally good ones.
+
+    Args:
+        kitchen: see `Kitchen`.
+        of: names, see `Kitchen.recipe`.
+    """
     best, trace = _best(of, [kitchen.score(kitchen.recipe(name)) for name in of])
     return kitchen.recipe(best) | {"method": "best_of", "selection": {"of": best, "trace": trace}}
 
 
 def model_stock(kitchen: Kitchen) -> dict:
-    """Model Stock (Jang et al., 2024): per tensor, from the start towards the average.
+    """Model Stock (Jang et al., 2024): interpolates each tensor between the start and the average.
 
-    With θ the angle between two ingredients' changes, the share of the average is
-    t = k cos θ / (1 + (k − 1) cos θ). Here cos θ is the mean over all pairs, at least 0.
+    The share of the average is t = k cos θ / (1 + (k − 1) cos θ), where θ is the angle between
+    the changes of two ingredients. Here cos θ is the mean over all pairs, or 0 if that is
+    negative.
     """
     names, k = kitchen.ingredients, len(kitchen.ingredients)
     start = Checkpoint(kitchen.paths[kitchen.start])
@@ -96,7 +117,12 @@ def model_stock(kitchen: Kitchen) -> dict:
 
 
 def task_arithmetic(kitchen: Kitchen, scales: Sequence[float]) -> dict:
-    """Start plus a multiple of the mean change (Ilharco et al., 2023; its λ is scale / k)."""
+    """The start plus a multiple of the mean change (Ilharco et al., 2023, whose λ is scale / k).
+
+    Args:
+        kitchen: see `Kitchen`.
+        scales: multiples to try on the held-out set.
+    """
     average = recipes.uniform(kitchen.ingredients)
     scales = sorted(scales, key=lambda scale: abs(1 - scale))
     best, trace = _best(scales, kitchen.score_line(average, scales))
@@ -105,7 +131,13 @@ def task_arithmetic(kitchen: Kitchen, scales: Sequence[float]) -> dict:
 
 
 def ties(kitchen: Kitchen, density: float, scales: Sequence[float]) -> dict:
-    """TIES-Merging (Yadav et al., 2023), its λ chosen on the held-out set; see `merging.ties`."""
+    """TIES-Merging (Yadav et al., 2023) with the λ that is best on the held-out set.
+
+    Args:
+        kitchen: see `Kitchen`.
+        density: share of the parameters whose changes are kept, see `merge.threshold`.
+        scales: values of λ to try.
+    """
 
     def at(scale: float) -> dict:
         merge = {"rule": "ties", "density": density, "scale": scale}
@@ -117,37 +149,22 @@ def ties(kitchen: Kitchen, density: float, scales: Sequence[float]) -> dict:
 
 
 def median(kitchen: Kitchen) -> dict:
-    """The median of each parameter, see `merging.median`."""
+    """The median of each parameter, see `merge.median`."""
     return recipes.recipe(dict.fromkeys(kitchen.ingredients, 1.0), "median", {"rule": "median"})
 
 
 def trimmed_mean(kitchen: Kitchen, trim: float) -> dict:
-    """The mean of each parameter without its extremes, see `merging.trimmed_mean`.
+    """The mean of each parameter without its extremes, see `merge.trimmed_mean`.
 
     Args:
-        trim: share of the ingredients left out at either end, rounded down to whole ones.
+        kitchen: see `Kitchen`.
+        trim: share of the ingredients to leave out at either end. Their number is rounded down.
     """
     merge = {"rule": "trimmed_mean", "trim": int(trim * len(kitchen.ingredients))}
     return recipes.recipe(dict.fromkeys(kitchen.ingredients, 1.0), "trimmed_mean", merge)
 
 
 def _best(candidates: Sequence, scores: Sequence[float]) -> tuple:
-    """The candidate with the highest score, the first of equal ones, and all scores."""
+    """The candidate with the highest score, or the first of equal ones, and all scores."""
     trace = [{"candidate": c, "heldout": s} for c, s in zip(candidates, scores, strict=True)]
     return max(trace, key=lambda step: step["heldout"])["candidate"], trace
-
-
-METHODS: dict[str, Callable] = {
-    "uniform": uniform,
-    "greedy": greedy,
-    "greedy_random": greedy_random,
-    "greedy_pruned": greedy_pruned,
-    "learned": learned_soup,
-    "wise_ft": wise_ft,
-    "best_of": best_of,
-    "model_stock": model_stock,
-    "task_arithmetic": task_arithmetic,
-    "ties": ties,
-    "median": median,
-    "trimmed_mean": trimmed_mean,
-}

@@ -1,8 +1,10 @@
-"""A soup is a recipe: which ingredients, with which coefficients, and how they were chosen.
+"""Recipes of soups: the ingredients, their coefficients, and how these were chosen.
 
-A recipe is a JSON object. ``coefficients`` has a number per ingredient, or one per
-ingredient and tensor. A recipe with ``merge`` is no weighted sum but combines the
-ingredients element by element. `mixing.mix` turns any recipe into weights.
+A recipe is a JSON object. ``coefficients`` has a number per ingredient, or a number per
+ingredient and tensor. A recipe with ``merge`` is not a weighted sum: it combines the
+ingredients element by element. `mixing.mix` turns any recipe into weights. ``method`` is the
+name of a method of `mixing.methods` or of a plan. The row of a soup in the tables may have
+another name, which the configuration chooses.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,38 +18,42 @@ Coefficient = float | Mapping[str, float]
 def recipe(
     coefficients: Mapping[str, Coefficient], method: str, merge: Mapping | None = None, **selection
 ) -> dict:
-    """A recipe as it is written to JSON.
+    """Build a recipe as it is written to JSON.
 
     Args:
-        coefficients: ingredient id to weight, or to one weight per tensor name; they need
-            not sum to 1.
-        method: how it was made.
-        merge: for a combination that is no weighted sum, its ``rule`` and options, see
-            `merging.merge`.
-        selection: how the coefficients were chosen, e.g. a greedy trace.
+        coefficients: ingredient id to a coefficient, or to a coefficient per tensor name. The
+            coefficients need not sum to 1.
+        method: the method that made the recipe.
+        merge: ``rule`` and options of a combination that is not a weighted sum, see
+            `merge.merge`.
+        selection: how the coefficients were chosen, such as a greedy trace.
     """
     made = {"method": method, "coefficients": dict(coefficients), "selection": selection}
     return made | {"merge": dict(merge)} if merge else made
 
 
 def uniform(ingredients: Iterable[str], method: str = "uniform", **selection) -> dict:
-    """The plain average (paper, Recipe 2): coefficient 1/k for each of k ingredients."""
+    """The plain average (paper, Recipe 2), which has coefficient 1/k for each of k ingredients."""
     names = list(ingredients)
     return recipe({name: 1 / len(names) for name in names}, method=method, **selection)
 
 
 def interpolate(made: dict, start: str, alpha: float, method: str, **selection) -> dict:
-    """Alpha of a soup and 1 − alpha of where its ingredients start (WiSE-FT, Wortsman et al. 2022).
+    """The interpolation of a soup and the start of its ingredients (WiSE-FT, Wortsman et al. 2022).
 
     Args:
         made: a recipe that is a weighted sum.
         start: id of the starting point.
-        alpha: 1 is the soup, 0 the start; more than 1 extrapolates.
+        alpha: share of the soup. 1 is the soup, 0 is the start, and more than 1 extrapolates.
+        method, selection: see `recipe`.
+
+    Raises:
+        UserError: if the recipe is not a weighted sum.
     """
     if "merge" in made:
         raise UserError(
-            f"a {made['method']} soup is no weighted sum of its ingredients, "
-            "expected one that is, to interpolate with its start"
+            f"the soup to interpolate with its start was made by {made['method']!r}, expected a "
+            "method that makes a weighted sum of its ingredients"
         )
     coefficients = {name: _times(weight, alpha) for name, weight in made["coefficients"].items()}
     rest = coefficients.get(start, 0.0)
@@ -65,7 +71,7 @@ def _times(weight: Coefficient, factor: float) -> Coefficient:
 
 
 def used(made: dict) -> list[str]:
-    """Ingredients (and perhaps the start) whose coefficients are not all 0."""
+    """Ids of the ingredients, and of the start, that have a coefficient other than 0."""
     return [
         name
         for name, weight in made["coefficients"].items()
@@ -74,5 +80,5 @@ def used(made: dict) -> list[str]:
 
 
 def members(made: dict) -> list[str]:
-    """Fine-tuned models in a soup: what is `used`, without where they start from."""
+    """Ids of the fine-tuned models in a soup: those of `used` without the start."""
     return [name for name in used(made) if name not in START.values()]

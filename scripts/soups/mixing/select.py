@@ -1,38 +1,39 @@
-"""Choosing ingredients by their held-out score, and by nothing else."""
+"""Choosing ingredients by their held-out score alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-# The held-out score of the uniform average of some ingredients. When ingredients are added
-# one by one, the last is the candidate; those before it are in the soup already.
+# The held-out score of the uniform average of some ingredients. When a rule adds ingredients one
+# by one, the last name is the candidate, and the names before it are in the soup already.
 Score = Callable[[tuple[str, ...]], float]
 
 
 def by_score(scores: Mapping[str, float]) -> list[str]:
-    """Ingredient ids by falling score; equal scores by id."""
+    """Sort ingredient ids by falling score, and by id where scores are equal."""
     return sorted(scores, key=lambda name: (-scores[name], name))
 
 
 def shuffled(names: Sequence[str], seed: int, order: int) -> list[str]:
-    """The ``order``-th random order of some ingredients; the same ids give the same order."""
+    """The ``order``-th random order of some ingredients, which depends on the set of ids alone."""
     rng = np.random.default_rng([seed, order])
     return [str(name) for name in rng.permutation(sorted(names))]
 
 
 def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
-    """The greedy soup (paper, Recipe 1).
+    """Choose the ingredients of a greedy soup (paper, Recipe 1).
 
-    An ingredient stays if the held-out score of the average with it is at least that
-    without it. The soup is therefore never worse, on the held-out set, than the first.
+    An ingredient stays if the held-out score of the average with it is at least the score
+    without it. On the held-out set, the soup is therefore never worse than its first ingredient.
 
     Args:
-        order: ingredients in the order they are tried, best first.
+        order: ingredients in the order of the trials, best first.
         score: see `Score`.
 
     Returns:
-        the chosen ingredients, and the trace: a step per candidate with the scores
-        ``without`` (None for the first) and ``with`` it and whether it was ``accepted``.
+        the chosen ingredients, and the trace. The trace has a step per ``candidate`` with the
+        scores ``without`` it (None for the first) and ``with`` it, and whether it was
+        ``accepted``.
     """
     chosen: list[str] = []
     trace = []
@@ -48,17 +49,19 @@ def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
 
 
 def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
-    """Take ingredients out of a soup again, the last first, where that does not hurt.
+    """Remove ingredients from a soup, the last one first, where that does not hurt.
 
-    An ingredient goes if the held-out score of the average without it is at least that
-    with it; the first never goes. The soup is never worse, on the held-out set, than before.
+    An ingredient is removed if the held-out score of the average without it is at least the
+    score with it. The first ingredient always stays. On the held-out set, the soup is never
+    worse than before.
 
     Args:
-        chosen: ingredients in the order they were added.
+        chosen: ingredients in the order in which they were added.
         score: see `Score`.
 
     Returns:
-        what is left, and a trace as `greedy`'s with ``removed``.
+        the remaining ingredients, and a trace like that of `greedy` with ``removed`` in place of
+        ``accepted``.
     """
     left = list(chosen)
     best = score(tuple(left))
@@ -74,7 +77,7 @@ def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
 
 
 def remembered(score: Score) -> Score:
-    """A score that is computed once for each set of ingredients."""
+    """Wrap a score so that it is computed once for each set of ingredients."""
     known: dict[frozenset, float] = {}
 
     def look_up(names: tuple[str, ...]) -> float:
@@ -89,12 +92,13 @@ def remembered(score: Score) -> Score:
 def greedy_first(
     names: Sequence[str], scores: Mapping[str, float], score: Score
 ) -> Iterator[list[str]]:
-    """The greedy soup of the first n ingredients, for n from 1 to all.
+    """Yield the greedy soup of the first n ingredients, for n from 1 to all.
 
     Args:
-        names: ingredients in the order they come in.
+        names: ingredients in the order in which they are added to the sweep.
         scores: held-out score of each.
-        score: best `remembered`, for most averages come up again as n grows.
+        score: see `Score`. It should be `remembered`, because most averages occur again as n
+            grows.
     """
     for n in range(1, len(names) + 1):
         order = by_score({name: scores[name] for name in names[:n]})
@@ -102,11 +106,11 @@ def greedy_first(
 
 
 class RunningSum:
-    """A sum over names that is cheap to extend, for scores of growing soups.
+    """A sum over names that is cheap to extend, for growing soups.
 
     Args:
-        empty: makes the sum of nothing.
-        add: ``add(total, name)`` returns the sum with one more.
+        empty: returns the sum over no names.
+        add: ``add(total, name)`` returns the total with the term of one more name.
     """
 
     def __init__(self, empty: Callable, add: Callable) -> None:
@@ -115,7 +119,7 @@ class RunningSum:
         self._total = empty()
 
     def of(self, names: tuple[str, ...]):
-        """The sum over ``names``; starts again unless they extend what was asked last."""
+        """The sum over ``names``, which extends that of the last call where the names do."""
         if names[: len(self._names)] != self._names:
             self._names, self._total = (), self._empty()
         for name in names[len(self._names) :]:

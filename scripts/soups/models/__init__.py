@@ -1,1 +1,1 @@
-"""The classifier, its architectures, and checkpoints, ours and others'."""
+"""The classifier, its architectures, and checkpoints of this workflow and of other sources."""

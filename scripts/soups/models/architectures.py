@@ -1,4 +1,4 @@
-"""The model section, checked without importing a model library."""
+"""Checks of the configuration's ``model`` section, without importing a model library."""
 
 import importlib.util
 import json
@@ -11,16 +11,19 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def has_text(model: dict) -> bool:
-    """Has the model a text tower, for zero-shot heads?"""
+    """Whether the model has a text tower, which a zero-shot head needs."""
     architecture = model["architecture"]
     return isinstance(architecture, dict) or not architecture.startswith(TIMM)
 
 
 def check(config: dict) -> None:
-    """Check ``model`` against itself, and the size of images against it.
+    """Check that the ``model`` section is consistent and fits the size of the images.
+
+    Args:
+        config: the whole configuration.
 
     Raises:
-        UserError: one sentence with the key, its value and what was expected.
+        UserError: one sentence with the key, its value and the expected value.
     """
     model = config["model"]
     if model["templates"] != "imagenet":
@@ -35,7 +38,7 @@ def check(config: dict) -> None:
     if model["pretrained"] is not None:
         _check_source(model, custom)
     if not has_text(model) or not config["data"]["folders"]:
-        return  # timm's sizes are looked at when the model is brought in
+        return  # the import of a timm model checks its image size
     architecture = model["architecture"] if custom else named(model["architecture"])
     if config["data"]["source"] == "folders":
         size = config["data"]["folders"]["image_size"]
@@ -57,7 +60,7 @@ def _check_source(model: dict, custom: bool) -> None:
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
     if source.endswith(WEIGHTS) and not Path(source).is_file():
-        raise UserError(f"model.pretrained is {source!r}: no such file")
+        raise UserError(f"model.pretrained is {source!r}, expected an existing file")
     made = header(source).get("architecture") if source.endswith(".safetensors") else None
     if made is not None and made != model["architecture"]:
         raise UserError(
@@ -67,32 +70,32 @@ def _check_source(model: dict, custom: bool) -> None:
     if custom and source != "train" and made is None:
         raise UserError(
             f"model.pretrained is {source!r}, expected 'train' or a .safetensors file of this "
-            "workflow, because model.architecture is a custom one that no other weights belong to"
+            "workflow, because model.architecture is a custom one that no other weights fit"
         )
 
 
 def header(path: str | Path) -> dict:
-    """The note in a checkpoint's header, read without torch; empty if there is none.
+    """Read the note in a checkpoint's header without torch; empty if it has no note.
 
     Raises:
-        UserError: if the file is no safetensors file.
+        UserError: if the file is not a safetensors file.
     """
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > 2**26:
-            raise UserError(f"{path}: not a safetensors checkpoint")
+            raise UserError(f"{path} is not a safetensors checkpoint")
         try:
             metadata = json.loads(file.read(size)).get("__metadata__", {})
             return json.loads(metadata.get("soups", "{}"))
         except ValueError:
-            raise UserError(f"{path}: not a safetensors checkpoint") from None
+            raise UserError(f"{path} is not a safetensors checkpoint") from None
 
 
 def named(name: str) -> dict:
-    """The configuration of one of open_clip's models, read without importing it.
+    """Read the configuration of an open_clip model without importing open_clip.
 
     Raises:
-        UserError: if it has none of that name.
+        UserError: if open_clip has no model of that name.
     """
     package = importlib.util.find_spec("open_clip").submodule_search_locations[0]
     known = {path.stem: path for path in (Path(package) / "model_configs").glob("*.json")}

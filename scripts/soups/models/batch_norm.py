@@ -1,8 +1,9 @@
-"""Batch statistics of a soup: the average of its ingredients', or measured anew.
+"""Statistics of a soup's batch normalisation: averaged over its ingredients, or recalibrated.
 
-Fine-tunes here keep the statistics of the pre-trained model (`train.freeze_batch_norm`), so
-that mixing them changes nothing. Ingredients trained elsewhere bring their own, whose average
-need not be the soup's (Izmailov et al., 2018, section 3.2).
+Fine-tunes of this workflow keep the statistics of the pre-trained model
+(`training.finetune.freeze_batch_norm`), so averaging leaves them unchanged. Ingredients trained
+elsewhere have different statistics, and their average need not fit the soup (Izmailov et al.,
+2018, section 3.2).
 """
 
 from collections.abc import Callable
@@ -14,15 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from soups.data.sampling import sample
 
 Settle = Callable[[nn.Module], None]
-BATCH = 100
+BATCH = 100  # images
 
 
 def settler(images: np.ndarray, count: int) -> Settle:
-    """What gives a freshly mixed model its batch statistics.
+    """A function that sets the batch statistics of a freshly mixed model.
 
     Args:
-        images: uint8, shape (n, h, w, 3): the held-out ones, whose labels are not used.
-        count: how many of them at most; 0 leaves statistics as they were mixed.
+        images: uint8, shape (n, h, w, 3), the held-out images; their labels are not used.
+        count: the largest number of images to use; 0 keeps the averaged statistics.
     """
     if not count:
         return kept
@@ -31,21 +32,21 @@ def settler(images: np.ndarray, count: int) -> Settle:
 
 
 def kept(model: nn.Module) -> None:
-    """Leaves statistics as they were mixed."""
+    """Keep the averaged statistics."""
 
 
 def recalibrate(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> None:
-    """Set running means and variances to those of some images, in place.
+    """Set the running means and variances to those of some images, in place.
 
-    Each is the mean over batches of equal size; a model without batch normalisation stays
-    as it is.
+    Each statistic is a mean over batches of equal size. The images of a short last batch are left
+    out. A model without batch normalisation is not changed.
 
     Args:
         model: takes uint8 images, on its device, in evaluation mode.
         images: uint8, shape (n, h, w, 3).
         rows: sorted indices of the images to use, at least two.
     """
-    from soups.models.forward import forward  # seconds that models without such layers do without
+    from soups.models.forward import forward  # a slow import, so not at the top
 
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
@@ -54,7 +55,7 @@ def recalibrate(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> None:
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over all batches
+        layer.momentum = None  # None makes torch take a plain mean over all batches
         layer.train()
     forward(model, images, rows[: len(rows) // size * size], batch=size)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -1,8 +1,8 @@
-"""The parts of a model, read off the names of its tensors."""
+"""The blocks and depths of a model's tensors, derived from their names."""
 
 from collections.abc import Sequence
 
-# What comes before the first numbered block, in open_clip's and timm's towers.
+# Names before the first numbered block, in the towers of open_clip and timm.
 STEM = {
     "class_embedding", "positional_embedding", "ln_pre", "conv1", "conv2", "conv3", "bn1", "bn2",
     "bn3", "patch_embed", "pos_embed", "cls_token", "norm_pre", "stem",
@@ -10,9 +10,10 @@ STEM = {
 
 
 def block(name: str) -> str:
-    """The part a tensor belongs to: up to the last number in its name, or else its module.
+    """Name of the block of a tensor: its name up to the last number.
 
-    The numbers inside a ResNet's shortcut, ``downsample``, are not its blocks'.
+    A tensor without a number in its name belongs to the block of its module. Numbers after
+    ``downsample``, the shortcut of a ResNet, do not count.
 
     >>> block("visual.transformer.resblocks.3.attn.out_proj.weight")
     'visual.transformer.resblocks.3'
@@ -26,14 +27,15 @@ def block(name: str) -> str:
 
 
 def groups(names: Sequence[str], by: str) -> dict[str, int]:
-    """Tensors put into groups.
+    """Put tensors into groups.
 
     Args:
-        names: of the tensors.
-        by: ``model`` (one group), ``block`` (see `block`) or ``tensor`` (one each).
+        names: names of the tensors.
+        by: ``model`` (one group for all), ``block`` (a group per `block`) or ``tensor`` (a group
+            per tensor).
 
     Returns:
-        tensor name to the index of its group.
+        index of the group of each tensor, by name.
     """
     key = {"model": lambda name: "", "block": block, "tensor": lambda name: name}[by]
     index: dict[str, int] = {}
@@ -41,13 +43,14 @@ def groups(names: Sequence[str], by: str) -> dict[str, int]:
 
 
 def depths(names: Sequence[str]) -> dict[str, int]:
-    """How far from the input each tensor is, for layer-wise learning rates.
+    """Distance of each tensor from the input, for layer-wise learning rates.
 
     Args:
-        names: of the parameters, in the order of the model.
+        names: names of the parameters, in the order of the model.
 
     Returns:
-        0 for the stem, then 1, 2, … for numbered blocks in order, one more for the rest (head).
+        by name: 0 for the stem; 1, 2, … for the numbered blocks in order; one more than the last
+        block for all other tensors, such as those of the head.
     """
     numbered = [name for name in names if any(part.isdigit() for part in name.split("."))]
     order = {part: i + 1 for i, part in enumerate(dict.fromkeys(map(block, numbered)))}

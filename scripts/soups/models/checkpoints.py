@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written aside, with one JSON note in the header."""
+"""Weights on disk: safetensors files with a JSON note in the header, replaced atomically."""
 
 import json
 import math
@@ -20,28 +20,34 @@ DTYPES = {
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 
-# One key, so that the header's bytes do not depend on the order of a hash map.
+# All notes share one key, so the header's bytes do not depend on the order of a hash map.
 _NOTE = "soups"
 
 
 def save(path: str | Path, state: dict[str, Tensor], note: dict) -> None:
-    """Write a state dict; the same tensors and note give the same bytes."""
+    """Write a state dict. The same tensors and note always give the same bytes.
+
+    Args:
+        path: the file to write.
+        state: tensors by name.
+        note: becomes JSON in the header.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as aside:
         save_file(tensors, aside, {_NOTE: json.dumps(note, sort_keys=True)})
 
 
 class Checkpoint:
-    """A safetensors file: its layout and note now, its tensors one at a time when asked.
+    """A safetensors file, whose tensors are read one at a time on request.
 
-    Holding one keeps no file open and no weights in memory.
+    The object holds the layout and the note. It keeps no file open and no weights in memory.
 
     Attributes:
         path: the file.
-        note: what `save` was given.
+        note: the note given to `save`; empty if the file has none.
 
     Raises:
-        UserError: if the file is missing or no safetensors file.
+        UserError: if the file is missing or not a safetensors file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -55,16 +61,16 @@ class Checkpoint:
         try:
             return safe_open(self.path, framework="pt")
         except FileNotFoundError:
-            raise UserError(f"{self.path}: no such checkpoint") from None
+            raise UserError(f"{self.path} does not exist, expected a checkpoint") from None
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{self.path}: not a safetensors checkpoint ({error})") from error
+            raise UserError(f"{self.path} is not a safetensors checkpoint ({error})") from error
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every tensor, in name order."""
         return self._shapes
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """Tensors in name order, one in memory at a time."""
+        """Name and value of every tensor in name order, with one tensor in memory at a time."""
         with self._open() as file:
             for name in self._shapes:
                 yield name, file.get_tensor(name)
@@ -74,12 +80,12 @@ class Checkpoint:
         return dict(self.items())
 
     def size(self) -> int:
-        """Bytes of all tensors."""
+        """Size of all tensors in bytes."""
         return sum(DTYPES[d].itemsize * math.prod(shape) for shape, d in self._shapes.values())
 
 
 class Held(Checkpoint):
-    """A checkpoint that is read once and stays in memory."""
+    """A checkpoint that is read once and kept in memory."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -90,11 +96,13 @@ class Held(Checkpoint):
 
 
 class Stack:
-    """Checkpoints with the same tensors, read side by side, a stretch of a tensor at a time.
+    """Checkpoints with the same tensors, read side by side, one piece of a tensor at a time.
+
+    The files are open inside the context.
 
     Args:
-        checkpoints: k of them; their files are open between `__enter__` and `__exit__`.
-        values: most numbers (k times the length of a stretch) in memory at once.
+        checkpoints: k checkpoints.
+        values: the largest number of values in memory at once, k times the length of a piece.
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], values: int = 2**22) -> None:
@@ -109,10 +117,11 @@ class Stack:
         self._exit.close()
 
     def pieces(self) -> Iterator[tuple[str, slice, Tensor]]:
-        """Every floating-point tensor: its name, a stretch of it laid flat, and its values.
+        """Read every floating-point tensor of all checkpoints in pieces.
 
         Yields:
-            name; slice of the flattened tensor; float64, shape (k, length of the slice).
+            name of the tensor; slice of the flattened tensor; its values as float64, shape (k,
+            length of the slice).
         """
         for name, (shape, dtype) in self._checkpoints[0].shapes().items():
             if not DTYPES[dtype].is_floating_point:

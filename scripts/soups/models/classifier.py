@@ -1,7 +1,9 @@
-"""Models: a pre-trained one, for its architecture and text side; a classifier for everything else.
+"""The pre-trained model and the classifier built on its image tower.
 
-An ingredient is a `Classifier`: an image tower, features (CLIP's are L2-normalised), one
-linear head (paper, appendix J.1 for LP-FT from CLIP). All soups average its state dict.
+A `Pretrained` provides the architecture and the text tower. Every ingredient and every soup is a
+`Classifier`: an image tower with one linear head (paper, appendix J.1 for LP-FT from CLIP). The
+features of a CLIP are L2-normalised before the head. A soup averages the state dicts of its
+ingredients.
 """
 
 import logging
@@ -28,24 +30,27 @@ from soups.models import checkpoints
 from soups.models.architectures import TIMM, WEIGHTS
 from soups.models.tokens import WordTokenizer
 
-# Pixel statistics of the tiny model; named models bring their own.
+# Mean and std of the pixels (0–1) of a model trained here. Named models have their own.
 HALF = (0.5, 0.5, 0.5)
 
 
 class Pretrained:
-    """A CLIP with what is needed to use it: tokenizer and pixel statistics.
-
-    ``architecture`` is an open_clip name ("ViT-B-32-quickgelu") or a dictionary
-    with open_clip's own keys ``embed_dim``, ``vision_cfg`` and ``text_cfg``.
+    """A CLIP with its tokenizer and pixel statistics.
 
     Args:
-        architecture: as above.
-        words: that the text tower of a dictionary's model knows.
-        source: where a named model's weights come from: a tag of open_clip's, or a file.
-            Without one they are random.
+        architecture: an open_clip name such as "ViT-B-32-quickgelu", or a dictionary with
+            open_clip's keys ``embed_dim``, ``vision_cfg`` and ``text_cfg``.
+        words: the vocabulary of the text tower, if the architecture is a dictionary.
+        source: the weights of a named model, either a tag of open_clip or a file. Without a
+            source, the weights are random.
+
+    Attributes:
+        architecture, words: the arguments.
+        clip: open_clip's model.
+        mean, std: mean and standard deviation of the pixels (0–1), one value per channel.
 
     Raises:
-        UserError: if the architecture cannot be, or the weights cannot be had.
+        UserError: if the architecture is invalid or the weights cannot be loaded.
     """
 
     normalize = True  # features have unit length
@@ -81,14 +86,14 @@ class Pretrained:
 
     @cached_property
     def tokenizer(self):
-        """Texts to token ids; named models bring open_clip's."""
+        """Function from texts to token ids; open_clip's own for a named model."""
         if isinstance(self.architecture, dict):
             return WordTokenizer(self.words or [], self.architecture["text_cfg"]["context_length"])
         return get_tokenizer(self.architecture)
 
     @property
     def whole(self) -> nn.Module:
-        """All that is saved of it: both towers."""
+        """The module whose weights `save` writes, with both towers."""
         return self.clip
 
     @property
@@ -98,22 +103,28 @@ class Pretrained:
 
     @property
     def image_size(self) -> int:
-        """Pixels a side."""
+        """Side of an image in pixels."""
         size = self.clip.visual.image_size
         return size if isinstance(size, int) else size[0]
 
     def save(self, path: str | Path, note: dict, weights: bool = True) -> None:
-        """Write its weights (or none), with the architecture and vocabulary in the header."""
+        """Write a checkpoint with the architecture, words and pixel statistics in its header.
+
+        Args:
+            path: the file to write.
+            note: more entries of the header's note.
+            weights: whether the file holds the weights, or the header alone.
+        """
         note = note | {"architecture": self.architecture, "words": self.words}
         note = note | {"mean": list(self.mean), "std": list(self.std)}
         checkpoints.save(path, self.whole.state_dict() if weights else {}, note)
 
     @classmethod
     def load(cls, path: str | Path) -> "Pretrained":
-        """Read what `save` wrote.
+        """Read a checkpoint that `save` wrote with weights.
 
         Raises:
-            UserError: if the file is no such checkpoint or its tensors do not fit.
+            UserError: if the file is not such a checkpoint, or if its tensors do not fit.
         """
         checkpoint = checkpoints.Checkpoint(path)
         model = _of_note(checkpoint)
@@ -123,10 +134,16 @@ class Pretrained:
 
     @torch.no_grad()
     def text_head(self, names: list[str], templates: list[str]) -> Tensor | None:
-        """Zero-shot head: mean text feature over ``templates``, times the logit scale.
+        """Weight of a zero-shot head: the text feature of each class, times the logit scale.
+
+        The text feature of a class is the mean over the templates, scaled to unit length.
+
+        Args:
+            names: class names.
+            templates: prompts with one ``{}`` in place of the class name.
 
         Returns:
-            float32, shape (len(names), embed_dim).
+            float32, shape (len(names), embed_dim), or None for a model without a text tower.
         """
         rows = []
         for name in names:
@@ -136,15 +153,15 @@ class Pretrained:
         return torch.stack(rows) * self.clip.logit_scale.exp()
 
     def classifier(self, classes: int) -> "Classifier":
-        """This model's image tower under a linear head of zeros."""
+        """Make a classifier from this image tower and a linear head of zeros."""
         return Classifier(self.visual, classes, self.embed_dim, self.mean, self.std, self.normalize)
 
     @cached_property
     def embed_dim(self) -> int:
-        """Length of an image feature, asked of the tower itself.
+        """Length of an image feature, found by running the tower on one image.
 
         Raises:
-            UserError: if the tower gives something else than one feature per image.
+            UserError: if the tower does not give one feature per image.
         """
         with torch.no_grad():
             training, size = self.visual.training, self.image_size
@@ -152,19 +169,25 @@ class Pretrained:
             self.visual.train(training)
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise UserError(
-                f"model.architecture is {self.architecture!r}: its image tower gives more than one "
-                "feature per image, expected a model whose tower gives one"
+                f"model.architecture is {self.architecture!r}, expected a model whose image tower "
+                "gives one feature per image"
             )
         return features.shape[1]
 
 
 class Backbone(Pretrained):
-    """An image classifier of timm's without its head: features as they are, no text side.
+    """A timm image classifier without its head, whose features are not normalised.
+
+    It has no text tower.
 
     Args:
-        architecture: ``timm/`` and timm's name of it.
+        architecture: timm's name with ``timm/`` before it.
         words: None.
-        source: a tag of timm's for its weights ("augreg_in21k"), or a file of them.
+        source: the weights, either a tag of timm such as "augreg_in21k" or a file. Without a
+            source, the weights are random.
+
+    Raises:
+        UserError: if timm has no such architecture or the weights cannot be loaded.
     """
 
     normalize = False
@@ -184,7 +207,8 @@ class Backbone(Pretrained):
             _check_tag(source, known, architecture)
             name = f"{name}.{source}"
         with _fetching(source):
-            # Under the head of the weights, or timm would pass over whatever does not fit.
+            # If the head fits the file, timm loads strictly. Otherwise timm would silently skip
+            # every tensor that does not fit. `reset_classifier` removes the head afterwards.
             heads = _classes_in(source, timm.create_model(name)) if _is_file(source) else {}
             self._tower = timm.create_model(name, pretrained=bool(source), **heads)
             self._tower.reset_classifier(0)
@@ -205,15 +229,23 @@ class Backbone(Pretrained):
         return self._size
 
     def save(self, path: str | Path, note: dict, weights: bool = True) -> None:
-        """As `Pretrained.save`; the size of images depends on the tag, so it is kept as well."""
+        """As `Pretrained.save`, with the image size in the note, because it depends on the tag."""
         super().save(path, note | {"image_size": self.image_size}, weights)
 
     def text_head(self, names: list[str], templates: list[str]) -> None:
-        """None: there is no text side to make a head of."""
+        """Return None, because a zero-shot head needs a text tower."""
 
 
 def bring_in(architecture: str | dict, source: str | None) -> Pretrained:
-    """A named model of open_clip's or timm's with pre-trained weights."""
+    """Load a model of open_clip or timm.
+
+    Args:
+        architecture: see `Pretrained` and `Backbone`.
+        source: a tag, a file of weights, or None for random weights.
+
+    Raises:
+        UserError: if the architecture is invalid or the weights cannot be loaded.
+    """
     return _class_of(architecture)(architecture, None, source)
 
 
@@ -223,11 +255,11 @@ def _class_of(architecture: str | dict) -> type[Pretrained]:
 
 
 def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
-    """The model that a header describes, with random weights."""
+    """Make the model that a checkpoint's header describes, with random weights."""
     note = checkpoint.note
     if "architecture" not in note:
         raise UserError(
-            f"{checkpoint.path}: a safetensors file, but not a pre-trained model of this workflow"
+            f"{checkpoint.path} is a safetensors file but not a pre-trained model of this workflow"
         )
     model = _class_of(note["architecture"])(note["architecture"], note["words"])
     model.mean = note.get("mean", model.mean)
@@ -242,7 +274,7 @@ def _is_file(source: str | None) -> bool:
 
 
 def _classes_in(path: str, model: nn.Module) -> dict:
-    """What timm has to be told of the head that a file's weights have, if they have one."""
+    """Arguments for timm's ``create_model`` that fit the head of a file's weights."""
     from timm.models import load_state_dict
 
     names = model.pretrained_cfg["classifier"]
@@ -256,13 +288,17 @@ def _classes_in(path: str, model: nn.Module) -> dict:
 def _check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
     if tag not in known:
         raise UserError(
-            f"model.pretrained is {tag!r}, expected 'train', a file of weights or one of "
-            f"{', '.join(known) or 'no tag'}, which there are for {architecture}"
+            f"model.pretrained is {tag!r}, expected 'train', a file of weights or a tag of "
+            f"{architecture} ({', '.join(known) or 'which has none'})"
         )
 
 
 def _check_activation(architecture: str, tag: str) -> None:
-    """Weights fit towers of either activation, and features are then quietly wrong."""
+    """Check that the architecture has the activation that the weights were trained with.
+
+    The weights load into a tower with the other activation without an error, but then the
+    features are wrong.
+    """
     wants = get_pretrained_cfg(architecture, tag).get("quick_gelu", False)
     if wants and not get_model_config(architecture).get("quick_gelu", False):
         raise UserError(
@@ -273,14 +309,14 @@ def _check_activation(architecture: str, tag: str) -> None:
 
 @contextmanager
 def _fetching(source: str | None) -> Iterator[None]:
-    """What libraries raise when weights cannot be had becomes one sentence."""
-    # That weights are random is no news where only the architecture is asked for.
+    """Turn the libraries' errors about weights into a `UserError` of one sentence."""
+    # open_clip warns about random weights, which are intended where there is no source.
     logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
     try:
         yield
     except UnpicklingError as error:
         raise UserError(
-            f"model.pretrained is {source!r}, which needs code to be run to read it; expected a "
+            f"model.pretrained is {source!r}, which would run code when it is loaded, expected a "
             "file of tensors alone"
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -289,18 +325,25 @@ def _fetching(source: str | None) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"model.pretrained is {source!r}, whose weights could not be loaded "
-            f"({type(error).__name__}: {reason}); expected a network, the weights in the cache of "
-            "huggingface_hub, or a file that fits model.architecture"
+            f"({type(error).__name__}: {reason}), expected a network connection, weights in the "
+            "cache of huggingface_hub, or a file that fits model.architecture"
         ) from error
     finally:
         logging.getLogger().setLevel(logging.WARNING)
 
 
 class Classifier(nn.Module):
-    """Image tower, features (of unit length for a CLIP), linear head.
+    """An image tower with a linear head, which gives logits of shape (n, classes).
 
-    Takes uint8 images of shape (n, height, width, 3) or float images of shape
-    (n, 3, height, width) already normalised, and returns logits of shape (n, classes).
+    It takes uint8 images of shape (n, height, width, 3), or normalised float images of shape
+    (n, 3, height, width). The weight and bias of a new head are 0.
+
+    Args:
+        visual: the image tower.
+        classes: number of classes.
+        width: length of a feature.
+        mean, std: mean and standard deviation of the pixels (0–1), one value per channel.
+        normalize: whether features are scaled to unit length, as CLIP's are.
     """
 
     def __init__(
@@ -311,16 +354,16 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Not weights: they are the same for every ingredient and stay out of the state dict.
+        # All ingredients share these values, so the state dict leaves them out.
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """uint8 (n, h, w, 3) to normalised float32 (n, 3, h, w)."""
+        """Normalise uint8 (n, h, w, 3) to float32 (n, 3, h, w)."""
         return (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def features(self, images: Tensor) -> Tensor:
-        """Features, shape (n, width)."""
+        """Features of images, shape (n, width)."""
         images = self.pixels(images) if images.dtype == torch.uint8 else images
         features = self.visual(images)
         return F.normalize(features, dim=-1) if self.normalize else features
@@ -330,7 +373,11 @@ class Classifier(nn.Module):
 
     @contextmanager
     def only(self, classes: Sequence[int]) -> Iterator[None]:
-        """Inside, the head knows some classes only, in their order, and is frozen."""
+        """A context in which the head is frozen and has some of the classes only.
+
+        Args:
+            classes: indices of the classes, in the order of the logits.
+        """
         whole = self.head
         self.head = nn.Linear(whole.in_features, len(classes))
         with torch.no_grad():
@@ -344,17 +391,20 @@ class Classifier(nn.Module):
 
 
 def load_classifier(pretrained: str | Path, weights: str | Path) -> Classifier:
-    """An ingredient or soup, ready to evaluate.
+    """Load an ingredient or a soup, in evaluation mode.
 
     Args:
-        pretrained: the pre-trained checkpoint, for the architecture.
-        weights: the state dict of a `Classifier`.
+        pretrained: file of the pre-trained model, whose header has the architecture.
+        weights: file of a `Classifier`'s state dict.
+
+    Raises:
+        UserError: if a file is not such a checkpoint, or if its tensors do not fit.
     """
     checkpoint = checkpoints.Checkpoint(weights)
     if "head.weight" not in checkpoint.shapes():
-        raise UserError(f"{weights}: no tensor 'head.weight', expected an image classifier")
+        raise UserError(f"{weights} has no tensor 'head.weight', expected an image classifier")
     classes = checkpoint.shapes()["head.weight"][0][0]
-    # The header alone: the pre-trained weights would be overwritten at once.
+    # Only the header is read, because the weights would be overwritten at once.
     model = _of_note(checkpoints.Checkpoint(pretrained)).classifier(classes)
     _load_strictly(model, checkpoint)
     return model.eval()
@@ -367,7 +417,7 @@ def _load_strictly(module: nn.Module, checkpoint: checkpoints.Checkpoint) -> Non
     if wrong:
         name = wrong[0]
         raise UserError(
-            f"{checkpoint.path}: {len(wrong)} tensors do not fit the architecture; {name!r} has "
-            f"shape {have.get(name, 'missing')}, expected {want.get(name, 'absent')}"
+            f"{checkpoint.path} has {len(wrong)} tensors that do not fit the architecture, such as "
+            f"{name!r} with shape {have.get(name, 'missing')}, expected {want.get(name, 'absent')}"
         )
     module.load_state_dict(checkpoint.state())

@@ -1,4 +1,7 @@
-"""Downloads of large files that survive a cut line, a killed job and a server that changes them."""
+"""Downloads of large files that resume after a lost connection or a killed job.
+
+A download starts over if the file on the server has changed.
+"""
 
 import fcntl
 import http.client
@@ -20,10 +23,10 @@ from soups.errors import UserError
 
 log = logging.getLogger("soups")
 
-CHUNK = 2**18  # bytes between two looks at the clock
+CHUNK = 2**18  # bytes in one read at most
 EVERY = 5.0  # seconds between two lines of progress in the log
 PAUSE = 60.0  # seconds, the longest wait before another attempt
-# Of an HTTP error: the server may think better of it. Other answers stay what they are.
+# HTTP errors after which another attempt may succeed.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
@@ -42,28 +45,29 @@ def fetch(
     backoff: float = 1.0,
     timeout: float = 60.0,
 ) -> None:
-    """Download a file, all or nothing, and check it.
+    """Download a file and check it. The file appears at ``path`` only when it is complete.
 
-    What has arrived lies beside ``path`` as ``<name>.part``, with what the server said of it in
-    ``<name>.part.json``, so that a later call goes on where this one ended, if the server still
-    has the same file.
+    The partial file is ``<name>.part`` beside ``path``. The server's version and size of the file
+    are in ``<name>.part.json``. A later call resumes the download if the server still has the same
+    version.
 
     Args:
-        url: http or https.
+        url: an http or https address.
         path: the file to write.
-        sums: checksums, see `check`; None checks the size alone.
-        name: what ``sums`` calls the file; by default the last part of ``path``.
-        attempts: failures in a row, none of which brought anything new, before giving up.
-        backoff: seconds before the second attempt; twice as many before each one after.
+        sums: a checksum file, see `check`; None checks the size alone.
+        name: name of the file in ``sums``; by default the last part of ``path``.
+        attempts: number of failures in a row, all without a new byte, after which the download
+            gives up.
+        backoff: seconds of pause before the second attempt; each further pause is twice as long.
         timeout: seconds without a byte that count as a failure.
 
     Raises:
-        UserError: if the server refuses or cannot be reached, if the file has another size or
-            checksum than it should, or if it is being downloaded already.
+        UserError: if the server refuses or cannot be reached, if the size or the checksum of the
+            file is wrong, or if another process is downloading the file.
     """
     path = Path(path)
     if not url.lower().startswith(("http://", "https://")):
-        raise UserError(f"{url!r}: not a download address, expected http:// or https://")
+        raise UserError(f"{url!r} is not a download address, expected http:// or https://")
     name = name or path.name
     known = bool(sums) and name in read_sums(sums)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,44 +87,48 @@ def fetch(
         try:
             check(name, digest, sums, record=True)
         except UserError:
-            # What is wrong would otherwise be gone on with.
+            # The next attempt must not resume from a wrong file.
             download.forget()
             part.unlink()
             raise
-        # Not by `files.replacing`, which would throw away what a killed job has got.
+        # `files.replacing` would delete the partial file of a killed job.
         os.replace(part, path)
         download.forget()
     log.info("%s: sha256 %s", path, digest)
 
 
 def _persist(download: "_Download", attempts: int, backoff: float) -> None:
-    """Attempt until everything has arrived, or nothing new has come ``attempts`` times."""
+    """Attempt a download until it is complete.
+
+    Raises:
+        UserError: after ``attempts`` failures in a row without a new byte.
+    """
     most, failures = download.size(), 0
     while not download.complete():
         try:
-            download.go_on()
+            download.attempt()
         except _Lost as lost:
             failures = 0 if download.size() > most else failures + 1
             most = max(most, download.size())
             if failures >= attempts:
                 raise UserError(
-                    f"{download.url}: gave up, {failures} attempts in a row failed ({lost}); "
-                    f"{download.size():,} bytes are kept, and another run goes on from there"
+                    f"{download.url}: {failures} attempts in a row failed ({lost}), another run "
+                    f"resumes from the {download.size():,} bytes that are kept"
                 ) from lost
             pause = min(PAUSE, backoff * 2 ** max(0, failures - 1))
-            log.info("%s: %s, another attempt in %.0f s", download.url, lost, pause)
+            log.info("%s: %s, next attempt in %.0f s", download.url, lost, pause)
             time.sleep(pause)
 
 
 class _Download:
-    """One file on its way: what has arrived, and what the server said of it.
+    """One partial file, with the version and the size that the server gave for it.
 
     Args:
-        url: where from.
-        file: opened for appending.
-        path: its name; the JSON of the server's words lies beside it.
-        timeout: seconds.
-        known: whether a checksum will tell a whole file from half of one.
+        url: the address.
+        file: the partial file, opened for appending.
+        path: path of the partial file; the JSON file of its version and size is beside it.
+        timeout: seconds without a byte that count as a failure.
+        known: whether the file's checksum is known, so that a truncated file will be noticed.
     """
 
     def __init__(self, url: str, file: BinaryIO, path: Path, timeout: float, known: bool) -> None:
@@ -134,19 +142,25 @@ class _Download:
         self._total: int | None = said.get("total")
 
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Size of the partial file in bytes."""
         return self._file.tell()
 
     def complete(self) -> bool:
-        """Has everything arrived, as far as the server said how much there is?"""
+        """Whether the partial file has the size that the server gave."""
         return self.size() == self._total
 
     def forget(self) -> None:
+        """Delete the JSON file of the version and the size."""
         self._memo.unlink(missing_ok=True)
 
-    def go_on(self) -> None:
-        """One attempt: ask for what is missing, or for all of it, and write what comes."""
-        # Only a file that provably is the same may be gone on with.
+    def attempt(self) -> None:
+        """Request the missing bytes, or the whole file, and write the answer.
+
+        Raises:
+            _Lost: if the connection failed.
+            UserError: if another attempt cannot help.
+        """
+        # Without a version, nobody can tell whether the server still has the same file.
         if self._validator is None:
             self._begin({})
         have = self.size()
@@ -164,12 +178,12 @@ class _Download:
             self._receive(answer)
 
     def _open(self, request: urllib.request.Request) -> http.client.HTTPResponse | None:
-        """The server's answer; None if it has nothing from where the request begins."""
+        """The server's answer, or None if its file ends before the requested range."""
         try:
             with _network():
                 answer = urllib.request.urlopen(request, timeout=self._timeout)
         except http.client.InvalidURL as error:
-            raise UserError(f"{self.url!r}: not a download address ({error})") from error
+            raise UserError(f"{self.url!r} is not a download address ({error})") from error
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 416 and request.has_header("Range"):
@@ -179,27 +193,31 @@ class _Download:
             raise UserError(
                 f"{self.url}: the server answers {error.code} {error.reason}, expected a file"
             ) from error
-        # A log-in page, say, comes as a success; its checksum must not become the file's.
+        # A log-in page, for example, comes with status 200. Its checksum must not be recorded.
         if answer.headers.get_content_type() == "text/html":
             answer.close()
             raise UserError(f"{self.url}: the server answers with a web page, expected a file")
         return answer
 
     def _continues(self, answer: http.client.HTTPResponse, have: int) -> bool:
-        """Is this the rest of the very file whose beginning lies here?"""
+        """Whether an answer continues the partial file.
+
+        Raises:
+            _Lost: if the answer is a part of another file, or another part.
+        """
         if answer.status != 206:
             return False
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        # A server that was asked with If-Range need not repeat what it was asked with.
+        # An answer to If-Range need not repeat the version.
         same = _validator(answer.headers) in (self._validator, None)
         if found and int(found[1]) == have and int(found[2]) == self._total and same:
             return True
-        # A part of something else: of no use, and the whole has to be asked for.
+        # This part cannot be used, so the next attempt requests the whole file.
         self._begin({})
-        raise _Lost("the server went on with another file")
+        raise _Lost("the server sent a part of another file")
 
     def _begin(self, headers) -> None:
-        """Drop what has arrived and note what the server says of what comes now."""
+        """Empty the partial file and note the version and the size that the headers give."""
         self._file.truncate(0)
         self._file.seek(0)
         length = headers.get("Content-Length")
@@ -209,12 +227,18 @@ class _Download:
         files.write_json(self._memo, said)
 
     def _receive(self, answer: http.client.HTTPResponse) -> None:
+        """Append an answer to the partial file.
+
+        Raises:
+            _Lost: if the connection fails, or if the size is not the one that the server gave.
+            UserError: if nothing could tell whether the file is complete.
+        """
         if self._total is None and not answer.chunked and not self._known:
             raise UserError(
-                f"{self.url}: the server gives no Content-Length and there is no checksum, "
-                "expected one of them, to tell a whole file from half of one"
+                f"{self.url}: the server gives no Content-Length and the checksum is unknown, "
+                "expected one of them to tell whether the file is complete"
             )
-        with Transfer(self._name, self.size(), self._total) as progress:
+        with DownloadProgress(self._name, self.size(), self._total) as progress:
             while True:
                 with _network():
                     chunk = answer.read1(CHUNK)
@@ -223,23 +247,27 @@ class _Download:
                 self._file.write(chunk)
                 progress.add(len(chunk))
         if self._total is None:
-            self._total = self.size()  # chunked, and it has ended as chunks do
+            # A chunked answer without an error is complete. Otherwise the checksum tells.
+            self._total = self.size()
         if self.size() < self._total:
-            raise _Lost(f"cut after {self.size():,} of {self._total:,} bytes")
+            raise _Lost(f"connection lost after {self.size():,} of {self._total:,} bytes")
         if self.size() > self._total:
             self._begin({})
-            raise _Lost("more bytes than the server said")
+            raise _Lost("the server sent more bytes than it announced")
 
 
 def _validator(headers) -> str | None:
-    """What the server knows a version of a file by; a weak ETag does not vouch for bytes."""
+    """The server's name for a version of a file, or None.
+
+    A weak ETag is not used, because files with the same weak ETag may differ in their bytes.
+    """
     tag = headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """What a connection fails with, as `_Lost`; what no other attempt would change passes."""
+    """Turn connection errors into `_Lost`, but keep the errors of HTTP and of the address."""
     try:
         yield
     except (urllib.error.HTTPError, http.client.InvalidURL):
@@ -251,10 +279,16 @@ def _network() -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, wait: bool) -> Iterator[BinaryIO]:
-    """Open a file for appending, made if need be, that no other process has opened so.
+    """Open a file for appending and lock it against other processes.
+
+    The file and its folder are created if necessary.
+
+    Args:
+        path: the file.
+        wait: whether to wait for a process that holds the lock.
 
     Raises:
-        UserError: if another process has, and ``wait`` is false.
+        UserError: if another process holds the lock and ``wait`` is false.
     """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -263,19 +297,22 @@ def _locked(path: Path, wait: bool) -> Iterator[BinaryIO]:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise UserError(
-                    f"{path}: being written by another process, expected one download at a time"
+                    f"{path} is being written by another process, expected one download at a time"
                 ) from None
-            # Whoever had the lock may have put another file in this one's place.
+            # The process that held the lock may have replaced the file.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 yield file
                 return
 
 
 def read_sums(path: str | Path) -> dict[str, str]:
-    """Checksums by name, from a file as ``sha256sum`` writes it; empty if there is none.
+    """Read checksums by name from a file in the format of ``sha256sum``.
+
+    Returns:
+        sha256 by name of the file; empty if ``path`` does not exist.
 
     Raises:
-        UserError: for a line of another format, and a name with two checksums.
+        UserError: if a line has another format, or if a name has two checksums.
     """
     path = Path(path)
     out: dict[str, str] = {}
@@ -286,27 +323,29 @@ def read_sums(path: str | Path) -> dict[str, str]:
         found = _LINE.fullmatch(line)
         if not found:
             raise UserError(
-                f"{path}, line {number}: {line!r}, expected 64 hexadecimal digits, two spaces and "
-                "a file's name"
+                f"{path}, line {number} is {line!r}, expected 64 hexadecimal digits, two spaces "
+                "and the name of a file"
             )
         digest = found[1].lower()
         if out.setdefault(found[2], digest) != digest:
-            raise UserError(f"{path}, line {number}: a second checksum of {found[2]!r}")
+            raise UserError(
+                f"{path}, line {number} has a second checksum of {found[2]!r}, expected one"
+            )
     return out
 
 
 def check(name: str, digest: str, sums: str | Path | None, record: bool = False) -> None:
-    """Compare a file's sha256 with what it is known to be.
+    """Compare a file's sha256 with the known one.
 
     Args:
-        name: what ``sums`` calls the file.
-        digest: its sha256, in hexadecimal digits.
-        sums: a checksum file as ``sha256sum`` writes it, or None for no check.
-        record: whether a file that ``sums`` does not know is added to it: trust on first use.
-            Jobs may do so at the same time.
+        name: name of the file in ``sums``.
+        digest: sha256 of the file, in hexadecimal digits.
+        sums: a checksum file in the format of ``sha256sum``, or None for no check.
+        record: whether to add a file that ``sums`` does not have (trust on first use). Several
+            jobs may do so at the same time.
 
     Raises:
-        UserError: if they differ.
+        UserError: if the two differ.
     """
     if not sums:
         return
@@ -321,19 +360,19 @@ def check(name: str, digest: str, sums: str | Path | None, record: bool = False)
                 return
     if known.get(name, digest) != digest:
         raise UserError(
-            f"{name} has sha256 {digest}, expected {known[name]} as {sums} has it; the file is "
-            "another one than before, or broken"
+            f"{name} has sha256 {digest}, expected {known[name]} from {sums}, so the file has "
+            "changed or is broken"
         )
 
 
-class Transfer:
-    """How far a download is: a line in the log now and then, a bar if there is a terminal.
+class DownloadProgress:
+    """Progress of a download: lines in the log, and a bar on a terminal.
 
     Args:
-        name: what is downloaded.
-        done: bytes that were there before.
-        total: bytes there will be, or None.
-        clock: seconds, only differences of which matter.
+        name: name of the file.
+        done: bytes from earlier attempts.
+        total: bytes of the whole file, or None if the size is unknown.
+        clock: seconds since any fixed moment.
     """
 
     def __init__(
@@ -347,8 +386,8 @@ class Transfer:
         self._first, self._start = done, clock()
         self._said = self._start
 
-    def __enter__(self) -> "Transfer":
-        # disable=None: no bar where nobody would see one.
+    def __enter__(self) -> "DownloadProgress":
+        # disable=None shows the bar on a terminal only.
         self._bar = tqdm(
             desc=self._name, initial=self._done, total=self._total, disable=None, leave=False,
             unit="B", unit_scale=True,
@@ -360,7 +399,7 @@ class Transfer:
         log.info(self.line())
 
     def add(self, count: int) -> None:
-        """``count`` bytes more."""
+        """Count more bytes, and log a line every `EVERY` seconds."""
         self._done += count
         self._bar.update(count)
         if self._clock() - self._said >= EVERY:
@@ -368,14 +407,14 @@ class Transfer:
             log.info(self.line())
 
     def line(self) -> str:
-        """One line: share, megabytes, speed of this attempt, time left."""
+        """One line with the share, the size, the speed of this attempt and the time left."""
         speed = (self._done - self._first) / max(self._clock() - self._start, 1e-9)
         if self._total is None:
             return f"{self._name}: {self._done / 1e6:.1f} MB, {speed / 1e6:.1f} MB/s"
         share = 100 * self._done / self._total if self._total else 100
         left = self._total - self._done
         minutes, seconds = divmod(round(left / speed), 60) if speed else (0, 0)
-        eta = f"{minutes}:{seconds:02d} left" if speed else "no end in sight"
+        eta = f"{minutes}:{seconds:02d} left" if speed else "unknown time left"
         return (
             f"{self._name}: {share:.0f}% of {self._total / 1e6:.1f} MB, "
             f"{speed / 1e6:.1f} MB/s, {eta}"

@@ -1,4 +1,4 @@
-"""Running a model over images."""
+"""Evaluation of a model on images, in batches."""
 
 from contextlib import nullcontext
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from soups.data.loading import Images, Reader
 from soups.jobs import compute, devices
 
-# On a CPU, activations of 125 small images stay in its cache; a GPU wants more at once.
+# The activations of 125 small images stay in a CPU's cache. A GPU is faster with larger batches.
 BATCH, GPU_BATCH = 125, 500
 
 
@@ -26,12 +26,13 @@ def forward(
 
     Args:
         run: takes uint8 (b, h, w, 3), returns (b, d).
-        images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
-        rows: sorted indices of the images to use (all by default).
-        batch: images at a time; by default what the configuration says.
-        workers: processes that read images from files ahead of their use.
-        exact: in float32, whatever `compute.inference` says: for held-out images, so that
-            ingredients and soups are compared alike.
+        images: uint8, shape (n, h, w, 3); an array, a memory map or files.
+        rows: sorted indices of the images to use; all images by default.
+        batch: images in a batch; by default `compute.batch_size`, and without it `BATCH` on a CPU
+            and `GPU_BATCH` elsewhere.
+        workers: number of processes that read images from files ahead of their use.
+        exact: compute in float32 even if `compute.inference` is another precision. Held-out images
+            need this, so that ingredients and soups are scored alike.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
@@ -46,12 +47,12 @@ def forward(
     with nullcontext() if exact else devices.autocast("inference"):
         for start, x in zip(starts, pixels, strict=True):
             values = run(x).float().cpu()
-            if out is None:  # one array from the start, rather than two at the end
+            if out is None:  # concatenating a list of batches would need twice the memory
                 out = torch.empty(len(rows), *values.shape[1:])
             out[start : start + size] = values
     return out
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
-    """Share of the images whose largest logit is the label's."""
+    """Share of the images whose largest logit is that of the label."""
     return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()

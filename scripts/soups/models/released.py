@@ -1,7 +1,8 @@
-"""Checkpoints made elsewhere, brought into the state dict of our own `Classifier`.
+"""Conversion of checkpoints made elsewhere to the state dict of a `Classifier`.
 
-Two layouts are known: ``openai``, that of the paper's 72 released models (OpenAI's CLIP under
-``model.``, a linear head under ``classification_head.``), and ``classifier``, our own.
+There are two layouts. The layout ``openai`` is that of the paper's 72 released models: OpenAI's
+CLIP under ``model.`` and a linear head under ``classification_head.``. The layout ``classifier``
+is this workflow's own.
 """
 
 import pickle
@@ -25,19 +26,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 LAYOUTS = ("openai", "classifier")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "as is": None}
 
-# How names in the file begin, and what that is called here. The rest of a name is the same,
+# Prefixes of names in the file, and those of a `Classifier`. The rest of each name is the same,
 # because open_clip's image tower has OpenAI's names.
 PREFIXES = {"model.visual.": "visual.", "classification_head.": "head."}
 
-# What is left in the released files of CLIP's text side, which fine-tuning never used: the
-# head stands in for it.
+# Tensors of CLIP's text tower. The released files still have them, but the fine-tuned models use a
+# linear head instead.
 TEXT_SIDE = (
     r"model\.token_embedding\.weight",  # of the vocabulary
-    r"model\.positional_embedding",  # of the places in a caption
+    r"model\.positional_embedding",  # of the positions in a caption
     r"model\.transformer\.resblocks\.\d+\..+",  # the text tower's blocks
     r"model\.ln_final\.(weight|bias)",  # the norm after them
     r"model\.text_projection",  # from the text tower to the common space
-    r"model\.logit_scale",  # CLIP's temperature; the head's weights have their own length
+    r"model\.logit_scale",  # CLIP's temperature, which the weights of the head replace
 )
 _TEXT_SIDE = re.compile("|".join(TEXT_SIDE))
 
@@ -48,10 +49,10 @@ def load(
     """Read a checkpoint of either layout as the state dict of a `Classifier`.
 
     Args:
-        path: a torch-saved state dict (``openai``) or a .safetensors file (``classifier``).
+        path: a state dict written by torch (``openai``) or a .safetensors file (``classifier``).
         layout: one of `LAYOUTS`.
-        template: name and shape of every tensor of the `Classifier`.
-        dtype: one of `DTYPES`.
+        template: shape of every tensor of the `Classifier`, by name.
+        dtype: one of `DTYPES`; ``as is`` keeps the dtype of every tensor.
 
     Raises:
         UserError: see `read` and `convert`.
@@ -62,14 +63,14 @@ def load(
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """Read a torch-saved state dict, or one under the key ``state_dict``.
+    """Read a state dict written by torch, which may be under the key ``state_dict``.
 
-    Nothing in the file is run: torch's restricted unpickler builds tensors and plain
-    containers only. Where the format allows, the tensors are memory-mapped.
+    No code in the file is run, because torch's restricted unpickler makes tensors and plain
+    containers only. The tensors are memory-mapped if the format of the file allows it.
 
     Raises:
-        UserError: if the file is missing, broken, would need code of its own to be run, or is
-            anything but a dictionary of tensors.
+        UserError: if the file is missing or broken, if it needs its own code to be run, or if it
+            is not a dictionary of tensors.
     """
     path = Path(path)
     expected = "expected a torch-saved dictionary of tensors"
@@ -78,24 +79,24 @@ def read(path: str | Path) -> dict[str, Tensor]:
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
+        raise UserError(f"{path} does not exist, expected a checkpoint") from None
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path}: not read, because it holds {_culprit(error)}, {expected}"
+            f"{path} cannot be read safely, because it holds {_culprit(error)}, {expected}"
         ) from error
     except Exception as error:
-        # A broken file may end the unpickler in any way: KeyError, EOFError, RuntimeError …
+        # A broken file may raise any error in the unpickler, such as KeyError or EOFError.
         reason = " ".join(str(error).split(". ")[0].split()) or type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason}), {expected}") from error
+        raise UserError(f"{path} is not a readable checkpoint ({reason}), {expected}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if type(content) not in (dict, OrderedDict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, {expected}")
+        raise UserError(f"{path} holds a {type(content).__name__}, {expected}")
     if not content:
-        raise UserError(f"{path}: holds an empty dictionary, {expected}")
+        raise UserError(f"{path} holds an empty dictionary, {expected}")
     for name, value in content.items():
         if not isinstance(name, str):
-            raise UserError(f"{path}: has the key {name!r}, expected names of tensors")
+            raise UserError(f"{path} has the key {name!r}, expected names of tensors")
         if not isinstance(value, Tensor):
             raise UserError(f"{path}: {name!r} is a {type(value).__name__}, expected a tensor")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
@@ -104,7 +105,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
 
 def _culprit(error: Exception) -> str:
-    """What the restricted unpickler refused."""
+    """The object that the restricted unpickler refused, in words."""
     found = re.search(r"GLOBAL\s+(\S+)", str(error))
     return f"{found[1]}, which is no tensor" if found else "pickled objects that are no tensors"
 
@@ -112,31 +113,31 @@ def _culprit(error: Exception) -> str:
 def convert(
     state: dict[str, Tensor], template: Shapes, path: str | Path, dtype: str = "float32"
 ) -> dict[str, Tensor]:
-    """Rename a released state dict to that of our `Classifier`; leave the text side out.
+    """Convert a released state dict to that of a `Classifier`, without the text tower.
 
-    Any size of CLIP's ViT will do, as the names are the same.
+    CLIP's ViTs of all sizes have the same names, so each of them can be converted.
 
     Args:
-        state: what `read` gave.
-        template: name and shape of every tensor of the `Classifier`; the head's shape says
-            how many classes there are.
+        state: from `read`.
+        template: shape of every tensor of the `Classifier`, by name. The shape of the head gives
+            the number of classes.
         path: the file, for messages.
-        dtype: one of `DTYPES`; ``as is`` keeps every tensor's own.
+        dtype: one of `DTYPES`; ``as is`` keeps the dtype of every tensor.
 
     Returns:
-        tensors in the template's order, none of which shares memory with ``state``.
+        tensors in the order of the template, none of which shares memory with ``state``.
 
     Raises:
-        UserError: for a name that is neither the classifier's nor the text side's, a missing
-            tensor, a wrong shape or number of classes, and numbers that are not finite.
+        UserError: if a name belongs neither to the classifier nor to the text tower, if a tensor
+            is missing, if a shape or the number of classes is wrong, or if a number is not finite.
     """
     wrapped = [name.startswith("module.") for name in state]
-    if all(wrapped):  # saved from inside DataParallel
+    if all(wrapped):  # DataParallel adds this prefix
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     elif any(wrapped):
         name = next(name for name, inside in zip(state, wrapped, strict=True) if inside)
         raise UserError(
-            f"{path}: {name!r} begins with 'module.' and others do not, expected all or none"
+            f"{path}: {name!r} begins with 'module.' but other names do not, expected all or none"
         )
     kept = {name: tensor for name, tensor in state.items() if not _TEXT_SIDE.fullmatch(name)}
     return _fitted(kept, template, path, dtype, PREFIXES)
@@ -149,8 +150,16 @@ def _fitted(
     dtype: str,
     prefixes: Mapping[str, str],
 ) -> dict[str, Tensor]:
-    """Rename, check and cast; ``prefixes`` maps beginnings of names in the file to ours."""
-    theirs = {  # our name: the file's
+    """Rename, check and cast the tensors of a file.
+
+    Args:
+        state: tensors by their names in the file.
+        template: shape of every tensor of the `Classifier`, by name.
+        path: the file, for messages.
+        dtype: one of `DTYPES`.
+        prefixes: the `Classifier`'s prefix of names for each prefix in the file.
+    """
+    theirs = {  # name in the file, by name in the classifier
         ours + name.removeprefix(ours): there + name.removeprefix(ours)
         for there, ours in prefixes.items()
         for name in template
@@ -158,13 +167,13 @@ def _fitted(
     }
     if unknown := sorted(set(state) - set(theirs.values())):
         raise UserError(
-            f"{path}: has {unknown[0]!r}, expected only tensors of the image tower and the head"
+            f"{path} has {unknown[0]!r}, expected only tensors of the image tower and the head"
         )
     out = {}
     for name, shape in template.items():
         there = theirs[name]
         if there not in state:
-            raise UserError(f"{path}: no {there!r}, expected a tensor of shape {tuple(shape)}")
+            raise UserError(f"{path} has no {there!r}, expected a tensor of shape {tuple(shape)}")
         out[name] = _checked(state[there], there, name, tuple(shape), path, DTYPES[dtype])
     return out
 
@@ -181,15 +190,17 @@ def _checked(
     same_width = len(have) == len(shape) and have[1:] == shape[1:]
     if name.startswith("head.") and same_width and have[0] != shape[0]:
         raise UserError(
-            f"{path}: {there!r} is for {have[0]} classes, expected the {shape[0]} of the data"
+            f"{path}: {there!r} is for {have[0]} classes, expected {shape[0]}, as in the data"
         )
     if have != shape:
         raise UserError(
             f"{path}: {there!r} has shape {have}, expected {shape} for this architecture"
         )
     if not tensor.is_floating_point():
-        raise UserError(f"{path}: {there!r} is of {tensor.dtype}, expected floating-point numbers")
-    # A copy, so that neither a mapped file nor a tied tensor is held on to.
+        raise UserError(
+            f"{path}: {there!r} has dtype {tensor.dtype}, expected floating-point numbers"
+        )
+    # A copy does not depend on the mapped file or on a tied tensor.
     cast = tensor.to(dtype or tensor.dtype, copy=True, memory_format=torch.contiguous_format)
     if not torch.isfinite(cast).all():
         value = tensor[~torch.isfinite(cast)][0].item()
@@ -200,17 +211,18 @@ def _checked(
 
 
 def check_pretrained(path: str | Path, layout: str) -> None:
-    """Is the pre-trained model's computation that of the checkpoints?
+    """Check that the pre-trained model computes the same function as the checkpoints.
 
-    Shapes do not tell: OpenAI's CLIP has quick-GELU (x times the sigmoid of 1.702 x) and its
-    own pixel statistics, and with others the same weights give other logits, without an error.
+    Shapes do not show this. OpenAI's CLIP has quick-GELU activations (x times the sigmoid of
+    1.702 x) and its own pixel statistics. With other ones, the same weights give wrong logits
+    without an error.
 
     Args:
-        path: the pre-trained model, as `soups.model.Pretrained` saves it.
-        layout: one of `LAYOUTS`; only ``openai`` says anything on this.
+        path: file of the pre-trained model, written by `models.classifier.Pretrained`.
+        layout: one of `LAYOUTS`; only ``openai`` is checked.
 
     Raises:
-        UserError: naming the architecture.
+        UserError: if the activations or the pixel statistics are not those of OpenAI's CLIP.
     """
     if layout != "openai":
         return
@@ -227,16 +239,22 @@ def check_pretrained(path: str | Path, layout: str) -> None:
         have = tuple(note.get(key, ()))
         if have != want:
             raise UserError(
-                f"{path}: pixels have {key} {have}, expected CLIP's {want} for checkpoints of "
+                f"{path}: the pixels have {key} {have}, expected CLIP's {want} for checkpoints of "
                 "layout 'openai'"
             )
 
 
 def start(source: str | Path, layout: str, pretrained: str | Path) -> str:
-    """What a checkpoint was fine-tuned from; only models with the same can be averaged.
+    """Fingerprint of the model that a checkpoint was fine-tuned from.
 
-    The released files do not say: all are of one architecture and one release. A file that
-    this workflow wrote says so in its header, and is believed.
+    Only checkpoints with the same fingerprint can be averaged. A file of this workflow has it in
+    its header. The released files have none, but all of them start from one pre-trained model, so
+    the name of the architecture stands for it.
+
+    Args:
+        source: file of the checkpoint.
+        layout: one of `LAYOUTS`.
+        pretrained: file of the pre-trained model.
     """
     own = Checkpoint(source).note.get("pretrained") if layout == "classifier" else None
     return own or fingerprint(["released", Checkpoint(pretrained).note.get("architecture")])

@@ -1,4 +1,4 @@
-"""Words to token ids, for the small text tower the workflow trains itself."""
+"""Tokens of words, for the small text tower that the workflow trains itself."""
 
 import re
 
@@ -11,10 +11,14 @@ PAD = 0
 
 
 class WordTokenizer:
-    """One id per word; called like an open_clip tokenizer.
+    """A tokenizer with one id per word, called like an open_clip tokenizer.
 
-    Ids: 0 pads, words follow in alphabetical order, then start, then end. The end
-    token has the largest id, which is where open_clip's text tower pools.
+    Id 0 is padding. The words follow in alphabetical order, then the start token and the end token.
+    The end token has the largest id, because open_clip's text tower pools at the largest id.
+
+    Args:
+        words: the vocabulary, in any order.
+        context_length: tokens of a text, with start, end and padding.
     """
 
     def __init__(self, words: list[str], context_length: int) -> None:
@@ -26,35 +30,35 @@ class WordTokenizer:
 
     @classmethod
     def from_texts(cls, texts: list[str], context_length: int) -> "WordTokenizer":
-        """The vocabulary that covers ``texts``."""
+        """Make a tokenizer whose vocabulary is the words of ``texts``."""
         return cls([word for text in set(texts) for word in split(text)], context_length)
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """int64, shape (len(texts), context_length).
+        """Token ids, int64, shape (len(texts), context_length).
 
         Raises:
-            UserError: for a word the text tower has never seen, or too long a text.
+            UserError: if a word is not in the vocabulary, or if a text is empty or too long.
         """
         out = torch.full((len(texts), self.context_length), PAD)
         for row, text in enumerate(texts):
             unknown = [word for word in split(text) if word not in self._ids]
             if unknown:
                 raise UserError(
-                    f"the text {text!r} has the word {unknown[0]!r}, which is not among the "
-                    f"{len(self.words)} words this model's text tower was pre-trained with"
+                    f"the text {text!r} has the word {unknown[0]!r}, expected one of the "
+                    f"{len(self.words)} words that the text tower was pre-trained with"
                 )
             if not split(text):
                 raise UserError(f"the text {text!r} has no word, expected at least one")
             ids = [self.start, *(self._ids[word] for word in split(text)), self.end]
             if len(ids) > self.context_length:
                 raise UserError(
-                    f"the text {text!r} has {len(ids) - 2} words; this model's text tower "
-                    f"takes {self.context_length - 2}"
+                    f"the text {text!r} has {len(ids) - 2} words, expected at most "
+                    f"{self.context_length - 2} for this model's text tower"
                 )
             out[row, : len(ids)] = torch.tensor(ids)
         return out
 
 
 def split(text: str) -> list[str]:
-    """Lower-case words of a text."""
+    """Words of a text in lower case."""
     return re.findall(r"\w+", text.lower())

@@ -1,1 +1,1 @@
-"""Tables for people, and figures, drawn from CSV files alone."""
+"""Printed tables and figures. They need CSV files alone."""

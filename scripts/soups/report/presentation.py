@@ -1,31 +1,11 @@
-"""Tables for people: percent, one decimal, with intervals."""
+"""Tables as people read them: percent with one decimal, and intervals."""
 
 import pandas as pd
 
-TITLES = {
-    "best_individual": "best individual model",
-    "second_best": "second-best model",
-    "uniform": "uniform soup",
-    "greedy": "greedy soup",
-    "greedy_random": "greedy soup, random order",
-    "greedy_pruned": "greedy soup, pruned",
-    "learned": "learned soup",
-    "learned_by_block": "learned soup, by block",
-    "learned_by_layer": "learned soup, by layer",
-    "greedy_wise_ft": "greedy soup, WiSE-FT",
-    "model_stock": "Model Stock",
-    "task_arithmetic": "task arithmetic",
-    "ties": "TIES",
-    "median": "median of weights",
-    "trimmed_mean": "trimmed mean of weights",
-    "ensemble": "ensemble",
-    "probability_ensemble": "ensemble, probabilities",
-    "greedy_ensemble": "greedy ensemble",
-    "greedy_soup_ensemble": "ensemble of the greedy soup",
-    "oracle": "oracle: best model of each set",
-    "initialization": "initialisation (linear probe)",
-    "zeroshot": "zero-shot",
-}
+from soups.roles import Roles
+
+# Rows by the names of their roles, for tables that come without a configuration.
+NAMED = Roles.named()
 
 SHIFT_LABELS = {
     "v2": "V2",
@@ -35,24 +15,19 @@ SHIFT_LABELS = {
     "a": "A",
 }
 
-
-TOP = "•"  # not significantly different from the best of the column
-
-
-def title(method: str) -> str:
-    """What a row of the methods table is called."""
-    return TITLES.get(method, method.replace("_", " "))
+TOP = "•"  # marks what does not differ significantly from the best of the column
 
 
 def methods(
-    table: pd.DataFrame, shifts: bool = False, digits: int = 1
+    table: pd.DataFrame, shifts: bool = False, digits: int = 1, roles: Roles = NAMED
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a methods table, `TOP` after what is level with the best.
+    """Header and rows of a methods table, with `TOP` after accuracies level with the best.
 
     Args:
         table: `methods.csv`.
-        shifts: one more column for each shift.
+        shifts: add a column for each shift.
         digits: of a percentage, after the point.
+        roles: for the titles of rows.
     """
     names = shift_names(table) if shifts else []
     header = [
@@ -66,7 +41,7 @@ def methods(
     ]
     rows = [
         [
-            title(row["method"]),
+            roles.title(row["method"]),
             f"{row['ingredients']:g}",
             f"{row['inference_cost']}×",
             _percent(row["heldout"], digits),
@@ -84,14 +59,14 @@ def differences(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     measures = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
     [reference] = table["reference"].unique()
     rows = [
-        [title(method)]
+        [NAMED.title(method)]
         + [
             _points(*part.set_index("measure").loc[name, ["difference", "lo", "hi"]])
             for name in measures
         ]
         for method, part in table.groupby("method", sort=False)
     ]
-    return [f"minus the {title(reference)}", *measures.values()], rows
+    return [f"minus the {NAMED.title(reference)}", *measures.values()], rows
 
 
 def _points(value: float, low: float, high: float) -> str:
@@ -104,24 +79,24 @@ def data(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return [name.replace("_", " ") for name in table], rows
 
 
-def real(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def real(table: pd.DataFrame, roles: Roles = NAMED) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `real.csv`, in percent."""
     rows = [
-        [title(method), f"{_percent(value)} [{_percent(low)}, {_percent(high)}]", f"{n:,}"]
+        [roles.title(method), f"{_percent(value)} [{_percent(low)}, {_percent(high)}]", f"{n:,}"]
         for method, value, low, high, n in table.itertuples(index=False)
     ]
     return ["method", "test, ReaL labels", "n"], rows
 
 
-def calibration(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of `calibration.csv`, test set only; ECE in percent."""
+def calibration(table: pd.DataFrame, roles: Roles = NAMED) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of `calibration.csv` on the test set, with ECE in percent."""
     test = table[table["set"] == "test"]
     header = ["method", "temperature"]
     for name in ("ECE (%)", "NLL (nats)", "Brier"):
         header += [name, f"{name.split()[0]}, scaled"]
     rows = [
         [
-            title(row["method"]),
+            roles.title(row["method"]),
             f"{row['temperature']:.2f}",
             *(_percent(row[name]) for name in ("ece", "ece_scaled")),
             *(f"{row[name]:.3f}" for name in ("nll", "nll_scaled", "brier", "brier_scaled")),
@@ -132,7 +107,7 @@ def calibration(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of `claims.csv`: each claim with its verdicts and the effect that decides."""
+    """Header and rows of `claims.csv`: each claim with its verdicts and the deciding effect."""
     further = {"sweeps_verdict": "over sweeps", "published_verdict": "published"}
     further = {name: title for name, title in further.items() if name in table}
     header = ["claim", "verdict", *further.values(), "decided by", "effect", "n", "figure"]
@@ -160,7 +135,7 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     rows = []
     for _, row in table.iterrows():
         cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
-        why = f", no {row['missing']}" if isinstance(row["missing"], str) else ""
+        why = f", needs {row['missing']}" if isinstance(row["missing"], str) else ""
         cells += [effect(row), sizes(row), row["verdict"] + why]
         cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
         told = printed and not pd.isna(row["published_effect"])
@@ -170,7 +145,7 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def effect(row: pd.Series, prefix: str = "") -> str:
-    """An effect with its interval; accuracies and ECE in points."""
+    """An effect with its interval. Effects in accuracy and ECE are in points."""
     value, low, high = (row[f"{prefix}{name}"] for name in ("effect", "lo", "hi"))
     if pd.isna(value):
         return ""
@@ -182,7 +157,7 @@ def effect(row: pd.Series, prefix: str = "") -> str:
 
 
 def sizes(row: pd.Series) -> str:
-    """How many images, models and pairs an effect comes from."""
+    """The numbers of images, models and pairs behind an effect."""
     counts = {name: row[name] for name in ("images", "models", "pairs")}
     return ", ".join(f"{int(n):,} {name}" for name, n in counts.items() if pd.notna(n) and n)
 
@@ -192,7 +167,7 @@ def _several(row: pd.Series) -> str:
 
 
 def shift_label(name: str) -> str:
-    """What a shift is called in figures and printed tables."""
+    """The label of a shift in figures and printed tables."""
     return SHIFT_LABELS.get(name, name.replace("_", " "))
 
 
@@ -203,7 +178,7 @@ def shift_names(table: pd.DataFrame) -> list[str]:
 
 
 def text(header: list[str], rows: list[list[str]]) -> str:
-    """A plain-text table, first column left, others right."""
+    """A plain-text table. The first column is left-aligned, and the others are right-aligned."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -220,15 +195,15 @@ def _percent(value: float, digits: int = 1) -> str:
 
 
 def _interval(row: pd.Series, name: str, digits: int = 1) -> str:
-    """Value and interval, or the standard deviation over orders where there are several."""
+    """Value and interval. Means over orders have their standard deviation instead."""
     low, high = (_percent(row[f"{name}_{end}"], digits) for end in ("lo", "hi"))
-    sd = row.get(f"{name}_sd")  # published results have no orders
+    sd = row.get(f"{name}_sd")  # published results lack this column
     spread = f"[{low}, {high}]" if pd.isna(sd) else f"(sd {100 * sd:.2f})".center(len(low) * 2 + 4)
-    mark = f" {TOP}" if row[f"{name}_top"] else "\N{NO-BREAK SPACE}" * 2  # as wide, in HTML too
+    mark = f" {TOP}" if row[f"{name}_top"] else "\N{NO-BREAK SPACE}" * 2  # as wide, also in HTML
     return f"{_percent(row[name], digits)} {spread}{mark}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """The table for a README."""
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -1,4 +1,7 @@
-"""One look for every figure: column width, legible, safe for colour-blind readers."""
+"""One look for every figure: column width, legible, safe for colour-blind readers.
+
+Colours and markers belong to roles, so a row keeps its look when the user renames it.
+"""
 
 import matplotlib
 
@@ -8,50 +11,64 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from soups.files import replacing
-from soups.report.presentation import TITLES, title
+from soups.roles import (
+    BEST,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    INITIALIZATION,
+    LEARNED_BY_LAYER,
+    TITLES,
+    UNIFORM,
+    ZEROSHOT,
+)
 
 WIDTH = 3.4  # inches, one column of a two-column page
 WIDE = 7.0  # inches, both columns
 
-# Okabe and Ito's palette: told apart with any colour vision; markers differ as well.
+INGREDIENT = "ingredient"  # the look of fine-tuned models, which have no row of their own
+
+# Okabe and Ito's palette is distinct for any colour vision. Markers differ as well.
 COLOURS = {
-    "ingredient": "#7f7f7f",
-    "best_individual": "#0072B2",
-    "uniform": "#E69F00",
-    "greedy": "#D55E00",
-    "initialization": "#009E73",
-    "zeroshot": "#000000",
-    "learned_by_layer": "#56B4E9",
-    "ensemble": "#CC79A7",
-    "greedy_ensemble": "#8A3A67",
-}
-OTHERS = [("#5B5B8C", "h"), ("#7A5C00", "d"), ("#2A7B7B", ">"), ("#A05A5A", "H")]
-# What a kind of method is drawn in where there are too many for a colour each.
-KINDS = {
-    "model": COLOURS["best_individual"],
-    "soup": COLOURS["greedy"],
-    "ensemble": COLOURS["ensemble"],
-    "oracle": COLOURS["ingredient"],
-    "start": COLOURS["initialization"],
+    INGREDIENT: "#7f7f7f",
+    BEST: "#0072B2",
+    UNIFORM: "#E69F00",
+    GREEDY: "#D55E00",
+    INITIALIZATION: "#009E73",
+    ZEROSHOT: "#000000",
+    LEARNED_BY_LAYER: "#56B4E9",
+    ENSEMBLE: "#CC79A7",
+    GREEDY_ENSEMBLE: "#8A3A67",
 }
 MARKERS = {
-    "ingredient": "o",
-    "best_individual": "P",
-    "uniform": "s",
-    "greedy": "*",
-    "initialization": "D",
-    "zeroshot": "^",
-    "learned_by_layer": "p",
-    "ensemble": "v",
-    "greedy_ensemble": "<",
+    INGREDIENT: "o",
+    BEST: "P",
+    UNIFORM: "s",
+    GREEDY: "*",
+    INITIALIZATION: "D",
+    ZEROSHOT: "^",
+    LEARNED_BY_LAYER: "p",
+    ENSEMBLE: "v",
+    GREEDY_ENSEMBLE: "<",
 }
-# For lines that have no name of their own: dark enough to be told apart, and by shape.
+LABELS = {INGREDIENT: "fine-tuned model"} | TITLES
+# Colour and marker of rows whose role has none.
+OTHERS = [("#5B5B8C", "h"), ("#7A5C00", "d"), ("#2A7B7B", ">"), ("#A05A5A", "H")]
+# Colours of the column `kind` of the methods table, where rows are too many for a colour each.
+COLOURS_OF_KINDS = {
+    "model": COLOURS[BEST],
+    "soup": COLOURS[GREEDY],
+    "ensemble": COLOURS[ENSEMBLE],
+    "oracle": COLOURS[INGREDIENT],
+    "start": COLOURS[INITIALIZATION],
+}
+REFERENCE = COLOURS_OF_KINDS["model"]  # lines that mark the best individual model, or no difference
+# Colour and marker of unnamed lines. They are dark enough to be distinct on white.
 CYCLE = [
     ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#8A3A67", "D"), ("#7A5C00", "v"),
     ("#5B5B8C", "P"), ("#000000", "X"),
 ]  # fmt: skip
-SEQUENTIAL = "cividis"  # ordered for any colour vision
-LABELS = {"ingredient": "fine-tuned model"} | TITLES
+SEQUENTIAL = "cividis"  # its order is visible with any colour vision
 
 
 def hyperparameter(name: str) -> str:
@@ -66,7 +83,7 @@ def hyperparameter(name: str) -> str:
 
 
 def use() -> None:
-    """Set matplotlib's defaults; files carry no dates, so equal data gives equal bytes."""
+    """Set matplotlib's defaults."""
     plt.rcParams.update(
         {
             "font.size": 8,
@@ -90,7 +107,10 @@ def use() -> None:
 
 
 def save(figure: Figure, paths) -> None:
-    """Write a figure to every path, format by ending."""
+    """Write a figure to every path, in the format of the path's ending.
+
+    Files carry no dates, so equal data gives equal bytes.
+    """
     for path in paths:
         with replacing(path) as aside:
             metadata = {"CreationDate": None} if str(path).endswith(".pdf") else None
@@ -98,17 +118,25 @@ def save(figure: Figure, paths) -> None:
     plt.close(figure)
 
 
-def marker(method: str, size: float = 36, other: int = 0) -> dict:
-    """Scatter keywords of a method; ``other`` counts those without a look of their own."""
+def marker(look: str | None, label: str | None = None, size: float = 36, other: int = 0) -> dict:
+    """Scatter keywords of a look.
+
+    Args:
+        look: a role, `INGREDIENT`, or None for a row without a role.
+        label: in the legend, by default that of the look.
+        size: area in points².
+        other: which of `OTHERS` a look without a colour of its own gets.
+    """
     colour, shape = OTHERS[other % len(OTHERS)]
-    big = {"greedy": 2.6, "ingredient": 0.55}.get(method, 1.0)
+    larger = {GREEDY: 2.6, INGREDIENT: 0.55}.get(look, 1.0)
+    ingredient = look == INGREDIENT
     return {
-        "color": COLOURS.get(method, colour),
-        "marker": MARKERS.get(method, shape),
-        "s": size * big,
-        "label": LABELS.get(method, title(method)),
-        "edgecolors": "white" if method != "ingredient" else "none",
+        "color": COLOURS.get(look, colour),
+        "marker": MARKERS.get(look, shape),
+        "s": size * larger,
+        "label": label or LABELS[look],
+        "edgecolors": "none" if ingredient else "white",
         "linewidths": 0.5,
-        "zorder": 2 if method == "ingredient" else 4,
-        "alpha": 0.75 if method == "ingredient" else 1,
+        "zorder": 2 if ingredient else 4,
+        "alpha": 0.75 if ingredient else 1,
     }

@@ -1,25 +1,28 @@
-"""Augmentation of a batch on its device, one strength for all of it.
+"""Augmentation of a batch on its device, with one strength for the whole batch.
 
-Strength 0 changes nothing, 1 is moderate, 2 is strong. Each image is moved, lit and
-partly erased on its own; torchvision's transforms would treat a batch as one image.
+Strength 0 changes nothing, 1 is moderate, 2 is strong. Every image gets its own random geometry,
+light and erased patch. torchvision's transforms would give all images of a batch the same ones.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROTATION, SHIFT, ZOOM = 0.15, 0.08, 0.12  # radians, fraction of half the frame, log scale
+ROTATION, SHIFT, ZOOM = 0.15, 0.08, 0.12  # radians, fraction of half the image, log scale
 LIGHT = 0.25  # relative change of brightness and contrast
-ERASE, ERASED = 0.25, 0.35  # chance of a patch, its side as a fraction of the frame
+ERASE, ERASED = 0.25, 0.35  # probability of a patch, its side as a fraction of the image's
 
 
 def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Random affine, brightness, contrast and erasing.
+    """Apply a random affine map, contrast and brightness, and erase a random patch.
 
     Args:
         images: float, shape (n, 3, h, w), normalised pixels.
-        strength: 0 or more, scales every amount.
+        strength: a factor of 0 or more on every amount.
         generator: a CPU generator, the only source of randomness.
+
+    Returns:
+        float, shape (n, 3, h, w); the given tensor itself if the strength is 0.
     """
     if strength == 0:
         return images

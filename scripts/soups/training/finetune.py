@@ -1,7 +1,5 @@
 """End-to-end fine-tuning, the second half of LP-FT (Kumar et al., 2022)."""
 
-from itertools import islice
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,11 +9,12 @@ from torchvision.transforms.v2 import MixUp
 from soups.data.loading import Images, Reader, Transforms
 from soups.errors import UserError
 from soups.jobs import compute, devices, distributed
-from soups.jobs.progress import Progress
+from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Classifier
 from soups.training import optim
 from soups.training.augment import augment
+from soups.training.schedule import Schedule
 from soups.training.step import Step
 
 
@@ -24,94 +23,100 @@ def finetune(
     images: Images,
     labels: np.ndarray,
     rows: np.ndarray,
-    h: dict,
+    hyperparameters: dict,
     state: Resumable,
     teacher: np.ndarray | None = None,
     workers: int = 0,
 ) -> Classifier:
     """Fine-tune all weights with one configuration of the sweep.
 
-    AdamW, linear warm-up and cosine, gradient clipping, label smoothing, mixup and
-    augmentation (paper, appendix J.2); if asked for, an average of the weights along the
-    way (`weight_average`), SAM (`optim.ascended`) and distillation (`distillation_loss`).
-    Statistics of batch normalisation stay those of the pre-trained model, so that they are
-    the same for every ingredient. How it is computed stands under `compute` in the
-    configuration; of several processes (`distributed`) all call this and get the same weights.
+    The optimizer is AdamW with a linear warm-up and a cosine, gradient clipping, label smoothing,
+    mixup and augmentation (paper, appendix J.2). Hyperparameters switch on an average of the
+    weights (`weight_average`), SAM (`optim.ascended`) and distillation
+    (`soups.training.step.distillation_loss`). Batch normalisation keeps the statistics of the
+    pre-trained model, so they are the same for every ingredient. The ``compute`` section of the
+    configuration sets the device and the precision. If the fine-tune runs in several processes
+    (`soups.jobs.distributed`), all of them call this function and get the same weights.
 
     Args:
-        model: starts from the linear probe, the zero-shot head or one of zeros; trained in place.
-        images: uint8, shape (n, h, w, 3): an array, may be a memory map, or files.
+        model: has the head of the linear probe, the zero-shot head or zeros; trained in place.
+        images: uint8, shape (n, h, w, 3); an array, a memory map or files.
         labels: int64, shape (n,).
-        rows: indices of the training images; the held-out ones are not among them.
-        h: the hyperparameters; ``epochs`` may be a fraction or 0 (no step), ``warmup`` is a
-            fraction of all steps or their number, ``mixup`` is the Beta distribution's parameter,
-            ``swa`` the share of the last steps that is averaged, ``sam`` is ρ, ``distill`` the
-            share of the teacher in the loss.
-        state: where an interrupted run continues from; it is saved at the end of every epoch,
-            every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends the run.
-        teacher: its logits on the training images, shape (len(rows), classes), for ``distill``.
-        workers: processes that read and transform images ahead of their use.
+        rows: indices of the training images, without the held-out images.
+        hyperparameters: one row of the sweep. ``epochs`` may be a fraction, or 0 for no step.
+            ``warmup`` is a fraction of all steps or a number of steps, ``mixup`` the parameter of
+            the Beta distribution, ``swa`` the share of the last steps that are averaged, ``sam``
+            the radius ρ, and ``distill`` the weight of the teacher in the loss.
+        state: the saved state that an interrupted run resumes from. It is written at the end of
+            every epoch, every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends
+            the run.
+        teacher: float32, shape (len(rows), classes), the teacher's logits on the training images,
+            for ``distill``.
+        workers: number of processes that read and transform images ahead of their use.
+
+    Returns:
+        the trained model, in evaluation mode.
 
     Raises:
-        UserError: if the device or the image tower cannot do what the configuration asks for,
-            a batch is smaller than the number of processes, or an image cannot be read.
-        SystemExit: if a signal ended it; called again, it goes on from there.
+        UserError: if the device or the image tower does not support the ``compute`` section, if
+            a batch has fewer images than there are processes, or if an image cannot be read.
+        SystemExit: if a signal ended the run. Another call resumes it.
     """
     device, chosen = devices.device(), compute.current()
-    generator = optim.seed_everything(h["seed"])
+    lr, seed = hyperparameters["lr"], hyperparameters["seed"]
+    generator = optim.seed_everything(seed)
     layout = torch.channels_last if chosen.channels_last else torch.preserve_format
     model.to(device, memory_format=layout).train()
     freeze_batch_norm(model)
     if chosen.checkpoint_activations:
         devices.checkpointing(model.visual, True)
-    optimizer = optim.adamw(model, h["lr"], h["weight_decay"], layer_decay=h["layer_decay"])
-    average = weight_average(model, h["ema"], h["swa"])
-    mixup = MixUp(alpha=h["mixup"], num_classes=model.head.out_features) if h["mixup"] else None
-    reader = Reader(images, workers, Transforms.of(h, images.shape[1]), h["seed"])
-    take_step = Step(model, optimizer, h)
+    layer_decay = hyperparameters["layer_decay"]
+    optimizer = optim.adamw(model, lr, hyperparameters["weight_decay"], layer_decay=layer_decay)
+    average = weight_average(model, hyperparameters["ema"], hyperparameters["swa"])
+    alpha, classes = hyperparameters["mixup"], model.head.out_features
+    mixup = MixUp(alpha=alpha, num_classes=classes) if alpha else None
+    transforms = Transforms.of(hyperparameters, images.shape[1])
+    reader = Reader(images, workers, transforms, seed)
+    take_step = Step(model, optimizer, hyperparameters)
 
-    size = min(h["batch_size"], len(rows))
+    size = min(hyperparameters["batch_size"], len(rows))
     if size < distributed.world():
-        raise UserError(f"compute.gpus is {chosen.gpus}, expected at most a batch's {size} images")
-    per_epoch = len(rows) // size
-    total = max(1, round(h["epochs"] * per_epoch)) if h["epochs"] else 0
-    warmup = optim.warmup_steps(h["warmup"], total)
-    averaged_from = total - max(1, round(h["swa"] * total)) if h["swa"] else 0
+        raise UserError(
+            f"compute.gpus is {chosen.gpus}, expected at most {size}, the images of one batch"
+        )
+    schedule = Schedule.finetuning(hyperparameters, len(rows) // size)
     losses = Losses()
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"scaler": take_step.scaler, "losses": losses}
     parts |= {"average": average} if average else {}
-    first = state.restore(**parts)
-    progress = Progress(first, total)
-    epochs = range(first // per_epoch, -(-total // per_epoch)) if first < total else ()
+    done = state.restore(**parts)
+    progress = TrainingProgress(done, schedule.total)
     with Keeper(state, chosen.save_minutes, parts) as keeper:
-        for epoch in epochs:
-            begin = epoch * per_epoch
-            start, end = max(first, begin), min(begin + per_epoch, total)
-            batches = optim.batches(len(rows), size, epoch, h["seed"])
-            mine = [distributed.part(b) for b in islice(batches, start - begin, end - begin)]
+        for epoch, steps in schedule.epochs(done):
+            batches = list(optim.batches(len(rows), size, epoch, seed))
+            # The images of each batch that this process trains on.
+            mine = [distributed.part(batches[step % schedule.per_epoch]) for step in steps]
             pixels = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
-            for step, (batch, x) in enumerate(zip(mine, pixels, strict=True), start):
-                factor = optim.warmup_cosine(step, total, warmup)
-                if h["swa_lr"] and step >= averaged_from:
-                    factor = h["swa_lr"]
-                optim.set_lr(optimizer, h["lr"] * factor)
+            for step, batch, x in zip(steps, mine, pixels, strict=True):
+                optim.set_lr(optimizer, lr * schedule.factor(step))
                 y = torch.from_numpy(labels[rows[batch]]).to(device)
-                x = augment(model.pixels(x), h["augment"], generator)
+                x = augment(model.pixels(x), hyperparameters["augment"], generator)
                 if mixup:
                     x, y = mixup(x, y)
                 x = x.to(memory_format=layout)
-                soft = torch.from_numpy(teacher[batch]).to(device) if h["distill"] else None
+                soft = None
+                if hyperparameters["distill"]:
+                    soft = torch.from_numpy(teacher[batch]).to(device)
                 losses.append(take_step(x, y, soft, size))
-                if average and step >= averaged_from:
+                if average and step >= schedule.averaged_from:
                     average.update_parameters(model)
                 progress.step(size, losses[-1])
-                if step + 1 < end:
+                if step != steps[-1]:
                     keeper.after(step + 1)
             loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
             progress.epoch(epoch + 1, loss)
             losses.clear()
-            keeper.after(end, epoch=True)
+            keeper.after(steps[-1] + 1, epoch=True)
     if average:
         model.load_state_dict(average.module.state_dict())
     if chosen.checkpoint_activations:
@@ -120,11 +125,14 @@ def finetune(
 
 
 def weight_average(model: nn.Module, ema: float, swa: float) -> AveragedModel | None:
-    """What averages the weights along training; `update_parameters` after a step takes them in.
+    """Make the average of the weights along training, or None if there is none.
+
+    Call ``update_parameters`` after each step whose weights enter the average.
 
     Args:
-        ema: decay of an exponential moving average, per step; 0 is off.
-        swa: more than 0: the plain average of what it is given (Izmailov et al., 2018).
+        model: the model whose weights are averaged.
+        ema: decay per step of an exponential moving average; 0 is off.
+        swa: more than 0 for a plain average (stochastic weight averaging, Izmailov et al., 2018).
     """
     if swa:
         return AveragedModel(model)
@@ -132,7 +140,7 @@ def weight_average(model: nn.Module, ema: float, swa: float) -> AveragedModel | 
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Keep running statistics as they are, also in training mode."""
+    """Keep the running statistics of batch normalisation fixed during training."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

@@ -1,6 +1,5 @@
-"""What pre-training, the linear probe and fine-tuning share: schedule, batches, optimizer."""
+"""Seeds, batches and the optimizer of pre-training, the linear probe and fine-tuning."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,9 +12,10 @@ from soups.models.blocks import depths
 
 
 def seed_everything(seed: int) -> torch.Generator:
-    """Seed torch's global generators (weight initialisation, dropout) and return one of our own.
+    """Seed torch's global generators and return a separate generator with the same seed.
 
-    Processes of one fine-tune draw different numbers; the first draws those of one that is alone.
+    Weight initialisation and dropout draw from the global generators. The processes of one
+    fine-tune draw different numbers. The first process draws the numbers of a run in one process.
     """
     if rank := distributed.rank():
         seed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
@@ -24,40 +24,21 @@ def seed_everything(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def warmup_cosine(step: int, total: int, warmup: int) -> float:
-    """Learning-rate factor: linear warm-up, then a cosine to 0 (paper, appendix J)."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
-def warmup_steps(warmup: float, total: int) -> int:
-    """Steps of warm-up, at most all of them.
-
-    Args:
-        warmup: a fraction of all steps if less than 1, else their number.
-    """
-    return int(warmup * total) if warmup < 1 else min(int(warmup), total)
-
-
-def with_cooldown(factor: float, step: int, total: int, cooldown: int) -> float:
-    """End a longer schedule early: over the last ``cooldown`` steps, go linearly to 0.
-
-    Args:
-        factor: what the schedule says at ``step``, or at the cooldown's first step.
-        total: steps that are trained.
-    """
-    return factor * min(1.0, (total - step) / cooldown) if cooldown else factor
-
-
 def adamw(
     module: nn.Module, lr: float, weight_decay: float, betas=(0.9, 0.999), layer_decay: float = 1
 ) -> torch.optim.AdamW:
-    """AdamW; gains, biases and scalars are not decayed, as in CLIP.
+    """Make an AdamW optimizer that does not decay gains, biases and scalars, as CLIP's does not.
 
     Args:
+        module: its parameters that require gradients are optimized.
+        lr: the learning rate.
+        weight_decay: of all parameters with two or more dimensions.
+        betas: decay rates of AdamW's two averages.
         layer_decay: factor on the learning rate for every block further from the head
             (Clark et al., 2020); 1 is off.
+
+    Returns:
+        an optimizer whose groups have a ``scale``, the factor that `set_lr` multiplies by.
     """
     depth = depths([name for name, _ in module.named_parameters()])
     groups: dict[tuple, dict] = {}
@@ -77,24 +58,25 @@ def adamw(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """One learning rate for all groups, times each group's own scale."""
+    """Set the learning rate of all groups, times each group's own scale."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
 
 
 @contextmanager
 def ascended(module: nn.Module, rho: float) -> Iterator[None]:
-    """Sharpness-aware minimisation (Foret et al., 2021): go ``rho`` along the gradient, and back.
+    """Move the weights a distance ``rho`` along the gradient, and back on leaving the context.
 
-    Inside, the weights are θ + ρ g / ‖g‖ with g the gradients at hand; afterwards they are
-    θ to the bit. The direction does not depend on a loss scale, so mixed precision needs
-    no unscaling here; gradients that are not finite, and zero ones, move nothing. Clipping
-    belongs to the gradients taken inside, not to these.
+    This is the ascent of sharpness-aware minimisation (Foret et al., 2021). Inside the context,
+    the weights are θ + ρ g / ‖g‖, where g are the current gradients. Afterwards they are θ to the
+    bit. The direction does not depend on a loss scale, so mixed precision needs no unscaling here.
+    If the norm of the gradients is 0 or not finite, the weights do not move. Clip the gradients
+    that are computed inside the context, not those from before it.
     """
     moved = [p for p in module.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in moved])
     before = [p.detach().clone() for p in moved]
-    # Decided where the gradients are: asking a GPU for the answer would wait for it.
+    # A tensor on the gradients' device, because a Python bool would wait for the GPU.
     sound = torch.isfinite(norm) & (norm > 0)
     with torch.no_grad():
         for parameter in moved:
@@ -108,9 +90,16 @@ def ascended(module: nn.Module, rho: float) -> Iterator[None]:
 
 
 def batches(count: int, size: int, epoch: int, seed: int) -> Iterator[np.ndarray]:
-    """Shuffled index batches of one epoch; a short last batch is left out.
+    """Shuffled batches of indices for one epoch, without a short last batch.
 
-    A function of (seed, epoch) alone, so a resumed run sees the same batches.
+    The order depends on (seed, epoch) alone, so a resumed run sees the same batches.
+
+    Args:
+        count: number of samples.
+        size: samples in a batch.
+
+    Yields:
+        int64, shape (size,).
     """
     order = np.random.default_rng([seed, epoch]).permutation(count)
     for start in range(0, count - size + 1, size):

@@ -1,30 +1,30 @@
 """Contrastive pre-training of a small CLIP on captioned images (Radford et al., 2021)."""
 
-from itertools import islice
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from soups.jobs import compute, devices
-from soups.jobs.progress import Progress
+from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Pretrained
 from soups.models.tokens import WordTokenizer
 from soups.training import optim
 from soups.training.augment import augment
+from soups.training.schedule import Schedule
 
-MAX_LOGIT_SCALE = np.log(100)  # CLIP's own clamp
-BETAS = (0.9, 0.98)
+MAX_LOGIT_SCALE = np.log(100)  # CLIP's own limit
+BETAS = (0.9, 0.98)  # CLIP's for AdamW
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     """Symmetric cross-entropy between the images and the texts of a batch.
 
     Args:
-        images, texts: unit-length features, shape (n, d); row i of both belong together.
-        scale: the logit scale.
+        images, texts: float, shape (n, d), unit-length features. Row i of the images belongs to
+            row i of the texts.
+        scale: 0-dimensional, the logit scale.
     """
     logits = scale * images @ texts.T
     target = torch.arange(len(logits), device=logits.device)
@@ -44,18 +44,21 @@ def pretrain(
     Args:
         images: uint8, shape (n, h, w, 3).
         captions: n texts.
-        extra_texts: texts whose words must be in the vocabulary too (the prompts).
+        extra_texts: texts whose words also enter the vocabulary (the prompts).
         architecture: see `Pretrained`.
         settings: ``epochs, horizon, cooldown, batch_size, lr, weight_decay, warmup, clip,
-            augment, seed``. The cosine ends after ``horizon`` epochs and is warmed up over
-            the fraction ``warmup`` of those; of the ``epochs`` that are trained, the last
-            ``cooldown`` take the learning rate linearly to 0.
-        state: where an interrupted run continues from; saved as that of a fine-tune is.
+            augment, seed``. The cosine ends after ``horizon`` epochs, and its warm-up takes the
+            fraction ``warmup`` of them. Training runs for ``epochs``. In the last ``cooldown``
+            epochs the learning rate falls linearly to 0.
+        state: the saved state that an interrupted run resumes from, as for `finetune`.
+
+    Returns:
+        the trained model on the CPU, in evaluation mode.
 
     Raises:
-        SystemExit: if a signal of `resume.SIGNALS` ended it; called again, it goes on from there.
+        SystemExit: if a signal of `resume.SIGNALS` ended the run. Another call resumes it.
     """
-    seed, epochs = settings["seed"], settings["epochs"]
+    lr, seed = settings["lr"], settings["seed"]
     size = min(settings["batch_size"], len(images))
     generator = optim.seed_everything(seed)
     context = architecture["text_cfg"]["context_length"]
@@ -64,26 +67,21 @@ def pretrain(
     device = devices.device()
     clip = model.clip.to(device).train()
     tokens = model.tokenizer(captions)
-    optimizer = optim.adamw(clip, settings["lr"], settings["weight_decay"], BETAS)
+    optimizer = optim.adamw(clip, lr, settings["weight_decay"], BETAS)
     pixels = model.classifier(1).to(device).pixels
 
-    per_epoch = len(images) // size
-    total, horizon = epochs * per_epoch, settings["horizon"] * per_epoch
-    warmup, cooldown = int(settings["warmup"] * horizon), settings["cooldown"] * per_epoch
+    schedule = Schedule.pretraining(settings, len(images) // size)
     losses = Losses()
     parts = {"model": clip, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"losses": losses}
-    first = state.restore(**parts)
-    progress = Progress(first, total)
+    done = state.restore(**parts)
+    progress = TrainingProgress(done, schedule.total)
     with Keeper(state, compute.current().save_minutes, parts) as keeper:
-        for epoch in range(first // per_epoch, epochs):
-            begin, end = epoch * per_epoch, (epoch + 1) * per_epoch
-            start = max(first, begin)
-            batches = optim.batches(len(images), size, epoch, seed)
-            for step, batch in enumerate(islice(batches, start - begin, None), start):
-                factor = optim.warmup_cosine(min(step, total - cooldown), horizon, warmup)
-                factor = optim.with_cooldown(factor, step, total, cooldown)
-                optim.set_lr(optimizer, settings["lr"] * factor)
+        for epoch, steps in schedule.epochs(done):
+            batches = list(optim.batches(len(images), size, epoch, seed))
+            for step in steps:
+                batch = batches[step % schedule.per_epoch]
+                optim.set_lr(optimizer, lr * schedule.factor(step))
                 x = pixels(torch.from_numpy(images[batch]).to(device))
                 x = augment(x, settings["augment"], generator)
                 loss = contrastive_loss(
@@ -99,10 +97,10 @@ def pretrain(
                     clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
                 losses.append(loss.detach())
                 progress.step(size, losses[-1])
-                if step + 1 < end:
+                if step != steps[-1]:
                     keeper.after(step + 1)
             progress.epoch(epoch + 1, torch.stack(losses).mean())
             losses.clear()
-            keeper.after(end, epoch=True)
+            keeper.after(steps[-1] + 1, epoch=True)
     model.clip = clip.cpu().eval()
     return model

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soups.training import optim
+from soups.training.schedule import warmup_cosine
 
 
 def linear_probe(
@@ -15,7 +16,7 @@ def linear_probe(
     Args:
         features: float32, shape (n, d), unit length.
         labels: int64, shape (n,).
-        start: the zero-shot head, shape (classes, d); the probe starts from it.
+        start: float32, shape (classes, d), the initial weight: the zero-shot head or zeros.
         settings: ``lr, epochs, batch_size, weight_decay, seed``.
 
     Returns:
@@ -31,7 +32,7 @@ def linear_probe(
     step = 0
     for epoch in range(settings["epochs"]):
         for batch in optim.batches(len(features), size, epoch, settings["seed"]):
-            optim.set_lr(optimizer, settings["lr"] * optim.warmup_cosine(step, total, 0))
+            optim.set_lr(optimizer, settings["lr"] * warmup_cosine(step, total, 0))
             loss = F.cross_entropy(head(features[batch]), labels[batch])
             optimizer.zero_grad()
             loss.backward()

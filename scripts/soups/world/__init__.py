@@ -1,1 +1,1 @@
-"""The procedural world of the miniature: shapes, styles, and sets drawn from them."""
+"""The procedural world of the miniature experiment: shapes, styles, and sets of drawn images."""

@@ -1,8 +1,8 @@
-"""The small network that decides which hard images make up shift `a`.
+"""The small network that selects the images of shift `a`.
 
-ImageNet-A kept what a ResNet-50 got wrong (Hendrycks et al., 2021). This one is
-trained from scratch and shares nothing with the pre-trained model, so the shift
-is not built against the models it will judge.
+ImageNet-A consists of images that a ResNet-50 classified wrongly (Hendrycks et al., 2021). This
+network is trained from scratch and shares no weights with the pre-trained model. Therefore the
+shift is not adversarial to the models that it evaluates.
 """
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from soups.training import optim
+from soups.training.schedule import warmup_cosine
 
 BATCH = 128
 
 
 def network(classes: int) -> nn.Module:
-    """Three strided convolutions, global average, linear."""
+    """Return three strided convolutions, a global average and a linear layer."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(),
         nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
@@ -26,13 +27,23 @@ def network(classes: int) -> nn.Module:
 
 
 def pixels(images: np.ndarray) -> torch.Tensor:
+    """Scale uint8 images (n, h, w, 3) to float32 between -1 and 1, shape (n, 3, h, w)."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train_reference(
     images: np.ndarray, labels: np.ndarray, classes: int, epochs: int, lr: float, seed: int
 ) -> nn.Module:
-    """Fit the reference on uint8 images (n, h, w, 3) and labels (n,)."""
+    """Train the reference network.
+
+    Args:
+        images: uint8, shape (n, h, w, 3).
+        labels: int64, shape (n,).
+        classes: number of classes.
+        epochs: number of epochs.
+        lr: peak learning rate.
+        seed: seed of the weights and the order of images.
+    """
     optim.seed_everything(seed)
     model = network(classes)
     optimizer = optim.adamw(model, lr, 0.01)
@@ -42,7 +53,7 @@ def train_reference(
     step = 0
     for epoch in range(epochs):
         for batch in optim.batches(len(images), size, epoch, seed):
-            optim.set_lr(optimizer, lr * optim.warmup_cosine(step, total, total // 20))
+            optim.set_lr(optimizer, lr * warmup_cosine(step, total, total // 20))
             loss = F.cross_entropy(model(pixels(images[batch])), target[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -53,6 +64,6 @@ def train_reference(
 
 @torch.no_grad()
 def wrong(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool, shape (n,): which images the reference gets wrong."""
+    """Return whether the reference network misclassifies each image, bool, shape (n,)."""
     guesses = [model(pixels(images[i : i + 500])).argmax(1) for i in range(0, len(images), 500)]
     return torch.cat(guesses).numpy() != labels

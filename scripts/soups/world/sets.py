@@ -1,23 +1,27 @@
-"""The world's sets: what `train`, `test`, each shift and the pre-training corpus look like."""
+"""The sets of the procedural world: `train`, `test`, the shifts and the pre-training corpus."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from soups.data.images import Mapping, identity
+from soups.data.images import ClassMapping, identity
 from soups.world.shapes import CLASSES, draw_variants
 from soups.world.styles import PHOTO_POSE, PHOTO_SCENE, SIZE, Pose, Scene, render
 
-CHUNK = 500  # images rendered at once; part of what a seed means
+CHUNK = 500  # images rendered at once; another number changes the images of a seed
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One set: its styles (drawn with equal probability unless weighted), poses and scenes.
+    """The appearance of one set.
 
-    ``pool`` names the shape variants it draws from: the same class is drawn with
-    other proportions in pre-training, in training and in the tests.
+    Attributes:
+        styles: style to its relative weight in random draws.
+        pool: the shape variants of the set. Pre-training, training and test sets draw the same
+            class with different proportions.
+        pose: distribution of poses.
+        scene: surroundings and camera of the photo style.
     """
 
     styles: dict[str, float]
@@ -41,14 +45,14 @@ DOMAINS: dict[str, Domain] = {
         Scene(background=0.8, clutter=3),
     ),
     "a": Domain({"photo": 1}, "test", PHOTO_POSE, Scene(clutter=4, occlusion=0.6)),
-    # Photographs are rare before fine-tuning, so that there is something left to learn.
+    # Photographs are rare in pre-training, so that fine-tuning on them improves the model.
     "corpus": Domain({"photo": 0.5, "sketch": 1.0} | _RENDITIONS, "corpus"),
 }
 
 _POOLS = ("corpus", "train", "test")
 
-# ObjectNet knows fewer classes than the training set, and one of its classes may
-# stand for several of ours: (name, training classes).
+# Each class of shift `objectnet`, with its training classes. As in ObjectNet, there are fewer
+# classes than in the training set, and one class may stand for several training classes.
 OBJECTNET: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("flower", ("flower",)),
     ("gear", ("gear",)),
@@ -69,8 +73,8 @@ OBJECTNET: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def set_mapping(name: str) -> Mapping:
-    """What the labels of a set mean; see `soups.images`."""
+def set_mapping(name: str) -> ClassMapping:
+    """Return the training classes of each label of a set, see `soups.data.images`."""
     names = [shape.name for shape in CLASSES]
     if name != "objectnet":
         return identity(names)
@@ -89,14 +93,14 @@ def draw_set(
         variants: shape variants per class.
 
     Returns:
-        images, uint8, shape (count, 32, 32, 3); labels, int64, shape (count,), indices
-        into `set_mapping`; each image's style. Drawn classes are balanced to within one
-        image per chunk. Images do not change when ``count`` grows by whole chunks.
+        images, uint8, shape (count, 32, 32, 3); labels, int64, shape (count,), indices into
+        `set_mapping`; and the style of each image. Drawn classes are balanced to within one image
+        per chunk. Existing images do not change when ``count`` grows by whole chunks.
     """
     domain = DOMAINS[name]
     pool = draw_variants(variants, seed * len(_POOLS) + _POOLS.index(domain.pool))
     masks = torch.from_numpy(pool)
-    # Which shape is drawn, and the label it gets; several shapes may share a label.
+    # Pairs of a shape and its label. Several shapes may share a label.
     drawn = [
         (shape, label) for label, (_, shapes) in enumerate(set_mapping(name)) for shape in shapes
     ]
@@ -128,7 +132,13 @@ def draw_set(
 
 @dataclass(frozen=True)
 class CaptionNoise:
-    """How captions of the corpus fall short, as probabilities."""
+    """Probabilities of the flaws in the captions of the corpus.
+
+    Attributes:
+        style_named: the caption names the style of the image.
+        coarse: the caption names the kind of the class ("tool") instead of the class ("axe").
+        wrong: the caption names a random class.
+    """
 
     style_named: float = 0.5
     coarse: float = 0.2
@@ -141,7 +151,7 @@ TEMPLATES = ("a {}", "an image of a {}", "a picture of the {}")
 def caption_set(
     labels: np.ndarray, styles: list[str], seed: int, noise: CaptionNoise = CaptionNoise()
 ) -> list[str]:
-    """One caption per image, with the noise that web captions have."""
+    """Return one caption per image, with noise as in captions from the web."""
     rng = np.random.default_rng([seed, len(DOMAINS)])
     captions = []
     for label, style in zip(labels, styles, strict=True):

@@ -1,10 +1,10 @@
-"""The 24 drawn classes: each a function that draws one jittered variant.
+"""The 24 drawn classes. Each is a function that draws one randomly varied shape.
 
-A variant is a pair of masks on one canvas, *body* and *part* (a mug's handle,
-a house's door), so that a style can colour them apart. Classes come in twelve
-pairs that are easily confused; what tells a pair apart is small on purpose.
+A variant is a pair of masks on one canvas, *body* and *part* (a mug's handle, a house's door), so
+that a style can give them different colours. The classes form twelve pairs that are easily
+confused, because the two shapes of a pair differ only in details.
 
-Coordinates run from -1 to 1, x to the right and y downwards.
+Coordinates run from -1 to 1, with x to the right and y downwards.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-CANVAS = 160  # pixels a side while drawing
-MASK = 48  # pixels a side of the masks that leave this module
+CANVAS = 160  # pixels per side of the drawing
+MASK = 48  # pixels per side of the returned masks
 
 
 class Sketchpad:
-    """One variant being drawn: two mask layers and a source of jitter."""
+    """The drawing of one variant: two mask layers and a random generator."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -26,7 +26,7 @@ class Sketchpad:
         self._layers = [ImageDraw.Draw(image) for image in self._images]
 
     def near(self, value: float, spread: float = 0.18) -> float:
-        """``value`` times a uniform factor within ±``spread``."""
+        """Multiply ``value`` by a uniform random factor within 1 ± ``spread``."""
         return value * (1 + self.rng.uniform(-spread, spread))
 
     def polygon(self, points, layer: int = 0, fill: int = 255) -> None:
@@ -44,18 +44,18 @@ class Sketchpad:
         self._layers[layer].line([_pixel(p) for p in points], fill, pixels, joint="curve")
 
     def arc(self, x, y, rx, ry, start, end, width: float, layer: int = 0) -> None:
-        """An open arc; angles in degrees, clockwise from three o'clock."""
+        """Draw an open arc. Angles are in degrees, clockwise from three o'clock."""
         box = [_pixel((x - rx, y - ry)), _pixel((x + rx, y + ry))]
         self._layers[layer].arc(box, start, end, 255, max(1, round(width * CANVAS / 2)))
 
     def masks(self) -> np.ndarray:
-        """uint8, shape (2, MASK, MASK): body and part."""
+        """Return the masks of body and part, uint8, shape (2, MASK, MASK)."""
         small = [i.resize((MASK, MASK), Image.Resampling.BOX) for i in self._images]
         return np.stack([np.asarray(image) for image in small])
 
 
 def _pixel(point) -> tuple[float, float]:
-    # Shapes fill most of the canvas; 0.9 leaves room so that jitter is not cut off.
+    # The factor 0.9 leaves a margin, so that varied shapes stay on the canvas.
     return tuple((0.9 * c + 1) * CANVAS / 2 for c in point)
 
 
@@ -257,7 +257,13 @@ def mushroom(pad):
 
 @dataclass(frozen=True)
 class ShapeClass:
-    """A class: what it is called, a coarser word for it, and how to draw it."""
+    """One drawn class.
+
+    Attributes:
+        name: name of the class.
+        kind: a more general word for the class.
+        draw: draws one variant.
+    """
 
     name: str
     kind: str
@@ -287,8 +293,8 @@ def draw_variants(count: int, seed: int, classes: tuple[ShapeClass, ...] = CLASS
     """Draw ``count`` variants of every class.
 
     Returns:
-        uint8, shape (len(classes), count, 2, MASK, MASK): body and part masks, 0 or 255
-        inside, between at the edges. The same arguments give the same bytes.
+        masks of body and part, uint8, shape (len(classes), count, 2, MASK, MASK). Pixels are 255
+        inside, 0 outside, and between at the edges. The same arguments give the same bytes.
     """
     out = np.empty((len(classes), count, 2, MASK, MASK), np.uint8)
     for c, shape in enumerate(classes):

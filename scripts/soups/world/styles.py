@@ -1,8 +1,8 @@
-"""Styles: from a pair of masks to a 32x32 colour image, in batches of tensors.
+"""Styles, which render pairs of masks as 32 × 32 colour images, in batches of tensors.
 
-`photo` is the in-distribution style. The others serve pre-training and the
-shifts. Every style takes posed masks and a `torch.Generator`; with the same
-generator state it gives the same images.
+`photo` is the in-distribution style. Pre-training and the shifts use the others too. Every style
+takes posed masks and random tensors from a `torch.Generator`. The same state of the generator gives
+the same images.
 """
 
 import math
@@ -12,18 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIZE = 32  # pixels a side of a rendered image
+SIZE = 32  # pixels per side of a rendered image
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How a shape sits in the frame.
+    """Distribution of a shape's pose in the frame.
 
     Attributes:
         rotation: standard deviation in degrees, or half-width if ``uniform``.
         scale: range of the size relative to the frame.
         shift: half-width of the uniform shift, as a fraction of half the frame.
         perspective: half-width of the two perspective coefficients.
+        uniform: rotation is uniform instead of normal.
     """
 
     rotation: float = 12.0
@@ -35,12 +36,21 @@ class Pose:
 
 @dataclass(frozen=True)
 class Scene:
-    """What surrounds a photo's shape, and what the camera does to it."""
+    """Surroundings and camera of the photo style.
+
+    Attributes:
+        clutter: number of other shapes in the background.
+        background: strength of the noise in the background.
+        occlusion: probability of a box in front of the shape.
+        contrast: smallest opacity of the shape's colours over the background's, 0 to 1.
+        noise: standard deviation of the sensor noise.
+        blur: largest strength of the blur, 0 to 1.
+    """
 
     clutter: int = 2
     background: float = 0.4
     occlusion: float = 0.2
-    contrast: float = 0.5  # the least that a colour differs from the background, 0 to 1
+    contrast: float = 0.5
     noise: float = 0.05
     blur: float = 0.6
 
@@ -50,7 +60,7 @@ PHOTO_SCENE = Scene()
 
 
 class Draw:
-    """Random tensors of one batch, all from one generator."""
+    """Random tensors for the ``count`` images of one batch, all from one generator."""
 
     def __init__(self, count: int, generator: torch.Generator) -> None:
         self.n, self.generator = count, generator
@@ -65,7 +75,7 @@ class Draw:
         return self.uniform(3, 1, 1, low=low, high=high)
 
     def smooth(self, channels: int, cells: int, size: int = SIZE) -> Tensor:
-        """Low-frequency noise in [0, 1], shape (n, channels, size, size)."""
+        """Return low-frequency noise in [0, 1], shape (n, channels, size, size)."""
         coarse = self.uniform(channels, cells, cells)
         return F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
 
@@ -74,7 +84,16 @@ class Draw:
 
 
 def place(masks: Tensor, pose: Pose, draw: Draw) -> Tensor:
-    """Pose masks (n, 2, m, m) in the frame; returns (n, 2, SIZE, SIZE)."""
+    """Place masks in the frame with random poses.
+
+    Args:
+        masks: shape (n, 2, m, m).
+        pose: distribution of poses.
+        draw: source of random tensors.
+
+    Returns:
+        shape (n, 2, SIZE, SIZE).
+    """
     angle = (
         draw.uniform(low=-1, high=1) if pose.uniform else draw.normal().clamp(-2.5, 2.5)
     ) * math.radians(pose.rotation)
@@ -101,7 +120,7 @@ def _gaussian(images: Tensor, sigma: float) -> Tensor:
     radius = max(1, round(2 * sigma))
     weights = [math.exp(-((k - radius) ** 2) / (2 * sigma**2)) for k in range(2 * radius + 1)]
     total = sum(weights)
-    # Sums of shifted slices: depthwise convolutions are four times slower on a CPU.
+    # On a CPU, sums of shifted slices are four times faster than depthwise convolutions.
     for dim in (2, 3):
         pad = (0, 0, radius, radius) if dim == 2 else (radius, radius, 0, 0)
         padded = F.pad(images, pad, mode="replicate")
@@ -110,7 +129,7 @@ def _gaussian(images: Tensor, sigma: float) -> Tensor:
 
 
 def _edges(mask: Tensor) -> Tensor:
-    """Morphological gradient: bright along the outline, about two pixels wide."""
+    """Return the morphological gradient, a bright outline about two pixels wide."""
     return F.max_pool2d(mask, 3, 1, 1) + F.max_pool2d(-mask, 3, 1, 1)
 
 
@@ -143,7 +162,7 @@ def _stripes(draw: Draw) -> Tensor:
 
 
 def photo(masks: Tensor, draw: Draw, scene: Scene = PHOTO_SCENE) -> Tensor:
-    """Noise background, clutter, shadow, shading, texture, occluder, blur, sensor noise."""
+    """Render noise background, clutter, shadow, shading, texture, occluder, blur, sensor noise."""
     ground = draw.colour(0.15, 0.85)
     image = ground + scene.background * (
         (draw.smooth(3, 4) - 0.5) + 0.6 * (draw.smooth(3, 11) - 0.5)
@@ -179,7 +198,7 @@ def photo(masks: Tensor, draw: Draw, scene: Scene = PHOTO_SCENE) -> Tensor:
 
 
 def cartoon(masks: Tensor, draw: Draw) -> Tensor:
-    """Flat bright colours, a dark outline."""
+    """Render flat bright colours with a dark outline."""
     ground = draw.colour(0.6, 1.0)
     image = _paint(masks, ground, draw.colour(0.2, 1.0), draw.colour(0.1, 0.9))
     outline = torch.maximum(_edges(masks[:, :1]), _edges(masks[:, 1:]))
@@ -187,7 +206,7 @@ def cartoon(masks: Tensor, draw: Draw) -> Tensor:
 
 
 def painting(masks: Tensor, draw: Draw) -> Tensor:
-    """Brush-like warp, blended colours, a canvas grain."""
+    """Render a brush-like warp, blended colours and a canvas grain."""
     masks = _warp(masks, draw, 0.22, 7)
     ground = draw.colour(0.2, 0.9) + 0.3 * (draw.smooth(3, 5) - 0.5)
     body = draw.colour() + 0.35 * (draw.smooth(3, 7) - 0.5)
@@ -196,7 +215,7 @@ def painting(masks: Tensor, draw: Draw) -> Tensor:
 
 
 def poster(masks: Tensor, draw: Draw) -> Tensor:
-    """Two or three flat, hard-edged, saturated colours."""
+    """Render two or three flat, saturated colours with hard edges."""
     hard = ((masks - 0.5) * 6 + 0.5).clamp(0, 1)
     ground, body, part = (draw.colour().round() * 0.8 + draw.colour(0, 0.2) for _ in range(3))
     same = draw.chance(0.5)
@@ -204,7 +223,7 @@ def poster(masks: Tensor, draw: Draw) -> Tensor:
 
 
 def sketch(masks: Tensor, draw: Draw) -> Tensor:
-    """Broken, wobbling dark strokes on white."""
+    """Render broken, wobbly, dark strokes on white."""
     masks = _warp(masks, draw, 0.14, 6)
     strokes = torch.maximum(_edges(masks[:, :1]), 0.8 * _edges(masks[:, 1:]))
     broken = ((draw.smooth(1, 9) - 0.25) * 6).clamp(0, 1)
@@ -217,21 +236,21 @@ def sketch(masks: Tensor, draw: Draw) -> Tensor:
 
 
 def neon(masks: Tensor, draw: Draw) -> Tensor:
-    """Glowing outlines on black."""
+    """Render glowing outlines on black."""
     tubes = torch.cat([_edges(masks[:, :1]), _edges(masks[:, 1:])], 1)
     glow = (tubes + _gaussian(tubes, 1.5)).clamp(max=1)
     return glow[:, :1] * draw.colour(0.2) + glow[:, 1:] * draw.colour(0.2) + draw.colour(0, 0.12)
 
 
 def pixel(masks: Tensor, draw: Draw) -> Tensor:
-    """Low resolution and few colours."""
+    """Render few colours at low resolution."""
     image = _paint(masks, draw.colour(), draw.colour(), draw.colour())
     image = (F.avg_pool2d(image, 2) * 4).round() / 4
     return F.interpolate(image, size=(SIZE, SIZE), mode="nearest")
 
 
 def mosaic(masks: Tensor, draw: Draw) -> Tensor:
-    """Tiles of uneven brightness with dark joints."""
+    """Render tiles of varying brightness with dark joints."""
     image = _paint(masks, draw.colour(0.1), draw.colour(0.1), draw.colour(0.1))
     tiles = F.avg_pool2d(image, 4, stride=2, padding=1)
     tiles = tiles * draw.uniform(1, SIZE // 2, SIZE // 2, low=0.75, high=1.2)
@@ -259,7 +278,8 @@ def render(
         masks: float in [0, 1], shape (n, 2, m, m), body and part.
         style: a key of `STYLES`.
         generator: the only source of randomness.
-        pose, scene: ``scene`` is used by the photo style alone.
+        pose: distribution of poses.
+        scene: surroundings and camera, which only the photo style uses.
 
     Returns:
         uint8, shape (n, SIZE, SIZE, 3).

@@ -1,23 +1,47 @@
-"""The figures, each drawn from tables alone; `plot.py` calls them by name."""
+"""The figures. Each is a function of tables, and `function` finds it by the figure's name.
 
-from soups.report.figures.calibration import reliability
-from soups.report.figures.curves import large_lr, number_of_models, slices, tasks, wise_ft
-from soups.report.figures.landscape import landscape
-from soups.report.figures.methods import greedy_trace, methods, scatter, shifts
-from soups.report.figures.pairs import angles, loss_gap, paths, soup_vs_ensemble
-from soups.report.figures.published import (
-    published_greedy_order,
-    published_scatter,
-    published_shifts,
-    published_sweep,
-)
-from soups.report.figures.reproduction import reproduction
-from soups.report.figures.sheet import contact_sheet
-from soups.report.figures.sweeps import averaging, pretraining, sweep
+A new figure needs one public function in a module of this package, and one row in the
+registry `soups.experiment.figures`.
+"""
 
-__all__ = [
-    "angles", "averaging", "contact_sheet", "greedy_trace", "landscape", "large_lr", "loss_gap",
-    "methods", "number_of_models", "paths", "pretraining", "published_greedy_order",
-    "published_scatter", "published_shifts", "published_sweep", "reliability", "reproduction",
-    "scatter", "shifts", "slices", "soup_vs_ensemble", "sweep", "tasks", "wise_ft",
-]  # fmt: skip
+import inspect
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+
+
+def function(name: str) -> Callable:
+    """The function that draws a figure.
+
+    Args:
+        name: of the figure and of its function.
+
+    Raises:
+        LookupError: if no module of this package defines a public function of that name.
+    """
+    found = functions()
+    if name not in found:
+        raise LookupError(
+            f"figure {name!r} has no function in soups.report.figures, "
+            f"expected one of {', '.join(sorted(found))}"
+        )
+    return found[name]
+
+
+def functions() -> dict[str, Callable]:
+    """Every public function that a module of this package defines, by name.
+
+    Raises:
+        LookupError: if two modules define functions of one name.
+    """
+    found: dict[str, Callable] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = import_module(f"{__name__}.{info.name}")
+        for name, value in vars(module).items():
+            defined_here = inspect.isfunction(value) and value.__module__ == module.__name__
+            if name.startswith("_") or not defined_here:
+                continue
+            if name in found:
+                raise LookupError(f"two modules of {__name__} define a figure {name!r}")
+            found[name] = value
+    return found

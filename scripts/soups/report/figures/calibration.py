@@ -1,25 +1,33 @@
-"""Does confidence match accuracy?"""
+"""The figure of calibration: confidence against accuracy."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soups.report import presentation, style
+from soups.report import style
+from soups.roles import (
+    BEST,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    INITIALIZATION,
+    UNIFORM,
+    Roles,
+)
 
-SHOWN = ("best_individual", "uniform", "greedy", "ensemble", "greedy_ensemble", "initialization")
+SHOWN = (BEST, UNIFORM, GREEDY, ENSEMBLE, GREEDY_ENSEMBLE, INITIALIZATION)  # roles with a line
 
 
-def reliability(bins: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
-    """Accuracy minus confidence over bins of confidence, and ECE with its paired interval."""
-    names = [name for name in SHOWN if name in set(bins["method"])]
+def reliability(bins: pd.DataFrame, calibration: pd.DataFrame, roles: Roles) -> Figure:
+    """Accuracy against confidence in bins of confidence, and the gain in ECE with its interval."""
     figure, axes = plt.subplots(
         1, 2, figsize=(style.WIDE, 3.1), width_ratios=[1.15, 1], layout="constrained"
     )
-    for name in names:
-        line = bins[bins["method"] == name]
+    for role, row in roles.among(SHOWN, bins["method"]).items():
+        line = bins[bins["method"] == row]
         axes[0].plot(
-            line["confidence"], line["accuracy"], color=style.COLOURS[name], linewidth=1,
-            marker=style.MARKERS[name], markersize=3.5, label=style.LABELS[name],
+            line["confidence"], line["accuracy"], color=style.COLOURS[role], linewidth=1,
+            marker=style.MARKERS[role], markersize=3.5, label=roles.title(row),
         )  # fmt: skip
     axes[0].plot([0, 1], [0, 1], color="#888888", linewidth=0.8, zorder=1)
     axes[0].set_xlabel("Confidence (mean of a bin)")
@@ -31,15 +39,15 @@ def reliability(bins: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
     axes[1].errorbar(
         gain["ece_gain"], test.index,
         xerr=[gain["ece_gain"] - gain["ece_gain_lo"], gain["ece_gain_hi"] - gain["ece_gain"]],
-        fmt="o", color=style.COLOURS["ensemble"], markersize=3, elinewidth=0.9,
+        fmt="o", color=style.COLOURS[ENSEMBLE], markersize=3, elinewidth=0.9,
     )  # fmt: skip
-    axes[1].axvline(0, color=style.KINDS["model"], linewidth=0.8)
+    axes[1].axvline(0, color=style.REFERENCE, linewidth=0.8)
     axes[1].set_title("method, its plain ECE (%)", loc="left", x=-0.75, fontsize=7)
     axes[1].set_yticks(
         test.index,
         [
-            f"{presentation.title(method)}, {100 * ece:.1f}"
-            for method, ece in zip(test["method"], test["ece"], strict=True)
+            f"{roles.title(row)}, {100 * ece:.1f}"
+            for row, ece in zip(test["method"], test["ece"], strict=True)
         ],
         fontsize=6,
     )

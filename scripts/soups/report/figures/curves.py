@@ -1,4 +1,7 @@
-"""Figures of curves: lines through weight space, growing soups, soups of parts of the sweep."""
+"""Figures of curves: lines through weight space, growing soups, soups of parts of the sweep.
+
+The column ``method`` holds rows of the methods table in `wise_ft`, and roles elsewhere.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,23 +9,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import style
+from soups.roles import GREEDY, UNIFORM, ZEROSHOT, Roles
 
-MEASURES = {"test": "Test accuracy (%)", "shifts_mean": "Mean accuracy over shifts (%)"}
+AXIS_LABELS = {"test": "Test accuracy (%)", "shifts_mean": "Mean accuracy over shifts (%)"}
 
 
-def wise_ft(curve: pd.DataFrame) -> Figure:
+def wise_ft(curve: pd.DataFrame, roles: Roles) -> Figure:
     """Test accuracy against the mean over shifts along lines from the start to models and soups."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
-    others = [name for name in curve["method"].unique() if name not in style.COLOURS]
-    for name, line in curve.groupby("method", sort=False):
-        look = style.marker(name, other=others.index(name) if name in others else 0)
+    others = [row for row in curve["method"].unique() if roles.of(row) not in style.COLOURS]
+    for row, line in curve.groupby("method", sort=False):
+        other = others.index(row) if row in others else 0
+        look = style.marker(roles.of(row), roles.title(row), other=other)
         x, y = 100 * line["test"], 100 * line["shifts_mean"]
         ax.plot(x, y, "-o", color=look["color"], linewidth=1, markersize=2.5)
         end = line[line["alpha"] == 1]
         ax.scatter(100 * end["test"], 100 * end["shifts_mean"], **look)
-    for name, start in curve[curve["alpha"] == 0].groupby("start"):
+    for row, start in curve[curve["alpha"] == 0].groupby("start"):
         start = start.iloc[:1]
-        ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(name))
+        ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(row))
     ax.set_xlabel(f"Test accuracy (%), n = {curve['n_test'][0]:,}")
     ax.set_ylabel(f"Mean accuracy over shifts (%), n = {curve['n_shifts'][0]:,}")
     figure.legend(loc="outside lower center", ncols=2)
@@ -30,15 +35,15 @@ def wise_ft(curve: pd.DataFrame) -> Figure:
 
 
 def number_of_models(curve: pd.DataFrame) -> Figure:
-    """Accuracy of soups and ensembles of the first n models; bands are ± sd over orders."""
+    """Accuracy of soups and ensembles of the first n models, with bands of ± sd over orders."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.8))
-    for ax, (column, label) in zip(axes, MEASURES.items(), strict=True):
-        for name, lines in curve.groupby("method", sort=False):
+    for ax, (column, label) in zip(axes, AXIS_LABELS.items(), strict=True):
+        for role, lines in curve.groupby("method", sort=False):
             at = 100 * lines.groupby("n")[column].agg(["mean", "std"])
-            colour = style.COLOURS[name]
+            colour = style.COLOURS[role]
             ax.plot(
-                at.index, at["mean"], color=colour, linewidth=1.2, marker=style.MARKERS[name],
-                markersize=4, label=style.LABELS[name],
+                at.index, at["mean"], color=colour, linewidth=1.2, marker=style.MARKERS[role],
+                markersize=4, label=style.LABELS[role],
             )  # fmt: skip
             band = at["std"].fillna(0)
             ax.fill_between(
@@ -59,12 +64,12 @@ def _count(column: str) -> str:
 def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
     """Soups as models with a large learning rate join, and how far each model has moved."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.7))
-    for i, (name, line) in enumerate(curve.groupby("method", sort=False)):
+    for i, (role, line) in enumerate(curve.groupby("method", sort=False)):
         error = 100 * np.abs(line[["test_lo", "test_hi"]].to_numpy().T - line["test"].to_numpy())
         axes[0].errorbar(
             line["large"] + 0.04 * (i - 1), 100 * line["test"], yerr=error,
-            color=style.COLOURS[name], marker=style.MARKERS[name], markersize=5,
-            linewidth=1.2, elinewidth=0.8, label=style.LABELS[name],
+            color=style.COLOURS[role], marker=style.MARKERS[role], markersize=5,
+            linewidth=1.2, elinewidth=0.8, label=style.LABELS[role],
         )  # fmt: skip
     most = curve["large"].max()
     axes[0].set_xticks(range(most + 1))
@@ -72,12 +77,12 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
     axes[0].set_ylabel(f"Test accuracy (%)\nn = {curve['n_test'][0]:,}")
     axes[0].legend(loc="best")
     taken = rejection["accepted"].astype(bool)
-    for rows, colour, marker, label in (
-        (rejection[taken], "greedy", "o", "taken by greedy"),
-        (rejection[~taken], "ingredient", "x", "rejected"),
+    for rows, look, marker, label in (
+        (rejection[taken], GREEDY, "o", "taken by greedy"),
+        (rejection[~taken], style.INGREDIENT, "x", "rejected"),
     ):
         axes[1].scatter(
-            rows["distance"], 100 * rows["heldout"], s=24, color=style.COLOURS[colour],
+            rows["distance"], 100 * rows["heldout"], s=24, color=style.COLOURS[look],
             marker=marker, label=label,
         )  # fmt: skip
     axes[1].set_xscale("log")
@@ -88,14 +93,14 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
 
 
 def slices(curve: pd.DataFrame) -> Figure:
-    """Gain of soups over the best model where ingredients differ in one hyperparameter alone."""
+    """Gain of soups over the best model if ingredients differ in only one hyperparameter."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.6), sharey=True)
     names = list(dict.fromkeys(curve["slice"]))
-    for ax, (column, label) in zip(axes, MEASURES.items(), strict=True):
-        for offset, method in ((-0.12, "uniform"), (0.12, "greedy")):
+    for ax, (column, label) in zip(axes, AXIS_LABELS.items(), strict=True):
+        for offset, role in ((-0.12, UNIFORM), (0.12, GREEDY)):
             rows = (
                 100
-                * curve[curve["method"] == method]
+                * curve[curve["method"] == role]
                 .set_index("slice")
                 .loc[names, [f"{column}_gain", f"{column}_gain_lo", f"{column}_gain_hi"]]
             )
@@ -103,10 +108,10 @@ def slices(curve: pd.DataFrame) -> Figure:
             at = np.arange(len(names)) + offset
             ax.errorbar(
                 value, at, xerr=[value - low, high - value], fmt="none", elinewidth=0.9,
-                color=style.COLOURS[method],
+                color=style.COLOURS[role],
             )  # fmt: skip
-            ax.scatter(value, at, **style.marker(method))
-        ax.axvline(0, color=style.KINDS["model"], linewidth=0.8, zorder=1)
+            ax.scatter(value, at, **style.marker(role))
+        ax.axvline(0, color=style.REFERENCE, linewidth=0.8, zorder=1)
         ax.set_xlabel(
             f"{label.removesuffix(' (%)')}: soup minus\nbest individual (points), "
             f"n = {curve[_count(column)][0]:,}"
@@ -121,16 +126,17 @@ def slices(curve: pd.DataFrame) -> Figure:
 
 
 def tasks(curve: pd.DataFrame) -> Figure:
-    """Zero-shot accuracy on classes none saw, of soups of models fine-tuned on other classes."""
+    """Zero-shot accuracy on unseen classes, of soups of models fine-tuned on other classes."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.1, 2.7))
     start = curve[curve["tasks"] == 0].iloc[0]
-    ax.axhline(100 * start["test"], color=style.COLOURS["zeroshot"], linewidth=1, linestyle="--")
+    ax.axhline(100 * start["test"], color=style.COLOURS[ZEROSHOT], linewidth=1, linestyle="--")
     ax.annotate(
         "zero-shot", (curve["tasks"].max(), 100 * start["test"]), xytext=(0, 3),
         textcoords="offset points", ha="right", fontsize=7,
     )  # fmt: skip
     rows = curve[curve["tasks"] > 0]
-    # Beside each other, and each with the interval of its difference from zero-shot.
+    # Points of one number of tasks stand side by side. Bars are intervals of the difference
+    # from zero-shot.
     at = rows["tasks"] + 0.08 * (rows.groupby("tasks").cumcount() + 1)
     value = 100 * rows["test"]
     error = [
@@ -138,12 +144,12 @@ def tasks(curve: pd.DataFrame) -> Figure:
         100 * (rows["test_gain_hi"] - rows["test_gain"]),
     ]
     ax.errorbar(
-        at, value, yerr=error, fmt="none", elinewidth=0.8, color=style.COLOURS["ingredient"]
+        at, value, yerr=error, fmt="none", elinewidth=0.8, color=style.COLOURS[style.INGREDIENT]
     )
-    ax.scatter(at, value, **style.marker("ingredient"))
+    ax.scatter(at, value, **style.marker(style.INGREDIENT))
     mean = rows.groupby("tasks")["test"].mean()
     ax.plot(
-        mean.index, 100 * mean, color=style.COLOURS["uniform"], marker=style.MARKERS["uniform"],
+        mean.index, 100 * mean, color=style.COLOURS[UNIFORM], marker=style.MARKERS[UNIFORM],
         markersize=5, linewidth=1.2,
     )  # fmt: skip
     ax.set_xticks(mean.index)

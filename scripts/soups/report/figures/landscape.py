@@ -7,18 +7,18 @@ from matplotlib.figure import Figure
 
 from soups.report import style
 
-# What is marked in every panel: where its label goes, and how it is drawn.
+# Marked points: label, marker, and offset of the label in points.
 MARKS = {
     "start": ("θ₀", "o", (-7, -9)),
     "one": ("θ₁", "o", (6, -9)),
     "two": ("θ₂", "o", (5, 3)),
     "average": ("average", "*", (5, 3)),
 }
-LEVELS = 9
+LEVELS = 9  # bands of colour
 
 
 def landscape(points: pd.DataFrame) -> Figure:
-    """Held-out loss and test error over planes, a column per learning rate."""
+    """Held-out loss and test error over planes, with a column per learning rate."""
     panels = list(dict.fromkeys(points["panel"]))
     figure, axes = plt.subplots(
         2, len(panels), figsize=(style.WIDE, 4.4), squeeze=False, layout="constrained"
@@ -41,16 +41,16 @@ def landscape(points: pd.DataFrame) -> Figure:
 
 
 def _plane(figure, ax, mine: pd.DataFrame, values: pd.Series) -> None:
-    """Filled contours of one quantity; levels are dense where it is low."""
+    """Filled contours of one quantity, and marks of the start, the models and their average."""
     unit = mine.loc[mine["kind"] == "one", "x"].iloc[0]
     x, y = mine["x"] / unit, mine["y"] / unit
-    # Equal shares of the points between levels: a steep rim does not use up all contours.
+    # Each band holds an equal share of the points, so a steep rim does not use up all contours.
     levels = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS + 1)).round(4))
-    if len(levels) < 2:  # the same everywhere
+    if len(levels) < 2:  # a constant quantity
         levels = levels[0] + np.array([0, 1e-3])
     filled = ax.tricontourf(x, y, values, levels=levels, cmap=f"{style.SEQUENTIAL}_r")
     ax.tricontour(x, y, values, levels=levels, colors="white", linewidths=0.4, alpha=0.7)
-    bar = figure.colorbar(filled, ax=ax, shrink=0.68, pad=0.03, spacing="uniform")
+    bar = figure.colorbar(filled, ax=ax, shrink=0.68, pad=0.03)
     shown = levels[:: -(-len(levels) // 5)]
     bar.set_ticks(shown, labels=[f"{level:.3g}" for level in shown])
     bar.ax.tick_params(labelsize=6)

@@ -1,25 +1,25 @@
-"""Figures of the methods: accuracies, shifts, and how the greedy soup was made."""
+"""Figures of the methods: accuracies, shifts, and the steps of the greedy soup."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import presentation, style
-from soups.roles import BASE
+from soups.roles import BASE, BEST, GREEDY, INITIALIZATION, UNIFORM, ZEROSHOT, Roles
 
-# What is highlighted among the ingredients, in drawing order.
-HIGHLIGHTED = ("zeroshot", "initialization", "best_individual", "uniform", "greedy")
+# Roles that are highlighted among the ingredients, in drawing order.
+HIGHLIGHTED = (ZEROSHOT, INITIALIZATION, BEST, UNIFORM, GREEDY)
 
 
 def _individuals(models: pd.DataFrame) -> pd.DataFrame:
-    """The sweep's own ingredients of a models table; starting points have no variant."""
+    """The sweep's own ingredients. Starting points have no variant, so they are left out."""
     return models[models["variant"] == BASE]
 
 
-def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
-    ax.scatter(100 * models["test"], 100 * models[y], **style.marker("ingredient"))
+def _scatter(ax, models, methods, roles: Roles, y: str, intervals: bool) -> None:
+    ax.scatter(100 * models["test"], 100 * models[y], **style.marker(style.INGREDIENT))
     methods = methods.set_index("method")
-    for method in (m for m in HIGHLIGHTED if m in methods.index):
+    for role, method in roles.among(HIGHLIGHTED, methods.index).items():
         row = 100 * methods.loc[method, ["test", y]].astype(float)
         if intervals:
             bounds = 100 * methods.loc[method, ["test_lo", "test_hi", f"{y}_lo", f"{y}_hi"]]
@@ -28,24 +28,24 @@ def _scatter(ax, models, methods, y: str, intervals: bool) -> None:
                 row["test"], row[y],
                 xerr=[[row["test"] - x_lo], [x_hi - row["test"]]],
                 yerr=[[row[y] - y_lo], [y_hi - row[y]]],
-                color=style.COLOURS[method], elinewidth=0.8, zorder=3,
+                color=style.COLOURS[role], elinewidth=0.8, zorder=3,
             )  # fmt: skip
-        ax.scatter(row["test"], row[y], **style.marker(method))
+        ax.scatter(row["test"], row[y], **style.marker(role, roles.title(method)))
 
 
-def scatter(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+def scatter(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
     """Test accuracy against the mean over shifts (paper, figure 1)."""
     individuals = _individuals(models)
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
-    _scatter(ax, individuals, methods, "shifts_mean", intervals=True)
+    _scatter(ax, individuals, methods, roles, "shifts_mean", intervals=True)
     ax.set_xlabel(f"Test accuracy (%), n = {methods['n_test'][0]:,}")
     ax.set_ylabel(f"Mean accuracy over shifts (%), n = {methods['n_shifts'][0]:,}")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
-    """Test accuracy against each shift, one panel per shift."""
+def shifts(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
+    """Test accuracy against accuracy under each shift, with a panel per shift."""
     names = presentation.shift_names(methods)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -54,12 +54,12 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     )
     individuals = _individuals(models)
     for ax, name in zip(axes.flat, names, strict=False):
-        _scatter(ax, individuals, methods, name, intervals=False)
+        _scatter(ax, individuals, methods, roles, name, intervals=False)
         ax.set_title(presentation.shift_label(name))
         ax.margins(0.08)
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
-    figure.supxlabel("Test accuracy (%)", fontsize=8)
+    figure.supxlabel(f"Test accuracy (%), n = {methods['n_test'][0]:,}", fontsize=8)
     figure.supylabel("Accuracy under the shift (%)", fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     if len(names) < rows * columns:
@@ -76,13 +76,13 @@ def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     steps = trace["step"]
     kept = trace["accepted"].astype(bool)
     soup = 100 * trace["with"].where(kept).ffill()
-    ax.step(steps, soup, where="post", color=style.COLOURS["greedy"], linewidth=1.5)
+    ax.step(steps, soup, where="post", color=style.COLOURS[GREEDY], linewidth=1.5)
     ax.scatter(
-        steps[kept], 100 * trace["with"][kept], color=style.COLOURS["greedy"], marker="o", s=28,
+        steps[kept], 100 * trace["with"][kept], color=style.COLOURS[GREEDY], marker="o", s=28,
         zorder=3, label="added: the average with it is at least as good",
     )  # fmt: skip
     ax.scatter(
-        steps[~kept], 100 * trace["with"][~kept], color=style.COLOURS["ingredient"], marker="x",
+        steps[~kept], 100 * trace["with"][~kept], color=style.COLOURS[style.INGREDIENT], marker="x",
         s=28, zorder=3, label="left out: the average with it is worse",
     )  # fmt: skip
     ax.set_xticks(steps, trace["candidate"], rotation=90 if len(steps) > 20 else 0)
@@ -93,19 +93,19 @@ def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     return figure
 
 
-def methods(methods: pd.DataFrame) -> Figure:
+def methods(methods: pd.DataFrame, roles: Roles) -> Figure:
     """Every method's accuracy with its interval, on the test set and on the mean of shifts."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(methods)), sharey=True)
-    best = methods.set_index("method").loc["best_individual"]
+    best = methods.set_index("method").loc[BEST]
     panels = (
         ("test", f"Test accuracy (%), n = {best['n_test']:,}"),
         ("shifts_mean", f"Mean accuracy over shifts (%), n = {best['n_shifts']:,}"),
     )
     for ax, (column, label) in zip(axes, panels, strict=True):
-        ax.axvline(100 * best[column], color=style.KINDS["model"], linewidth=0.8, zorder=1)
+        ax.axvline(100 * best[column], color=style.REFERENCE, linewidth=0.8, zorder=1)
         for y, row in methods.iterrows():
             value, low, high = (100 * row[f"{column}{end}"] for end in ("", "_lo", "_hi"))
-            colour = style.KINDS[row["kind"]]
+            colour = style.COLOURS_OF_KINDS[row["kind"]]
             ax.errorbar(
                 value, y, xerr=[[value - low], [high - value]], color=colour, fmt="o",
                 markersize=4, elinewidth=1, markeredgewidth=1,
@@ -113,8 +113,6 @@ def methods(methods: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set_xlabel(label)
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(
-        range(len(methods)), [presentation.title(name) for name in methods["method"]]
-    )
+    axes[0].set_yticks(range(len(methods)), [roles.title(name) for name in methods["method"]])
     axes[0].invert_yaxis()
     return figure

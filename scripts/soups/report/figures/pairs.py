@@ -1,4 +1,4 @@
-"""Figures of pairs of models: between them, and how far apart they are."""
+"""Figures of pairs of models: lines between them, their averages, and the angle between them."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,12 +9,15 @@ from matplotlib.lines import Line2D
 
 from soups.report import presentation, style
 
-AGREE = 0.5  # of the curvature: how far that from twice the step may be from it
-KINDS = {"seed": "o", "lr": "s", "augment": "^", "several": "."}
+# The largest relative difference between curvatures from one and from two steps that counts as
+# agreement.
+AGREEMENT = 0.5
+# Column `differ`: the hyperparameter in which two models differ.
+MARKERS_OF_DIFFERENCES = {"seed": "o", "lr": "s", "augment": "^", "several": "."}
 
 
 def _middle(*tables: pd.DataFrame | None) -> pd.DataFrame:
-    """The midpoints of pairs, with the accuracies of both ends."""
+    """The midpoints of pairs, with the accuracies of the two models as `one` and `two`."""
     parts = []
     for table in tables:
         if table is None:
@@ -37,13 +40,13 @@ def _mean_lr(table: pd.DataFrame) -> pd.Series:
 
 
 def _points(ax, table: pd.DataFrame, x: pd.Series, y: pd.Series, norm: LogNorm):
-    """A scatter of pairs: colour is the mean learning rate, shape what they differ in."""
+    """A scatter of pairs. Colour is the mean learning rate, and the marker tells what differs."""
     drawn = None
     for kind in dict.fromkeys(table["differ"]):
         rows = table["differ"] == kind
         drawn = ax.scatter(
             x[rows], y[rows], c=_mean_lr(table)[rows], norm=norm, cmap=style.SEQUENTIAL,
-            marker=KINDS.get(kind, "D"), s=40 if kind == "several" else 26,
+            marker=MARKERS_OF_DIFFERENCES.get(kind, "D"), s=40 if kind == "several" else 26,
             edgecolors="black" if kind != "several" else "none", linewidths=0.5,
             label=_label(kind),
         )  # fmt: skip
@@ -52,7 +55,7 @@ def _points(ax, table: pd.DataFrame, x: pd.Series, y: pd.Series, norm: LogNorm):
 
 def _legend(figure: Figure, ax) -> None:
     labels = ax.get_legend_handles_labels()[1]
-    shapes = {_label(kind): shape for kind, shape in KINDS.items()}
+    shapes = {_label(kind): shape for kind, shape in MARKERS_OF_DIFFERENCES.items()}
     look = {"color": "#777777", "linestyle": "none", "markersize": 5}
     handles = [Line2D([], [], marker=shapes.get(label, "D"), **look) for label in labels]
     words = [
@@ -70,7 +73,7 @@ def _label(kind: str) -> str:
 
 
 def paths(paths: pd.DataFrame, large_lr: float) -> Figure:
-    """Test accuracy along lines between models that differ in one hyperparameter."""
+    """Test accuracy along lines between models that differ in only one hyperparameter."""
     large = paths["lr_2"] >= large_lr
     panels = {
         f"differ in {style.hyperparameter(name)}": paths[(paths["differ"] == name) & ~large]
@@ -163,7 +166,7 @@ def soup_vs_ensemble(
 
 
 def loss_gap(paths: pd.DataFrame, large_lr: float) -> Figure:
-    """The approximation of the loss gap of soup and ensemble against the gap itself."""
+    """The approximate loss gap of soup and ensemble against the true gap."""
     rows = paths[paths["gap_approximation"].notna()]
     large = rows["lr_2"] >= large_lr
     panels = {
@@ -176,9 +179,9 @@ def loss_gap(paths: pd.DataFrame, large_lr: float) -> Figure:
         for i, (rates, line) in enumerate(part.groupby(["lr_1", "lr_2"])):
             colour, marker = style.CYCLE[i % len(style.CYCLE)]
             label = " – ".join(dict.fromkeys(f"{rate:g}" for rate in rates))
-            # Hollow: the second derivative from twice the step says otherwise, or cannot say.
+            # Hollow marks: the second derivative from twice the step disagrees or is missing.
             apart = (line["curvature_wide"] - line["curvature"]).abs()
-            checked = apart <= AGREE * line["curvature"].abs()
+            checked = apart <= AGREEMENT * line["curvature"].abs()
             ax.scatter(
                 line["gap"], line["gap_approximation"], marker=marker, s=18, edgecolors=colour,
                 color=[colour if ok else "white" for ok in checked], linewidths=0.8,

@@ -1,4 +1,4 @@
-"""Figures of the paper's released results, from the tables that `soups.published` makes."""
+"""Figures of the paper's released results, from the tables of `soups.claims.published`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +10,9 @@ from matplotlib.ticker import NullFormatter
 from soups.report import presentation, style
 from soups.report.figures.methods import scatter, shifts
 from soups.report.figures.sweeps import LOGARITHMIC
-from soups.roles import BASE
+from soups.roles import BASE, BEST, GREEDY, INITIALIZATION, UNIFORM, Roles
 
-SETS = {
+SET_TITLES = {
     "heldout": "held-out",
     "test": "ImageNet",
     "v2": "ImageNet-V2",
@@ -24,20 +24,20 @@ SETS = {
 }
 
 
-def published_scatter(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+def published_scatter(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
     """ImageNet accuracy against the mean over the five shifts (paper, figure 1)."""
-    figure = scatter(models, methods)
+    figure = scatter(models, methods, roles)
     ax = figure.axes[0]
     ax.set_xlabel(f"ImageNet accuracy (%), n = {methods['n_test'][0]:,}")
     ax.set_ylabel(f"Mean accuracy of five shifts (%)\nn = {methods['n_shifts'][0]:,}")
     return figure
 
 
-def published_shifts(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
-    """ImageNet accuracy against each shift, one panel per shift."""
-    figure = shifts(models, methods)
+def published_shifts(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
+    """ImageNet accuracy against accuracy under each shift, with a panel per shift."""
+    figure = shifts(models, methods, roles)
     for ax, name in zip(figure.axes, presentation.shift_names(methods), strict=False):
-        ax.set_title(f"{SETS[name]}, n = {methods[f'n_{name}'][0]:,}")
+        ax.set_title(f"{SET_TITLES[name]}, n = {methods[f'n_{name}'][0]:,}")
     figure.supxlabel(f"ImageNet accuracy (%), n = {methods['n_test'][0]:,}", fontsize=8)
     return figure
 
@@ -59,7 +59,7 @@ def published_sweep(
     norm = LogNorm(*(_power(rows["lr"].agg(end)) for end in ("min", "max")))
     for x, name in enumerate(columns):
         values = rows[name]
-        # Models without it stand apart, to the left of the least value.
+        # Models without this hyperparameter stand to the left of the smallest value.
         apart = values.min() - 0.5 * (values.max() - values.min())
         for y, (measure, label) in enumerate(measures):
             ax = axes[y, x]
@@ -72,7 +72,7 @@ def published_sweep(
             if x == 0:
                 ax.set_ylabel(label)
         _ticks(axes[1, x], name, values, apart)
-        label = LABELS.get(name, style.hyperparameter(name))
+        label = HYPERPARAMETER_LABELS.get(name, style.hyperparameter(name))
         axes[1, x].set_xlabel(label.replace(" ", "\n"), fontsize=7)
     bar = figure.colorbar(points, ax=axes, pad=0.01, aspect=40, label="learning rate")
     bar.ax.minorticks_off()
@@ -86,18 +86,18 @@ def _power(value: float) -> float:
 
 
 def _signed(value: float, sign: str = "-") -> str:
-    """Two decimals, with a real minus."""
+    """Two decimals, with a typographic minus."""
     return f"{value + 0.0:{sign}.2f}".replace("-", "−")
 
 
-LABELS = {
+HYPERPARAMETER_LABELS = {
     "rand_augment_magnitude": "RandAugment magnitude",
     "rand_augment_operations": "RandAugment operations",
 }
 
 
 def _ticks(ax, name: str, values: pd.Series, apart: float) -> None:
-    """The ends of what was drawn, and ``off`` where some models are without it."""
+    """Ticks at the ends of the values, and ``off`` if some models lack the hyperparameter."""
     if name in LOGARITHMIC:
         ax.set_xscale("log")
         ax.xaxis.set_minor_formatter(NullFormatter())
@@ -113,7 +113,7 @@ def _ticks(ax, name: str, values: pd.Series, apart: float) -> None:
 
 
 def published_greedy_order(
-    order: pd.DataFrame, correlations: pd.DataFrame, methods: pd.DataFrame
+    order: pd.DataFrame, correlations: pd.DataFrame, methods: pd.DataFrame, roles: Roles
 ) -> Figure:
     """Accuracies of the models by their rank on the held-out set, and of the soups."""
     known = correlations[correlations["of"] == "heldout"].set_index("with")
@@ -121,17 +121,17 @@ def published_greedy_order(
     panels = ("heldout", "test", "shifts_mean")
     figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDE, 2.7), sharex=True)
     start, first = order["variant"].isna(), order["rank"] == 1
-    parts = {"ingredient": ~start & ~first, "best_individual": first, "initialization": start}
+    parts = {style.INGREDIENT: ~start & ~first, BEST: first, INITIALIZATION: start}
     for ax, measure in zip(axes, panels, strict=True):
         size = "shifts" if measure == "shifts_mean" else measure
-        for method, part in parts.items():
-            ax.scatter(order["rank"][part], 100 * order[measure][part], **style.marker(method))
-        for method, line in (("uniform", "--"), ("greedy", "-")):
+        for look, part in parts.items():
+            ax.scatter(order["rank"][part], 100 * order[measure][part], **style.marker(look))
+        for role, line in ((UNIFORM, "--"), (GREEDY, "-")):
             ax.axhline(
-                100 * rows.loc[method, measure], color=style.COLOURS[method], linestyle=line,
-                linewidth=1.2, label=presentation.title(method),
+                100 * rows.loc[roles.row(role), measure], color=style.COLOURS[role], linestyle=line,
+                linewidth=1.2, label=roles.title(roles.row(role)),
             )  # fmt: skip
-        title = f"{SETS[measure]}, n = {rows[f'n_{size}'].iloc[0]:,}"
+        title = f"{SET_TITLES[measure]}, n = {rows[f'n_{size}'].iloc[0]:,}"
         if measure in known.index:
             value, low, high = known.loc[measure, ["correlation", "lo", "hi"]]
             title += f"\nρ with held-out {_signed(value)} [{_signed(low)}, {_signed(high)}]"

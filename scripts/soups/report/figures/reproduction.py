@@ -1,4 +1,4 @@
-"""Our accuracies beside the published ones of the same checkpoints."""
+"""The figure of accuracies of this run beside the published ones of the same checkpoints."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,13 +6,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import presentation, style
+from soups.roles import GREEDY
 
-KINDS = {"model": ("ingredient", "released model"), "soup": ("greedy", "uniform and greedy soup")}
-MEASURES = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
+# Column `kind`: look and label.
+LOOKS_OF_KINDS = {
+    "model": (style.INGREDIENT, "released model"),
+    "soup": (GREEDY, "uniform and greedy soup"),
+}
+MEASURE_TITLES = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
 
 
 def reproduction(compared: pd.DataFrame) -> Figure:
-    """Ours against published on the test set and under shift; differences on every set."""
+    """This run against the published results on the test set and under shift, and differences."""
     measures = list(dict.fromkeys(compared["measure"]))
     pair = [name for name in ("test", "shifts_mean") if name in measures]
     figure, axes = plt.subplots(
@@ -21,26 +26,24 @@ def reproduction(compared: pd.DataFrame) -> Figure:
     for ax, name in zip(axes, pair, strict=False):
         rows = compared[compared["measure"] == name]
         low, high = (100 * f(rows[["ours", "published"]].to_numpy()) for f in (np.min, np.max))
-        ax.plot([low, high], [low, high], color=style.KINDS["model"], linewidth=0.8, zorder=1)
-        for kind, (look, label) in KINDS.items():
+        ax.plot([low, high], [low, high], color=style.REFERENCE, linewidth=0.8, zorder=1)
+        for kind, (look, label) in LOOKS_OF_KINDS.items():
             part = rows[rows["kind"] == kind]
-            ax.scatter(
-                100 * part["published"], 100 * part["ours"], **style.marker(look) | {"label": label}
-            )
-        ax.set_xlabel(f"Published accuracy (%), {MEASURES[name]}")
+            ax.scatter(100 * part["published"], 100 * part["ours"], **style.marker(look, label))
+        ax.set_xlabel(f"Published accuracy (%), {MEASURE_TITLES[name]}")
         ax.set_ylabel("Accuracy of this run (%)")
     ax = axes[-1]
-    for kind, (look, _) in KINDS.items():
+    for kind, (look, _) in LOOKS_OF_KINDS.items():
         part = compared[compared["kind"] == kind]
         place = part["measure"].map(measures.index).to_numpy(float)
-        # Apart from each other, in the order of the table, so that many can be seen.
+        # Points of one set are spread in the order of the table, so that they do not overlap.
         spread = np.linspace(-0.25, 0.25, part["model"].nunique())
         order = part["model"].map({m: i for i, m in enumerate(dict.fromkeys(part["model"]))})
         ax.scatter(
             100 * part["difference"], place + spread[order.to_numpy(int)], **style.marker(look)
         )
-    ax.axvline(0, color=style.KINDS["model"], linewidth=0.8, zorder=1)
-    labels = [MEASURES.get(name) or presentation.shift_label(name) for name in measures]
+    ax.axvline(0, color=style.REFERENCE, linewidth=0.8, zorder=1)
+    labels = [MEASURE_TITLES.get(name) or presentation.shift_label(name) for name in measures]
     ax.set_yticks(range(len(measures)), labels)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

@@ -1,4 +1,4 @@
-"""Example images of every class and set."""
+"""The figure of example images of every class and set."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,11 +8,11 @@ from soups.report import style
 
 
 def contact_sheet(columns: dict[str, np.ndarray], classes: list[str]) -> Figure:
-    """Example images, classes down and sets or styles across.
+    """Example images, with classes as rows and sets or styles as columns.
 
     Args:
-        columns: title to images, uint8, shape (len(classes), h, w, 3); a missing
-            example is all 255.
+        columns: title to images, uint8, shape (len(classes), h, w, 3). A missing example is
+            all 255.
         classes: row titles.
     """
     first = next(iter(columns.values()))

@@ -1,4 +1,4 @@
-"""Figures of how ingredients were trained: the sweep, averages along the way, the start."""
+"""Figures of how ingredients were trained: the sweep, training variants, the start."""
 
 from textwrap import fill
 
@@ -9,33 +9,47 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from soups.hyperparameters import TEXT
-from soups.report import presentation, style
-from soups.roles import BASE
+from soups.report import style
+from soups.roles import (
+    BASE,
+    BEST,
+    ENSEMBLE,
+    GREEDY,
+    INITIALIZATION,
+    PLAIN,
+    TRAINED_OTHERWISE,
+    UNIFORM,
+    ZEROSHOT,
+    Roles,
+)
 
-LOGARITHMIC = ("lr", "weight_decay")
+LOGARITHMIC = ("lr", "weight_decay")  # hyperparameters on a logarithmic axis
 
 
-def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+def sweep(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
     """Accuracy of the sweep's ingredients against every hyperparameter that varies."""
     rows = models[models["variant"] == BASE]
     columns = list(models.columns[2 : models.columns.get_loc("heldout")])
     varying = [n for n in columns if n not in ("seed", *TEXT) and rows[n].nunique() > 1]
-    taken = set(_members(methods))
+    taken = _members(methods, roles.row(GREEDY))
     kept = rows["model"].isin(taken)
     figure, axes = plt.subplots(
         2, max(1, len(varying)), figsize=(style.WIDE, 3.4), sharex="col", sharey="row",
         squeeze=False,
     )  # fmt: skip
-    measures = (("test", "Test accuracy (%)"), ("shifts_mean", "Mean over shifts (%)"))
+    measures = (
+        ("test", f"Test accuracy (%)\nn = {methods['n_test'][0]:,}"),
+        ("shifts_mean", f"Mean over shifts (%)\nn = {methods['n_shifts'][0]:,}"),
+    )
     for x, name in enumerate(varying):
         for y, (column, label) in enumerate(measures):
             ax = axes[y, x]
             ax.scatter(
-                rows[name][~kept], 100 * rows[column][~kept], color=style.COLOURS["ingredient"],
-                s=16, label="fine-tuned model",
+                rows[name][~kept], 100 * rows[column][~kept], color=style.COLOURS[style.INGREDIENT],
+                s=16, label=style.LABELS[style.INGREDIENT],
             )  # fmt: skip
             ax.scatter(
-                rows[name][kept], 100 * rows[column][kept], color=style.COLOURS["greedy"], s=20,
+                rows[name][kept], 100 * rows[column][kept], color=style.COLOURS[GREEDY], s=20,
                 marker="D", label="ingredient of the greedy soup",
             )  # fmt: skip
             ax.margins(x=0.1)
@@ -51,17 +65,17 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     return figure
 
 
-def _members(methods: pd.DataFrame) -> list[str]:
-    greedy = methods[methods["method"] == "greedy"]
-    return greedy["members"].iloc[0].split() if len(greedy) else []
+def _members(methods: pd.DataFrame, row: str | None) -> set[str]:
+    """The ingredients of a soup, or none if the table lacks it."""
+    rows = methods[methods["method"] == row]
+    return set(rows["members"].iloc[0].split()) if len(rows) else set()
 
 
-def averaging(significance: pd.DataFrame, reference: str) -> Figure:
-    """Soups of models trained in other ways, minus the same models as they are."""
-    rows = significance[
-        (significance["reference"] == reference) & (significance["as"] == reference)
-    ]
-    names = [n for n in dict.fromkeys(rows["method"]) if n in AVERAGED]
+def averaging(significance: pd.DataFrame, roles: Roles) -> Figure:
+    """Soups of models trained in other ways, minus the soup of the same models as they are."""
+    plain = roles.row(PLAIN)
+    rows = significance[(significance["reference"] == plain) & (significance["as"] == plain)]
+    names = list(roles.among(TRAINED_OTHERWISE, rows["method"]).values())
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.8 + 0.24 * len(names)), sharey=True)
     for ax, (measure, label) in zip(
         axes, (("test", "Test accuracy"), ("shifts_mean", "Mean over shifts")), strict=True
@@ -70,46 +84,44 @@ def averaging(significance: pd.DataFrame, reference: str) -> Figure:
         value, low, high = (100 * part[name] for name in ("difference", "lo", "hi"))
         ax.errorbar(
             value, np.arange(len(names)), xerr=[value - low, high - value], fmt="o",
-            color=style.COLOURS["greedy"], markersize=4, elinewidth=1,
+            color=style.COLOURS[GREEDY], markersize=4, elinewidth=1,
         )  # fmt: skip
-        ax.axvline(0, color=style.KINDS["model"], linewidth=0.8)
+        ax.axvline(0, color=style.REFERENCE, linewidth=0.8)
         ax.set_xlabel(f"{label}: minus the soup of\nsix models as they are (points), "
                       f"n = {part['n'].iloc[0]:,}")  # fmt: skip
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(names)), [presentation.title(name) for name in names])
+    axes[0].set_yticks(range(len(names)), [roles.title(name) for name in names])
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
 
-# The rows of experiments/ablations.yaml that are about how ingredients are trained.
-AVERAGED = (
-    "soup_of_EMA", "soup_of_SWA", "soup_of_SAM", "soup_with_and_without_EMA",
-    "soup_with_and_without_SWA", "soup_with_and_without_SAM", "soup_of_layer_decay",
-    "soup_from_zeroshot_head", "distilled_model", "greedy", "ensemble",
-)  # fmt: skip
+# Roles in the figure of pre-training, from top to bottom.
+FROM_EITHER_START = (ZEROSHOT, INITIALIZATION, BEST, UNIFORM, GREEDY, ENSEMBLE)
 
 
-def pretraining(methods: pd.DataFrame, weaker: pd.DataFrame) -> Figure:
+def pretraining(methods: pd.DataFrame, weaker: pd.DataFrame, roles: Roles) -> Figure:
     """Accuracy of methods from the usual pre-trained model and from a weaker one."""
-    names = ["zeroshot", "initialization", "best_individual", "uniform", "greedy", "ensemble"]
     tables = {"usual": methods.set_index("method"), "weaker": weaker.set_index("method")}
-    names = [name for name in names if all(name in table.index for table in tables.values())]
+    both = set(methods["method"]) & set(weaker["method"])
+    names = list(roles.among(FROM_EITHER_START, both).values())
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.9), sharey=True)
-    for ax, (column, label) in zip(
-        axes, (("test", "Test accuracy (%)"), ("shifts_mean", "Mean over shifts (%)")), strict=True
-    ):
+    measures = (
+        ("test", "n_test", "Test accuracy"),
+        ("shifts_mean", "n_shifts", "Mean over shifts"),
+    )
+    for ax, (column, count, label) in zip(axes, measures, strict=True):
         for offset, (start, table) in zip((-0.14, 0.14), tables.items(), strict=True):
             rows = 100 * table.loc[names, [column, f"{column}_lo", f"{column}_hi"]].astype(float)
             value, low, high = (rows[name] for name in rows)
             ax.errorbar(
                 value, np.arange(len(names)) + offset, xerr=[value - low, high - value],
                 fmt="o" if start == "usual" else "s", markersize=4, elinewidth=1,
-                color=style.COLOURS["greedy" if start == "usual" else "best_individual"],
+                color=style.COLOURS[GREEDY if start == "usual" else BEST],
                 label=f"{start} pre-training",
             )  # fmt: skip
-        ax.set_xlabel(label)
+        ax.set_xlabel(f"{label} (%), n = {methods[count][0]:,}")
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(names)), [presentation.title(name) for name in names])
+    axes[0].set_yticks(range(len(names)), [roles.title(name) for name in names])
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -1,0 +1,160 @@
+"""What the jobs of every rule need of a cluster: time, memory, a GPU, CPUs.
+
+The profiles slurm and generic share this table. A site does not edit it: the numbers of a site
+stand at the top of its profile, under the names that the table uses (`short`, `gpu_memory`).
+A rule that runs on a cluster must have a line in `RULES`. Its file in rules/ names its `group`,
+because which jobs belong together is the same at every site.
+"""
+
+from typing import NamedTuple
+
+# Parts of a group's job. A job that takes all of them runs alone in its group for that time.
+PARTS = 8
+
+# Components (jobs, or chains of jobs, that do not depend on one another) that one job of the
+# cluster holds. Every job costs a wait in the queue and about ten seconds of starting. Text names
+# a key of the site.
+COMPONENTS = {"sets": 8, "imports": "evaluations", "evaluations": "evaluations", "ensembles": 4}
+
+
+class Need(NamedTuple):
+    """What one job of a rule needs.
+
+    Attributes:
+        time: runtime class. A key of the site gives the minutes of a first try.
+        memory: key of the site, or the MB of a first try.
+        gpu: "one", "all" (those that one training job uses), or "" for none.
+        whole: whether the job takes all CPUs and the GPU of its group's job, so that the group's
+            jobs follow one another.
+        together: jobs of a group that may follow one another, or the key of the site that tells
+            their number. Their times are added up, and the sum must not exceed `longest`.
+    """
+
+    time: str
+    memory: str | int = "cpu_memory"
+    gpu: str = ""
+    whole: bool = False
+    together: str | int = 1
+
+
+QUICK = Need("quick")
+SHORT = Need("short")
+LONG = Need("long")
+FIGURE = Need("quick", memory=2000)
+TRAINING = Need("training", "gpu_memory", gpu="all")
+PROBE = Need("quick", "gpu_memory", gpu="all")  # measures a machine that trains
+START = Need("long", "gpu_memory", gpu="one")
+EVALUATION = Need("evaluation", "gpu_memory", gpu="one", whole=True, together="evaluations")
+# A soup may be made from another one: two recipes and two cooks follow one another.
+RECIPE = Need("long", "recipe_memory", gpu="one", whole=True, together=4)
+COOK = Need("long", "gpu_memory", gpu="one", whole=True, together=4)
+# A plan, then its curve.
+PLAN = Need("short", "gpu_memory", gpu="one", together=2)
+CURVE = Need("long", "gpu_memory", gpu="one", whole=True, together=2)
+
+RULES = {
+    # Data. Rules that read image folders read every image.
+    "draw_set": SHORT,
+    "draw_adversarial": SHORT,
+    "draw_corpus": SHORT,
+    "check_set": LONG,
+    "check_data": QUICK,
+    "prepare_folder": LONG,
+    "prepare_train": LONG,
+    "corrupt_set": SHORT,
+    "folder_corpus": LONG,
+    "split": QUICK,
+    "hold_out": SHORT,
+    # Models
+    "pretrain": TRAINING,
+    "import_pretrained": SHORT,
+    "initialize": START,
+    "finetune": TRAINING,
+    "teacher": START,
+    "import_checkpoint": EVALUATION,
+    "import_initialization": EVALUATION,
+    "evaluate": EVALUATION,
+    # Soups and ensembles
+    "recipe": RECIPE,
+    "cook": COOK,
+    "choose_ensemble": SHORT,
+    "average_logits": SHORT,
+    # Curves
+    "plan_wise_ft": PLAN,
+    "plan_number_of_models": PLAN,
+    "plan_large_lr": PLAN,
+    "plan_slices": PLAN,
+    "plan_tasks": PLAN,
+    "plan_pairs": PLAN,
+    "plan_landscape": PLAN,
+    "evaluate_curve": CURVE,
+    "evaluate_pairs": CURVE,
+    "evaluate_landscape": CURVE,
+    # Tables, figures, report
+    "make_tables": SHORT,
+    "calibration": SHORT,
+    "trace_table": QUICK,
+    "real_labels": SHORT,
+    "reproduction": SHORT,
+    "claims": SHORT,
+    "plot": FIGURE,
+    "contact_sheet": SHORT,
+    "report": QUICK,
+    "published_tables": QUICK,
+    "plot_published": FIGURE,
+    "estimate_cost": PROBE,
+}
+
+
+class Site:
+    """The needs of all rules in the numbers of one site.
+
+    Args:
+        keys: name to number, the site's block at the top of its profile.
+        on_gpu: function of the profile. It gets whether a job takes all GPUs of a training job,
+            and whether it trains. It returns what the scheduler must be asked for besides time
+            and memory.
+    """
+
+    def __init__(self, keys: dict, on_gpu) -> None:
+        self.keys, self.on_gpu = keys, on_gpu
+
+    def defaults(self) -> dict:
+        """`default-resources`: what a rule without a line in the table would get."""
+        return self._asked(SHORT)
+
+    def resources(self) -> dict[str, dict]:
+        """`set-resources`: rule to what its jobs ask for."""
+        return {rule: self._asked(need) for rule, need in RULES.items()}
+
+    def threads(self) -> dict[str, int]:
+        """`set-threads`. Other rules than these say their number themselves."""
+        return {rule: self.keys["cpus"] for rule, need in RULES.items() if need.whole}
+
+    def components(self) -> dict[str, int]:
+        """`group-components`: how many components of a group are one job of the cluster."""
+        return {group: self._number(number) for group, number in COMPONENTS.items()}
+
+    def _asked(self, need: Need) -> dict:
+        asked = {
+            "mem_mb": self._tries(self._number(need.memory), self.keys["largest"]),
+            "runtime": self._minutes(need),
+            "share": PARTS if need.whole else 1,
+        }
+        if need.gpu:
+            asked |= self.on_gpu(need.gpu == "all", need.time == "training")
+        return asked
+
+    def _minutes(self, need: Need) -> int | str:
+        first = self.keys[need.time]
+        if need.time == "training":  # a further try goes on from the saved state
+            return first
+        return self._tries(first, self.keys["longest"] // self._number(need.together))
+
+    def _number(self, number: int | str) -> int:
+        return self.keys[number] if isinstance(number, str) else number
+
+    @staticmethod
+    def _tries(first: int, most: int) -> str:
+        """An expression for Snakemake. Each further try gets as much again, up to `most`."""
+        return f"min(attempt * {first}, {most})"

@@ -1,0 +1,69 @@
+"""The sentences below the table of the estimate: how it was measured, and what it leaves out."""
+
+from soups.cost import estimate
+from soups.cost.measurement import Measured, most_frequent
+from soups.jobs import compute
+
+NOT_INCLUDED = (
+    "Downloads, tables, figures and the saving of training states are not included. The saved "
+    "state of a running fine-tune takes as much disk space as three checkpoints."
+)
+
+
+def notes(params, measured: Measured) -> list[str]:
+    """The sentences, one or two per line.
+
+    Args:
+        params: see `experiment.estimated.estimated`.
+        measured: speeds of this machine.
+    """
+    lines = [
+        f"This estimate comes from measurements of a few seconds on {measured.device}. Data "
+        "loading may add to these times."
+    ]
+    if measured.trained:
+        lines += _of_training(params, measured)
+    lines.append("Greedy rules are counted as if they took every model.")
+    if params.data["source"] == "world" and "a" in params.data["world"]["shifts"]:
+        lines.append(
+            "The reference network of shift a and the images that it discards are not included."
+        )
+    if params.corpus and measured.trained:
+        lines.append("Pre-training is counted at the speed of fine-tuning, without a text tower.")
+    return [*lines, NOT_INCLUDED]
+
+
+def _of_training(params, measured: Measured) -> list[str]:
+    chosen, kind = compute.current(), most_frequent(params.plan["rows"])
+    batch = kind[0]
+    parts = f" in {chosen.accumulate} parts" if chosen.accumulate > 1 else ""
+    line = (
+        f"Training was measured in {chosen.precision} with batches of {batch}{parts} and used "
+        f"{estimate.size(measured.memory)} of memory at most."
+    )
+    if chosen.gpus > 1:
+        line += f" {chosen.gpus} GPUs are assumed to be {chosen.gpus} times as fast as one."
+    lines = [line]
+    if measured.batch < -(-batch // chosen.gpus):
+        lines.append(
+            f"Batches of {batch} images take too long on this machine. The speed was measured with "
+            f"{measured.batch} images at a time, so training will use more memory."
+        )
+    slowest = max(measured.load.values(), default=0)
+    workers, step = measured.workers, measured.trained[kind]
+    if slowest / max(workers, 1) > step:
+        enough = estimate.workers_needed(step, slowest)
+        loaded = f"{estimate.rounded(max(workers, 1) / slowest):,} images/s"
+        threads = chosen.gpus * (enough + 1)
+        lines.append(
+            f"Data loading is the bottleneck: {_loads(workers)} {loaded}, and training processes "
+            f"{estimate.rounded(1 / step):,} images/s. Loading is as fast as training with "
+            f"--set-threads finetune={threads} estimate_cost={threads}."
+        )
+    return lines
+
+
+def _loads(workers: int) -> str:
+    if not workers:
+        return "a job without workers loads"
+    return "1 worker loads" if workers == 1 else f"{workers} workers load"

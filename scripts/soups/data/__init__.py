@@ -1,0 +1,1 @@
+"""Image sets on disk: find them in folders, decode, split, corrupt, and read them in batches."""

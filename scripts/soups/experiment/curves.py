@@ -1,0 +1,183 @@
+"""What the figures of curves, pairs and planes ask for: models, ends, and what is left out.
+
+Curves are series of recipes that are evaluated without being written. This module reads the
+``curves`` section while the workflow is parsed; the recipes are planned by the ``plan_…`` rules.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from soups.errors import UserError
+from soups.experiment import variants
+from soups.experiment.variants import Sweep
+
+# On these curves differences are small, so they are evaluated on all images.
+ON_ALL_IMAGES = ("slices", "tasks")
+# Curves with ensembles on them, which need the logits of their members.
+WITH_ENSEMBLES = ("number_of_models",)
+PAIR_ALPHAS = [0, 0.5, 1]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The models of every curve, set of pairs and plane; empty where a figure is switched off.
+
+    Attributes:
+        large_lr: learning rates from here on are called large.
+        part: images of the test set and of each shift, where not all are used.
+        base: the sweep's own models.
+        ends: end of a WiSE-FT line to the start it comes from.
+        soups: ends that are soups; the other one is the best individual model.
+        large: models with a large learning rate, besides the sweep's own.
+        slices: slice to its models.
+        tasks: models that were fine-tuned on different tasks.
+        unseen: the task that none of them saw.
+        models: curve to the models its points are made of.
+        pairs: name of a set of pairs to its pairs, see `variants.pairs`.
+        alphas: name of a set of pairs to the points of its lines.
+        panels: panel of the landscape to its start and two models.
+    """
+
+    large_lr: float
+    part: dict[str, int]
+    base: list[str]
+    ends: dict[str, str]
+    soups: list[str]
+    large: list[str]
+    slices: dict[str, list[str]]
+    tasks: list[str]
+    unseen: str | None
+    models: dict[str, list[str]]
+    pairs: dict[str, list[dict]]
+    alphas: dict[str, list[float]]
+    panels: dict[str, list[str]]
+
+    @property
+    def with_large(self) -> list[str]:
+        """The sweep's own models, and then those with a large learning rate."""
+        return [*self.base, *self.large]
+
+    def images(self, curve: str) -> dict[str, int] | None:
+        """Images per set that a curve is evaluated on; None for all."""
+        return None if curve in ON_ALL_IMAGES else self.part
+
+    def members(self, curve: str) -> list[str]:
+        """Models whose logits the ensembles of a curve are made from."""
+        return self.base if curve in WITH_ENSEMBLES else []
+
+    @property
+    def tables(self) -> list[str]:
+        """Tables of curves and of pairs, whose points the claims read."""
+        return [*self.models, *self.pairs]
+
+    def paired(self, pairs: str) -> list[str]:
+        """The models in a set of pairs."""
+        ends = ("model_1", "model_2")
+        return list(dict.fromkeys(pair[end] for pair in self.pairs[pairs] for end in ends))
+
+    @property
+    def in_planes(self) -> list[str]:
+        """The models of all panels of the landscape, starts included."""
+        return list(dict.fromkeys(model for panel in self.panels.values() for model in panel))
+
+
+def curves(
+    section: Mapping,
+    sweep: Sweep,
+    soups: Mapping[str, dict],
+    tasks: Mapping[str, Sequence[str]],
+    ends: Mapping[str, str],
+) -> Curves:
+    """Work out the ``curves`` section.
+
+    Args:
+        section: of the configuration.
+        sweep: all models.
+        soups: see `catalog.soups`.
+        tasks: the ``tasks`` section, without tasks that are switched off.
+        ends: see `catalog.curve_ends`.
+
+    Raises:
+        UserError: for a variant or a task that is unknown, or a task that a model has seen.
+    """
+    base = list(sweep.base)
+    paths = section["paths"]
+    on_paths = of_variants(sweep, paths["variants"], "curves.paths")
+    large = [m for m in on_paths if m not in sweep.base]
+    large = [m for m in sweep.rows if m in large and sweep.rows[m]["lr"] >= section["large_lr"]]
+    slices = {
+        name: sweep.pool(spec["variants"], spec.get("query"), f"curves.slices.{name}")
+        for name, spec in section["slices"].items()
+        if spec
+    }
+    of_tasks = _of_tasks(section["tasks"], sweep, tasks)
+    made_soups = [name for name in ends if name in soups]
+    models = {
+        "wise_ft": [*sorted(set(ends.values())), *base, *made_soups] if ends else [],
+        "number_of_models": base if section["number_of_models"] else [],
+        "large_lr": [*base, *large] if large else [],
+        "slices": list(dict.fromkeys(model for part in slices.values() for model in part)),
+        "tasks": [*sweep.started(of_tasks), *of_tasks] if of_tasks else [],
+    }
+    pairs = {
+        # Pairs of the sweep's own ingredients, and pairs that differ in one hyperparameter only.
+        "pairs": variants.pairs(sweep.base, sweep.origins, section["pairs"]),
+        "paths": variants.pairs({m: sweep.rows[m] for m in on_paths}, sweep.origins, single=True),
+    }
+    steps = paths["steps"]
+    return Curves(
+        large_lr=section["large_lr"],
+        part=section["images"],
+        base=base,
+        ends=dict(ends),
+        soups=made_soups,
+        large=large,
+        slices=slices,
+        tasks=of_tasks,
+        unseen=section["tasks"]["unseen"],
+        models={name: names for name, names in models.items() if names},
+        pairs={name: made for name, made in pairs.items() if made},
+        alphas={"pairs": PAIR_ALPHAS, "paths": [i / steps for i in range(steps + 1)]},
+        panels=_panels(section["landscape"]["variants"], sweep),
+    )
+
+
+def of_variants(sweep: Sweep, names: Sequence[str], key: str) -> list[str]:
+    """Models of some variants; a variant that is switched off has none.
+
+    Args:
+        key: the config key that names them, for messages.
+
+    Raises:
+        UserError: for an unknown variant.
+    """
+    if unknown := [name for name in names if name not in sweep.variants]:
+        known = ", ".join(sweep.variants)
+        raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {known}")
+    return [model for model, (_, variant) in sweep.origin.items() if variant in names]
+
+
+def _of_tasks(section: Mapping, sweep: Sweep, tasks: Mapping[str, Sequence[str]]) -> list[str]:
+    models, unseen = of_variants(sweep, section["variants"], "curves.tasks"), section["unseen"]
+    if models and unseen not in tasks:
+        known = ", ".join(tasks) or "the names in the tasks section, which is empty"
+        raise UserError(f"curves.tasks.unseen is {unseen!r}, expected one of {known}")
+    for model in models:
+        task = sweep.rows[model]["task"]
+        if seen := set(tasks[unseen]).intersection(tasks.get(task, tasks[unseen])):
+            raise UserError(
+                f"curves.tasks: {model} is fine-tuned on task {task!r} and has seen "
+                f"{sorted(seen)[0]!r} of {unseen!r}, expected models of tasks without its classes"
+            )
+    return models
+
+
+def _panels(names: Sequence[str], sweep: Sweep) -> dict[str, list[str]]:
+    """The start and the first two models of each variant that has two from one start."""
+    panels = {}
+    for variant in names:
+        models = of_variants(sweep, [variant], "curves.landscape")[:2]
+        differ = len({str(sweep.rows[model]) for model in models}) == 2
+        if differ and len({sweep.origins[model] for model in models}) == 1:
+            panels[variant] = [sweep.origins[models[0]], *models]
+    return panels

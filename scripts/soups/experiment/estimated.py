@@ -1,0 +1,54 @@
+"""What the estimate of costs counts, as parameters of its rule."""
+
+from soups.experiment import settings
+
+
+def estimated(plan) -> dict:
+    """Parts of the configuration and numbers of the plan, see `cost.estimate.work`.
+
+    Args:
+        plan: see `plan.Plan`.
+    """
+    config, curves = plan.config, plan.curves
+    tasks = {plan.sweep.rows[model]["task"] for model in curves.tasks}
+    counted = {
+        "source": config["data"]["source"],
+        "store": plan.store,
+        "shared": bool(config["shared"]),
+        "ready_made": plan.checkpoints is not None,
+        "pretrain_epochs": config["pretrain"]["epochs"],
+        "probe_epochs": config["probe"]["epochs"],
+        "recalibrate": config["model"]["recalibrate_batch_norm"],
+        "rows": plan.sweep.rows,
+        "base": plan.base,
+        "starts": plan.starts,
+        "evaluated": len(plan.evaluated),
+        "soups": plan.soups,
+        "ensembles": plan.ensembles,
+        "curves": config["curves"],
+        "ends": len(curves.ends),
+        "large": len(curves.large),
+        "slices": [len(models) for models in curves.slices.values()],
+        # Every choice of some of the tasks, and the start; see scripts/plan_tasks.py.
+        "task_points": 2 ** len(tasks) if tasks else 0,
+        "pairs": {
+            name: {
+                "pairs": len(pairs),
+                "inner": len(curves.alphas[name]) - 2,
+                "gap": name == "paths",
+                "not_evaluated": len(set(curves.paired(name)).difference(plan.evaluated)),
+            }
+            for name, pairs in curves.pairs.items()
+        },
+        "panels": len(curves.panels),
+    }
+    return {
+        "data": config["data"],
+        "architecture": config["model"]["architecture"],
+        "probe": config["probe"],
+        "compute": config["compute"],
+        "tasks": plan.tasks,
+        "unseen": curves.unseen,
+        "corpus": config["pretrain"]["images"] if settings.uses_corpus(config) else 0,
+        "plan": counted,
+    }

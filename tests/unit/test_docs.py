@@ -1,0 +1,88 @@
+"""The pages: links, figures, generated tables, and sentences that can be read."""
+
+import re
+from pathlib import Path
+
+import docs_tables
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "profiles" / "README.md"]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    titles = re.findall(r"(?m)^#+ (.+)$", without_code(page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"(?ms)^```.*?^```$", "", text)
+
+
+def broken(page: Path, text: str) -> list[str]:
+    """Relative links of a page that lead nowhere."""
+    found = []
+    for target in LINK.findall(without_code(text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    assert broken(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_a_broken_link_would_be_found():
+    page = ROOT / "README.md"
+    text = (
+        "[a](docs/none.md) [b](docs/README.md#no-such-heading) ![c](figure.png) [d](docs/README.md)"
+    )
+    assert len(broken(page, text)) == 3
+
+
+def test_every_page_is_in_the_contents():
+    contents = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in PAGES[1:-1]:
+        assert page.name == "README.md" or f"({page.name})" in contents, page.name
+
+
+def test_tables_are_those_of_the_registries():
+    """`make docs` writes them."""
+    for path, tables in docs_tables.pages().items():
+        text = path.read_text(encoding="utf-8")
+        assert docs_tables.rewritten(text, tables) == text, path.name
+
+
+def test_a_page_without_markers_is_refused():
+    with pytest.raises(ValueError, match="no markers <!-- methods: begin -->"):
+        docs_tables.rewritten("# A page", {"methods": ""})
+
+
+def test_the_readme_is_short():
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= 180
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of a page, without code, tables, headings and the targets of links."""
+    text = re.sub(r"(?s)<!--.*?-->", "", without_code(text))
+    lines = [line for line in text.splitlines() if not re.match(r"\s*(\||#)", line)]
+    text = re.sub(r"\]\([^)]*\)", "]", "\n".join(lines))
+    blocks = re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.) ", text)
+    found = [s for block in blocks for s in re.split(r"(?<=[.!?:])\s+", " ".join(block.split()))]
+    return [sentence for sentence in found if len(sentence.split()) > 2]
+
+
+def test_sentences_are_short_enough_to_be_read():
+    words = sorted(len(s.split()) for page in PAGES for s in sentences(page.read_text("utf-8")))
+    assert words[len(words) // 2] <= 16
+    assert words[int(0.9 * len(words))] <= 28
+    assert words[-1] <= 40
+    text = " ".join(s for page in PAGES for s in sentences(page.read_text("utf-8")))
+    assert text.count(";") <= 0.003 * len(text.split())

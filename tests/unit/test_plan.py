@@ -1,0 +1,255 @@
+"""The plan that the rules read, and what a reader may expect of the rules themselves."""
+
+import dataclasses
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from soups import roles
+from soups.errors import UserError
+from soups.experiment import assignment, figures, registry, settings
+from soups.experiment.plan import Plan
+from soups.hyperparameters import HYPERPARAMETERS
+from tests.unit.test_overlays import merge
+
+MINE = {
+    "soups": {
+        "greedy": None, "mine": {"method": "greedy"},
+        "uniform": None, "mean": {"method": "uniform"},
+    }
+}  # fmt: skip
+
+
+@pytest.fixture
+def planned(config, root):
+    """A function that works out the plan of the default under an overlay."""
+
+    def made(overlay: dict) -> Plan:
+        merged = merge(config, overlay)
+        settings.validate(
+            merged, root / "rules" / "schemas" / "config.schema.yaml", [root / "config.yaml"]
+        )
+        return Plan.of(merged)
+
+    return made
+
+
+def test_the_default_is_planned(planned):
+    plan = planned({})
+    assert plan.base == [f"m{i:02d}" for i in range(12)]
+    assert plan.evaluated == plan.base  # the variants serve figures only
+    assert len(plan.ingredients) == 12 + 7
+    assert plan.tests == ["test", "v2", "r", "sketch", "objectnet", "a"]
+    assert plan.tables == ["models", "methods", "significance", "calibration", "greedy_trace"]
+    assert set(plan.curves.tables) == {
+        "wise_ft", "number_of_models", "large_lr", "pairs", "paths",
+    }  # fmt: skip
+    assert plan.references == ["best_individual", "greedy", "ensemble"]
+    assert plan.weights("greedy") == "results/miniature/soups/greedy.safetensors"
+    assert plan.weights("m00_small") == "results/miniature/models/m00_small.safetensors"
+    shown = [*plan.figures]
+    assert shown == sorted(shown, key=[figure.name for figure in figures.FIGURES].index)
+    assert {"slices", "tasks", "averaging", "pretraining", "reproduction"}.isdisjoint(shown)
+
+
+def test_a_plan_cannot_be_changed(planned):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        planned({}).soups = {}
+
+
+def test_another_experiment_shares_data_and_starts(planned):
+    plan = dataclasses.replace(planned({}), shared="results/first")
+    assert plan.pretrained == "results/first/pretrained/model.safetensors"
+    assert plan.weights("initialization") == "results/first/models/initialization.safetensors"
+    assert plan.weights("m00") == "results/miniature/models/m00.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("curves", "gone"),
+    [
+        ({"wise_ft": {"of": []}}, {"wise_ft"}),
+        ({"number_of_models": None}, {"number_of_models"}),
+        ({"landscape": {"variants": []}}, {"landscape"}),
+        ({"paths": {"variants": []}}, {"paths", "loss_gap", "large_lr"}),
+        ({"pairs": 0, "paths": {"variants": []}},
+         {"paths", "loss_gap", "large_lr", "angles", "soup_vs_ensemble"}),
+    ],
+)  # fmt: skip
+def test_what_is_switched_off_is_not_drawn(planned, curves, gone):
+    whole, part = planned({}).figures, planned({"curves": curves}).figures
+    assert whole.keys() - part.keys() == gone
+
+
+def test_every_figure_finds_its_tables(planned):
+    plan = planned({})
+    for name, figure in plan.figures.items():
+        tables = plan.figure_inputs(name)
+        assert set(figure.tables) <= tables.keys() <= {*figure.tables, *figure.any_of}
+    assert plan.figure_inputs("angles") == {
+        key: f"results/miniature/tables/{key}.csv" for key in ("effects", "pairs", "paths")
+    }
+
+
+def test_renamed_soups_play_the_same_roles(planned):
+    usual, renamed = planned({}), planned(MINE)
+    assert renamed.roles == usual.roles | {"greedy": "mine", "uniform": "mean"}
+    assert renamed.references == ["best_individual", "mine", "ensemble"]
+    assert list(renamed.curves.ends) == ["best_individual", "mean", "mine", "learned_by_layer"]
+    assert renamed.soups["greedy_wise_ft"]["of"] == ["mine"]
+    assert renamed.ensembles["greedy_soup_ensemble"]["of"] == ["mine"]
+    assert renamed.greedy_recipe == ["results/miniature/recipes/mine.json"]
+    assert renamed.figures.keys() == usual.figures.keys()
+
+
+def test_a_role_may_be_given_to_another_row(planned):
+    part = {"part": {"method": "greedy", "query": "row < 6"}}
+    assert planned({"soups": part}).roles["greedy"] == "greedy"
+    off = {"soups": dict.fromkeys(["greedy", "greedy_pruned", "greedy_wise_ft"])}
+    off |= {"ensembles": {"greedy_soup_ensemble": None}}
+    assert "greedy" not in planned(merge(off, {"soups": part})).roles
+    assert planned({"soups": part, "roles": {"greedy": "part"}}).roles["greedy"] == "part"
+    for given, sentence in (
+        ({"greedi": "part"}, "roles.greedi is unknown; did you mean greedy?"),
+        ({"greedy": "gone"}, "roles.greedy is 'gone', expected a row of soups: uniform"),
+    ):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            planned({"roles": given})
+
+
+def test_a_row_of_the_roles_name_plays_it_whatever_it_is_made_of():
+    """As in experiments/large.yaml, whose soups are made of two variants."""
+    sections = {
+        "soups": {
+            "uniform": {"method": "uniform", "variants": ["base", "high"]},
+            "other": {"method": "uniform", "variants": ["high"]},
+        },
+        "ensembles": {},
+    }
+    assert assignment.assign(sections, {}) == {"uniform": "uniform"}
+
+
+@pytest.mark.parametrize("section", ["soups", "ensembles"])
+def test_only_some_rows(planned, section, config):
+    name = next(iter(config[section]))
+    plan = planned({section: {"only": [name]}, "curves": {"wise_ft": {"of": []}}}
+                   | ({"ensembles": {"only": []}} if section == "soups" else {}))  # fmt: skip
+    rows = {entry["row"] for entry in getattr(plan, section).values()}
+    assert rows == {name}
+    with pytest.raises(UserError, match=rf"{section}.only has 'unifrom'"):
+        planned({section: {"only": ["unifrom"]}})
+    with pytest.raises(UserError, match=rf"{section}.only is 'uniform', expected a list"):
+        planned({section: {"only": "uniform"}})
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        ({"soups": {"gredy": None}}, "soups.gredy is null, but soups has no such entry to switch "
+         "off; did you mean greedy?"),
+        ({"ensembles": {"ensembel": None}}, "ensembles.ensembel is null"),
+        ({"sweep": {"variants": {"smal": None}}}, "sweep.variants.smal is null"),
+        ({"curves": {"slices": {"lr": None}}}, "curves.slices.lr is null"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_is_refused_though_it_is_null(planned, overlay, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        planned(overlay)
+
+
+def test_a_name_of_another_overlay_may_be_switched_off(config, root, tmp_path):
+    (tmp_path / "other.yaml").write_text("soups: {mine: {method: greedy}}")
+    merged = merge(config, {"soups": {"mine": None}})
+    files = [root / "config.yaml", tmp_path / "other.yaml"]
+    settings.validate(merged, root / "rules" / "schemas" / "config.schema.yaml", files)
+
+
+def test_the_minimal_overlay_leaves_the_two_soups(planned, root):
+    text = (root / "experiments" / "minimal.yaml").read_text(encoding="utf-8")
+    plan = planned(yaml.safe_load(text))
+    assert list(plan.soups) == ["uniform", "greedy"]
+    assert (plan.ensembles, plan.curves.tables, plan.ingredients) == ({}, [], plan.base)
+    assert list(plan.figures) == [
+        "scatter", "methods", "shifts", "sweep", "greedy_trace", "reliability", "contact_sheet",
+    ]  # fmt: skip
+
+
+def test_a_method_is_described():
+    for section, methods in registry.SECTIONS.items():
+        for name, method in methods.items():
+            assert len(method.about.split()) >= 3, (section, name)
+            assert name == method.name
+
+
+def test_every_hyperparameter_is_in_the_default_configuration(root):
+    config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    assert set(config["finetune"]) == set(HYPERPARAMETERS)
+
+
+def test_no_shift_can_be_called_like_a_column_of_the_tables(root):
+    """Every column of the recorded tables that have a column per shift is reserved."""
+    shifts = {
+        "v2",
+        "r",
+        "sketch",
+        "objectnet",
+        "a",
+        "noise",
+        "blur",
+        "contrast",
+        "jpeg",
+        "rotation",
+    }
+    for path in sorted((root / "results" / "recorded").glob("*/*.csv")):
+        columns = set(pd.read_csv(path, nrows=0).columns)
+        if not columns & shifts or path.parent.name == "published":
+            continue
+        free = {
+            name
+            for name in columns - shifts - settings.RESERVED_COLUMNS - set(HYPERPARAMETERS)
+            if not name.startswith(settings.RESERVED_BEGINNINGS)
+            and not name.endswith(settings.RESERVED_ENDINGS)
+        }
+        assert free == set(), path.name
+
+
+# The rules.
+
+
+@pytest.fixture
+def sources(root) -> dict[str, str]:
+    """Name of a file of rules to its text, the Snakefile included."""
+    files = [root / "Snakefile", *sorted((root / "rules").glob("*.smk"))]
+    return {path.name: path.read_text(encoding="utf-8") for path in files}
+
+
+def test_a_rule_is_called_like_its_script(sources, root):
+    scripts = set()
+    for text in sources.values():
+        for name, body in re.findall(r"(?ms)^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |\Z)", text):
+            for script in re.findall(r'"\.\./scripts/(\w+)\.py"', body):
+                assert script == name
+                scripts.add(script)
+    assert scripts == {path.stem for path in (root / "scripts").glob("*.py")}
+
+
+def test_the_first_screen_of_the_snakefile_shows_the_workflow(sources):
+    lines = sources["Snakefile"].splitlines()
+    assert len(lines) <= 60
+    assert any("rule all" in line for line in lines[:40])
+
+
+def test_rules_have_few_names_of_their_own(sources):
+    names = {"plan"}  # made inside a `try`
+    for text in sources.values():
+        names |= set(re.findall(r"(?m)^(\w+)(?:, \w+)* = ", text))
+        names |= set(re.findall(r"(?m)^def (\w+)", text))
+    assert {"R", "table"} <= names
+    assert len(names) <= 25
+
+
+def test_roles_have_titles():
+    assert len({role.name for role in roles.ROLES}) == len(roles.ROLES)
+    assert roles.title("greedy") == "greedy soup"
+    assert roles.title("my_soup") == "my soup"

@@ -1,0 +1,271 @@
+"""Points of weight space against soups that are mixed and evaluated explicitly."""
+
+import numpy as np
+import pytest
+import torch
+
+from soups.data.images import PreparedSet, identity, write_set
+from soups.evaluation.samples import Samples
+from soups.evaluation.significance import compare
+from soups.mixing.mix import Mixture, mix
+from soups.mixing.mixed_model import MixedModel
+from soups.mixing.points import Landscape, Points, evaluate, gain
+from soups.mixing.recipes import recipe, uniform
+from soups.models import checkpoints
+from soups.models.batch_norm import kept
+from soups.models.forward import forward
+from tests.unit.training import convolutional
+
+NAMES = ["m0", "m1", "m2"]
+SETS = ("test", "art")
+
+
+@pytest.fixture
+def model(pretrained):
+    torch.manual_seed(1)
+    model = pretrained.classifier(4).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.fixture
+def paths(model, tmp_path) -> dict:
+    """Files of ingredients far enough apart that their soups disagree."""
+    generator = torch.Generator().manual_seed(0)
+    paths = {name: tmp_path / f"{name}.safetensors" for name in NAMES}
+    for path in paths.values():
+        state = {
+            name: tensor + 0.3 * torch.randn(tensor.shape, generator=generator)
+            for name, tensor in model.state_dict().items()
+        }
+        checkpoints.save(path, state, {"pretrained": "one"})
+    return paths
+
+
+@pytest.fixture
+def sets(images, labels, tmp_path) -> dict:
+    classes = identity(["a", "b", "c", "d"])
+    write_set(tmp_path / "test.npy", images, labels, classes)
+    write_set(tmp_path / "art.npy", images[:40], labels[:40], classes)
+    return {name: PreparedSet(tmp_path / f"{name}.npy") for name in SETS}
+
+
+@pytest.fixture
+def samples(sets) -> Samples:
+    return Samples([data.path for data in sets.values()], {"test": 50, "shift": 30})
+
+
+@pytest.fixture
+def explicit(model, paths, samples):
+    """A function: logits of a recipe's soup on the sampled images."""
+
+    def logits(made: dict) -> dict:
+        model.load_state_dict(mix(made, paths))
+        return {
+            name: forward(model, samples.sets[name].images, samples.rows[name]).numpy()
+            for name in SETS
+        }
+
+    return logits
+
+
+@pytest.fixture
+def cached(explicit, samples, sets, model, paths, tmp_path) -> dict:
+    """Cached logits of the first two models on whole sets."""
+    files = {}
+    for name in NAMES[:2]:
+        model.load_state_dict(checkpoints.Checkpoint(paths[name]).state())
+        files[name] = {key: tmp_path / f"{name}.{key}.npy" for key in SETS}
+        for key, data in sets.items():
+            np.save(files[name][key], forward(model, data.images).numpy())
+    return files
+
+
+@pytest.fixture
+def mixed(model, paths) -> MixedModel:
+    return MixedModel(model, paths, kept)
+
+
+@pytest.fixture
+def points(mixed, samples, cached) -> Points:
+    return Points(mixed, samples, cached)
+
+
+def close(ours: dict, theirs: dict) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, logits in ours.items():
+        np.testing.assert_allclose(logits, theirs[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        uniform(["m0"]), uniform(["m0", "m1"]), uniform(NAMES), uniform(["m2", "m1"]),
+        uniform(NAMES, "greedy"), recipe({"m0": 1.5, "m2": -0.5}, "wise_ft"),
+    ],
+)  # fmt: skip
+def test_a_point_has_the_logits_of_its_soup(points, explicit, made):
+    points.of(uniform(["m0", "m1"]))  # An earlier soup must leave nothing behind.
+    close(points.of(made), explicit(made))
+
+
+def test_growing_uniform_soups_extend_one_sum(mixed, monkeypatch):
+    added, add = [], Mixture.add
+
+    def recorded(self, checkpoint, weight) -> None:
+        added.append(checkpoint.path.stem)
+        add(self, checkpoint, weight)
+
+    monkeypatch.setattr(Mixture, "add", recorded)
+    for n in range(1, 4):
+        mixed.average(NAMES[:n])
+    assert added == NAMES[:2]  # The last model is read as the candidate.
+    mixed.average(["m0", "m2"])
+    assert added == [*NAMES[:2], "m0"]
+
+
+def test_an_ensemble_is_the_mean_of_cached_logits(points, explicit):
+    one, two = (explicit(recipe({name: 1.0}, "one")) for name in NAMES[:2])
+    close(points.of_ensemble(NAMES[:2]), {name: (one[name] + two[name]) / 2 for name in SETS})
+
+
+def test_a_model_without_cached_logits_is_computed_once(mixed, points, explicit, monkeypatch):
+    calls, single = [], mixed.single
+    monkeypatch.setattr(mixed, "single", lambda name: calls.append(name) or single(name))
+    for name in [*NAMES, *NAMES]:
+        close(points.of_single(name), explicit(recipe({name: 1.0}, "one")))
+    assert calls == ["m2"]
+
+
+def test_a_line_has_soups_between_its_models(points, explicit, sets):
+    alphas = [0, 0.25, 1]
+    soups, betas = points.on_line("m0", "m2", alphas)
+    assert betas is None
+    for alpha, logits in zip(alphas, soups, strict=True):
+        close(logits, explicit(recipe({"m0": 1 - alpha, "m2": alpha}, "line")))
+    again, betas = points.on_line("m0", "m2", alphas, sets["test"])
+    close(again[1], soups[1])
+    assert np.isnan(betas).tolist() == [True, False, True]
+    assert betas[1] > 0
+
+
+PLAN = [
+    {"labels": {"method": "b", "n": 0}, "recipe": uniform(["m0"]), "against": 0},
+    {"labels": {"method": "a", "n": 1}, "recipe": uniform(["m0", "m1"]), "against": 0},
+    {"labels": {"method": "b", "n": 2}, "recipe": uniform(["m0", "m1"], "greedy")},
+    {"labels": {"method": "a", "n": 3}, "ensemble": ["m0", "m1"], "against": 1},
+    {"labels": {"method": "a", "n": 4}, "recipe": recipe({"m0": 1.0, "m1": 0.0}, "line")},
+]
+
+
+def test_a_plan_is_evaluated_point_by_point(points, samples, explicit):
+    rows, right = evaluate(PLAN, points, samples)
+    wanted = [samples.right(explicit(point["recipe"])) for point in PLAN if "recipe" in point]
+    wanted.insert(3, samples.right(points.of_ensemble(["m0", "m1"])))
+    for point, row, ours, theirs in zip(PLAN, rows, right, wanted, strict=True):
+        assert all((ours[name] == theirs[name]).all() for name in SETS)
+        assert {"method": row["method"], "n": row["n"]} == point["labels"]
+        assert {name: row[name] for name in samples.row(theirs)} == samples.row(theirs)
+        assert ("test_gain" in row) == ("against" in point)
+    assert rows[0]["test_gain"] == rows[0]["shifts_mean_gain"] == 0
+    assert rows[1]["test_gain"] == pytest.approx(rows[1]["test"] - rows[0]["test"], abs=2e-6)
+    assert rows[3]["art"] - rows[1]["art"] == pytest.approx(rows[3]["shifts_mean_gain"], abs=2e-6)
+
+
+def test_points_with_the_same_models_and_shares_are_computed_once(points, samples, monkeypatch):
+    calls = []
+    for name in ("of", "of_ensemble"):
+        function = getattr(points, name)
+        monkeypatch.setattr(points, name, lambda made, f=function: calls.append(made) or f(made))
+    evaluate(PLAN, points, samples)
+    # Points are computed by method. Point 2 repeats point 1, and point 0 repeats point 4.
+    assert calls == [PLAN[1]["recipe"], PLAN[3]["ensemble"], PLAN[4]["recipe"]]
+
+
+def test_a_gain_has_the_bounds_of_the_paired_test(samples):
+    rng = np.random.default_rng(0)
+    ours, theirs = (
+        {name: rng.random(len(samples.rows[name])) < level for name in SETS} for level in (0.8, 0.3)
+    )
+    columns = gain(ours, theirs, samples)
+    test, shifts = compare(ours, theirs, ["art"], {})
+    assert columns == {
+        "test_gain": round(test["difference"], 6),
+        "test_gain_lo": round(test["lo"], 6),
+        "test_gain_hi": round(test["hi"], 6),
+        "shifts_mean_gain": round(shifts["difference"], 6),
+        "shifts_mean_gain_lo": round(shifts["lo"], 6),
+        "shifts_mean_gain_hi": round(shifts["hi"], 6),
+    }
+    assert columns["test_gain_lo"] < columns["test_gain"] < columns["test_gain_hi"]
+
+
+def test_a_landscape_has_held_out_loss_and_test_accuracy(mixed, model, paths, sets, images, labels):
+    heldout, test = sets["art"], sets["test"]
+    made = recipe({"m0": 0.5, "m1": 0.75, "m2": -0.25}, "plane")
+    row = Landscape(mixed, heldout, test, 1000).of(made)
+    model.load_state_dict(mix(made, paths))
+    logits = forward(model, images).double()
+    loss = torch.nn.functional.cross_entropy(logits[:40], torch.from_numpy(labels[:40])).item()
+    assert row["heldout_loss"] == pytest.approx(loss, abs=1e-5)
+    accuracy = (logits.argmax(1).numpy() == labels).mean()
+    assert row["test"] == pytest.approx(accuracy, abs=1e-6)
+    assert (row["n_heldout"], row["n_test"]) == (40, 60)
+    part = Landscape(mixed, heldout, test, 7).of(made)
+    assert (part["n_heldout"], part["n_test"]) == (7, 7)
+
+
+# Batch statistics
+
+
+@pytest.fixture
+def with_statistics(tmp_path) -> tuple:
+    """A model with batch normalisation, and two files of it."""
+    model, paths = convolutional().eval(), {}
+    for i, scale in enumerate((1.0, 3.0)):
+        state = {
+            name: scale * tensor if tensor.is_floating_point() else tensor + i
+            for name, tensor in model.state_dict().items()
+        }
+        paths[f"m{i}"] = tmp_path / f"bn{i}.safetensors"
+        checkpoints.save(paths[f"m{i}"], state, {"pretrained": "one"})
+    return model, paths
+
+
+def test_mixed_models_are_settled_and_single_ones_keep_their_statistics(with_statistics):
+    model, paths = with_statistics
+    settled = []
+    mixed = MixedModel(model, paths, settled.append)
+    mixed.single("m1")
+    assert settled == []
+    assert torch.equal(model.visual[1].running_var, torch.full((8,), 3.0))
+    mixed.of(uniform(["m0", "m1"]))
+    mixed.average(["m0", "m1"])
+    mixed.load(checkpoints.Checkpoint(paths["m0"]).state())
+    mixed.cooked(uniform(["m0", "m1"]))
+    assert settled == [model] * 4
+    assert torch.equal(model.visual[1].running_var, torch.full((8,), 2.0))
+
+
+def test_a_cooked_state_has_the_settled_statistics_in_the_ingredients_dtypes(with_statistics):
+    model, paths = with_statistics
+    for path in paths.values():
+        state = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in checkpoints.Checkpoint(path).items()
+        }
+        checkpoints.save(path, state, {"pretrained": "one"})
+
+    def settle(model) -> None:
+        model.visual[1].running_mean.fill_(7)
+
+    made = uniform(["m0", "m1"])
+    cooked, state = MixedModel(model, paths, settle).cooked(made)
+    assert cooked is model
+    plain = mix(made, paths)
+    assert {name: tensor.dtype for name, tensor in state.items()} == {
+        name: tensor.dtype for name, tensor in plain.items()
+    }
+    for name, tensor in state.items():
+        wanted = torch.full_like(tensor, 7) if name.endswith("running_mean") else plain[name]
+        assert torch.equal(tensor, wanted), name

@@ -1,0 +1,144 @@
+"""What README and docs/ say can be done is done: every command, and the recipes of extending.md."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tests import layouts as trees
+from tests.unit.test_docs import PAGES
+from tests.workflow.conftest import FEW, ROOT, TINY
+from tests.workflow.test_folders import dataset
+
+# Commands that cannot run here: they need a container, a network, or hours of CPU time.
+ELSEWHERE = ("apptainer", "python tools/fetch_cifar10.py")
+
+
+def commands(page: Path) -> list[str]:
+    """The commands in a page's blocks of shell code, without comments."""
+    found = []
+    for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", page.read_text("utf-8")):
+        if language in ("console", "sh"):
+            lines = block.replace("\\\n", " ").splitlines()
+            if language == "console":
+                lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+            found += [shlex.join(words) for x in lines if (words := shlex.split(x, comments=True))]
+    return found
+
+
+def dry(command: str) -> str:
+    """The same command without its effect, where it would take long."""
+    if command.startswith("snakemake"):
+        return f"{command} -n --quiet rules" if "--rulegraph" not in command else command
+    return command.replace("make", "make -n", 1) if command.startswith("make") else command
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with small data for every experiment that a page runs."""
+    from tests.workflow.conftest import Project
+
+    made = Project(tmp_path_factory.mktemp("docs") / "project", {"name": "docs"})
+    for name in ("Makefile", "README.md"):
+        shutil.copy(ROOT / name, made.folder / name)
+    shutil.copytree(ROOT / "results" / "recorded" / "pretrained",
+                    made.folder / "results" / "recorded" / "pretrained")  # fmt: skip
+    data = made.folder / "data"
+    trees.imagenet(data, 30, 1)
+    trees.shifts(data, 1)
+    np.save(data / "imagenet_98_idxs.npy", np.zeros(30 * len(trees.CLASSES)))
+    dataset(data / "images", train=110)
+    shutil.copytree(data / "images", data / "cifar10")
+    # `make -n` runs the lines that call make again, and these want Snakemake's folder.
+    (made.folder / ".snakemake").mkdir()
+    return made
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_run(project, page, monkeypatch):
+    environment = project.environment()
+    activate = project.folder / ".venv" / "bin" / "activate"
+    activate.parent.mkdir(parents=True, exist_ok=True)
+    activate.touch()
+    for command in commands(page):
+        if command.startswith(ELSEWHERE):
+            continue
+        done = subprocess.run(
+            ["bash", "-c", dry(command)],
+            cwd=project.folder, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def test_pages_have_commands():
+    """Else the test above would find nothing wrong."""
+    every = [command for page in PAGES for command in commands(page)]
+    assert {"make", "make test"} <= set(every)
+    assert sum(command.startswith("snakemake") for command in every) >= 10
+
+
+def blocks(title: str) -> list[tuple[str, str]]:
+    """Language and text of the code blocks below a heading of extending.md."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    part = re.split(r"(?m)^## ", text)
+    section = next(s for s in part if s.startswith(title))
+    return re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", section)
+
+
+def insert(path: Path, before: str, text: str) -> None:
+    """Write some lines into a file, above the line that begins in a certain way."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if line.startswith(before))
+    path.write_text("".join([*lines[:at], text, *lines[at:]]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("title", ["A method", "An ensemble", "A figure", "A hyperparameter",
+                                   "A dataset layout"])  # fmt: skip
+def test_a_recipe_takes_at_most_15_lines(title):
+    code = sum(text.count("\n") for _, text in blocks(title))
+    assert 0 < code <= 15
+
+
+def test_the_recipes_are_followed_to_the_letter(tmp_path_factory):
+    """A method, an ensemble and a figure are added to a copy as the page says, and it is run."""
+    from tests.workflow.conftest import Project
+
+    overlay = TINY | FEW | {"name": "extended"}
+    (_, function), (_, row), (_, soup) = blocks("A method")
+    overlay["soups"] = yaml.safe_load(soup)["soups"] | {"greedy_random": None}
+    (_, choice), (_, choice_row) = blocks("An ensemble")
+    name = re.search(r"def (\w+)", choice)[1]
+    overlay["ensembles"] = {name: {"method": name}}
+    (_, drawing), (_, figure_row) = blocks("A figure")
+    copy = Project(tmp_path_factory.mktemp("extended") / "project", overlay)
+    library = copy.folder / "scripts" / "soups"
+
+    insert(library / "mixing" / "methods.py", "def _best(", function + "\n\n")
+    registry = library / "experiment" / "registry.py"
+    text = registry.read_text(encoding="utf-8")
+    text = text.replace("]\n_ENSEMBLES = [\n", f"{row}]\n_ENSEMBLES = [\n{choice_row}", 1)
+    registry.write_text(text, encoding="utf-8")
+    insert(library / "mixing" / "ensembles.py", "def combine(", choice + "\n\n")
+    with (library / "report" / "figures" / "methods.py").open("a", encoding="utf-8") as file:
+        file.write("\n\n" + drawing)
+    rows = library / "experiment" / "figures.py"
+    text = rows.read_text(encoding="utf-8")
+    rows.write_text(text.replace("FIGURES = [\n", f"FIGURES = [\n{figure_row}", 1), "utf-8")
+
+    copy.run()
+    methods = pd.read_csv(copy.results / "tables" / "methods.csv")
+    soup_name = next(iter(overlay["soups"]))
+    assert {soup_name, name} <= set(methods["method"])
+    drawn = re.search(r"def (\w+)", drawing)[1]
+    assert (copy.results / "figures" / f"{drawn}.png").is_file()
+    assert f'id="{drawn}"' in (copy.results / "report.html").read_text(encoding="utf-8")
+    # The registry's own check: options are known to the schema.
+    done = copy.run("-n", "--config", f"soups={{{soup_name}: {{n: x}}}}", check=False)
+    assert done.returncode == 1
+    assert f"soups.{soup_name}.n is 'x', expected integer" in done.stdout + done.stderr

@@ -1,0 +1,78 @@
+"""Rewrite the tables of docs/ that come from the registries: python tools/docs_tables.py"""
+
+import re
+from pathlib import Path
+
+import _library  # noqa: F401
+from soups.experiment.figures import FIGURES
+from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def main() -> None:
+    for path, tables in pages().items():
+        path.write_text(rewritten(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """Page to the tables on it, by the name of their markers."""
+    return {
+        DOCS / "methods.md": {
+            "methods": methods(SOUP_METHODS.values(), "soup"),
+            "ensembles": methods(ENSEMBLE_METHODS.values(), "ensemble"),
+        },
+        DOCS / "figures-and-claims.md": {"figures": figures()},
+    }
+
+
+def rewritten(text: str, tables: dict[str, str]) -> str:
+    """A page with its tables in place of what stands between their markers.
+
+    Raises:
+        ValueError: if the page has no such markers.
+    """
+    for name, table in tables.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"no markers {begin} and {end}")
+        text = pattern.sub(lambda _, whole=f"{begin}\n{table}{end}": whole, text)
+    return text
+
+
+def methods(registered, kind: str) -> str:
+    """A row for each method, with its options and their defaults."""
+    rows = [[f"`{m.name}`", m.about, ", ".join(options(m))] for m in registered]
+    return _table([f"`method` of {kind}", "what it does", "options (default)"], rows)
+
+
+def options(method: Method) -> list[str]:
+    shown = []
+    for name, default in method.options.items():
+        if isinstance(default, list):
+            shown.append(f"`{name}` ({default[0]:g} to {default[-1]:g})")
+        elif default is None:
+            shown.append(f"`{name}`")
+        else:
+            shown.append(f"`{name}` ({default})")
+    return shown
+
+
+def figures() -> str:
+    """A row for each figure, with the first sentence of its caption and its tables."""
+    rows = []
+    for figure in FIGURES:
+        tables = dict.fromkeys([*figure.tables.values(), *figure.any_of.values()])
+        first = re.split(r"(?<=\.) ", figure.caption)[0]
+        rows.append([f"`{figure.name}`", first, ", ".join(f"`{table}`" for table in tables)])
+    return _table(["figure", "shows", "tables"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()
