@@ -1,17 +1,17 @@
 # make             install into .venv, run the miniature, print its methods table
-# make run CONFIG=experiments/mine.yaml   the same with an experiment of your own (or several files)
-# make status      how far the miniature is; make status NAME=grid for another experiment
-# make test        install, run the test suite, except for the tests that need SLURM
-# make test-slurm  the tests on a SLURM that they start on this machine (root, Debian)
-# make lint        ruff, snakefmt, snakemake --lint
+# make run CONFIG=experiments/mine.yaml   the same for your own experiment (or for several files)
+# make status      show how far the miniature is (make status NAME=grid for another experiment)
+# make test        install, run all tests but those that need SLURM
+# make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
+# make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
 # make docs        rewrite the tables of docs/ that come from the registries
 # make seeds       repeat the sweep over seeds and worlds, and summarise
-# make ablations   training variants, slices, tasks, weaker pre-training, after the miniature
-# make published   the paper's own numbers as tables and figures, in seconds
-# make bench       memory and speed of mixing, training, evaluation and drawing
-# make bench-scale memory and speed with CLIP ViT-B/32 under 1,000 classes
-# make lock        resolve envs/requirements.in again
+# make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
+# make published   make tables and figures of the paper's released numbers, in seconds
+# make bench       measure memory and speed of mixing, training, evaluation and drawing
+# make bench-scale measure memory and speed with CLIP ViT-B/32 and 1,000 classes
+# make lock        pin the newest versions of the packages in envs/requirements.in
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,14 +55,14 @@ test-slurm: install
 	$(BIN)/python -m pytest tests/slurm
 
 lint: install
-	$(BIN)/ruff check envs scripts tools tests
-	$(BIN)/ruff format --check envs scripts tools tests
+	$(BIN)/ruff check envs profiles scripts tools tests
+	$(BIN)/ruff format --check envs profiles scripts tools tests
 	$(BIN)/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
 
 format: install
-	$(BIN)/ruff check --fix envs scripts tools tests
-	$(BIN)/ruff format envs scripts tools tests
+	$(BIN)/ruff check --fix envs profiles scripts tools tests
+	$(BIN)/ruff format envs profiles scripts tools tests
 	$(BIN)/snakefmt Snakefile rules
 
 docs: install

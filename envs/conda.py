@@ -1,4 +1,7 @@
-"""Write environment.yaml: Snakemake copies it away from here, so it has to say all by itself."""
+"""Write environment.yaml from requirements.txt.
+
+The file lists all packages itself, because Snakemake copies it to another folder.
+"""
 
 from pathlib import Path
 
@@ -14,7 +17,7 @@ dependencies:
 
 
 def environment(requirements: str) -> str:
-    """The conda environment with the packages that a requirements file pins, markers included."""
+    """The conda environment with the pinned packages of a requirements file, markers included."""
     lines = [line for line in requirements.splitlines() if line and line[0] not in " #"]
     return HEAD + "".join(f"      - {line}\n" for line in lines)
 

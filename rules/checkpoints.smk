@@ -1,8 +1,9 @@
-# Checkpoints made elsewhere, such as the paper's 72 released ones, in place of fine-tuning.
+# Checkpoints from elsewhere, such as the paper's 72 released ones, are imported instead of
+# fine-tuning models.
 
 
 # Downloads run in the main process, because compute nodes often have no network. `--resources
-# downloads=2` allows two at a time. An interrupted download goes on from <file>.part.
+# downloads=2` allows two at a time. An interrupted download continues from <file>.part.
 rule download_checkpoint:
     output:
         plan.checkpoints.pattern("released"),
@@ -51,7 +52,7 @@ rule import_checkpoint:
 
 if plan.checkpoints.initialization:
 
-    # θ₀, where the checkpoints' fine-tuning began.
+    # θ₀, the model that the checkpoints were fine-tuned from.
     use rule import_checkpoint as import_initialization with:
         input:
             pretrained=plan.pretrained,

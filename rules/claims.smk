@@ -1,4 +1,4 @@
-# The paper's claims, judged by rules fixed in scripts/soups/claims/verdicts.py.
+# The paper's claims are judged by the fixed rules of scripts/soups/claims/verdicts.py.
 
 
 rule claims:

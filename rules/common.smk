@@ -1,18 +1,19 @@
-# The plan, and the few names that every stage shares. What the plan holds stands in
-# scripts/soups/experiment/plan.py; rules read it and compute nothing themselves.
+# The plan, and the few names that all stages share. Rules read the plan and compute nothing
+# themselves. scripts/soups/experiment/plan.py describes it.
 #
-# A rule's `group` matters on a cluster alone: jobs of a group that depend on one another are one job
-# there (profiles/slurm/config.yaml). Time, memory and CPUs of a cluster's jobs are in
-# profiles/needs.py.
+# A rule's `group` matters only on a cluster. There, jobs of a group that depend on one another
+# become one job (profiles/slurm/config.yaml). profiles/needs.py has the time, memory and CPUs of
+# jobs on a cluster.
 
 try:
+    handlers.refuse_unlock(sys.argv)
     settings.validate(
         config, f"{workflow.basedir}/rules/schemas/config.schema.yaml", workflow.configfiles
     )
     plan = Plan.of(config)
 except UserError as error:
-    sys.exit(f"error: {error}")  # Snakemake would print a traceback below the sentence
-R, S = plan.results, plan.shared  # this experiment's folder; the one that data and starts lie in
+    sys.exit(f"error: {error}")  # without a traceback, which Snakemake would print
+R, S = plan.results, plan.shared  # folder of this experiment; folder of its data and starts
 
 
 wildcard_constraints:
@@ -27,7 +28,7 @@ wildcard_constraints:
 
 
 def table(name):
-    """A table as an output that Snakemake's report shows."""
+    """A table as an output, which is shown in the report of Snakemake."""
     labels = {"table": name.replace("_", " ")}
     caption = f"captions/tables/{name}.rst"
     return report(f"{R}/tables/{name}.csv", caption=caption, category="Tables", labels=labels)

@@ -1,5 +1,6 @@
-# Series of recipes that are evaluated without being written: lines through weight space, and
-# soups of growing sweeps. Planned on the held-out set, evaluated on a part of every test set.
+# Curves are series of recipes that are evaluated without being written, such as lines through
+# weight space and soups of growing sweeps. They are planned on the held-out set, and most are
+# evaluated on a part of the test set and of every shift.
 
 
 rule plan_wise_ft:

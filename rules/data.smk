@@ -1,5 +1,5 @@
-# Sets: decoded images in memory-mappable arrays, one per set, shared by every model.
-# `world` draws them, `folders` decodes yours; both end in the same files.
+# Every set becomes an array of decoded images, which jobs map into memory. With the source `world`
+# the images are drawn, and with `folders` they are decoded. Both sources write the same files.
 
 if plan.folders is None:
 

@@ -1,5 +1,5 @@
-# Your own images, and ImageNet's sets as they are released: layouts are read in
-# scripts/soups/data/layouts.py. Every image is looked at before anything is computed from it.
+# Your own images, or ImageNet's sets as they are released. scripts/soups/data/layouts.py reads
+# their layouts. check_set decodes every image before any job computes with it.
 
 
 rule check_set:
@@ -71,7 +71,7 @@ rule prepare_folder:
         "../scripts/prepare_folder.py"
 
 
-# Packed or folder images are decoded in every epoch, so the training set has files of its own.
+# With these stores, images are decoded in every epoch, so the training set has other files.
 if plan.store != "array":
 
     use rule prepare_folder as prepare_train with:

@@ -1,4 +1,4 @@
-# The procedural world of the miniature.
+# The sets of the procedural world, which the miniature uses.
 
 
 rule draw_set:

@@ -1,4 +1,4 @@
-# Ensembles, from the logits of their members: chosen on the held-out set, then averaged.
+# Ensembles average the logits of members that are chosen on the held-out set.
 
 
 rule choose_ensemble:

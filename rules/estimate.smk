@@ -1,5 +1,6 @@
-# What the experiment will cost, before it runs: no data, no weights, nothing but a short probe of
-# this machine. If fine-tunes get other threads (`--set-threads`), so should estimate_cost.
+# The cost of the experiment, estimated before it runs from a short measurement of this machine. The
+# estimate needs no prepared data and no weights. If you give finetune other threads with
+# `--set-threads`, give estimate_cost the same number.
 
 
 rule estimate_cost:

@@ -1,4 +1,5 @@
-# One job per model: its logits on the test set and every shift. Nothing that chooses reads these.
+# One job per model computes its logits on the test set and every shift. No rule that chooses models
+# reads these logits.
 
 
 rule evaluate:

@@ -1,5 +1,5 @@
-# Figures, each from tables alone: `snakemake figures` after a change of style takes seconds. Which
-# there are stands in scripts/soups/experiment/figures.py.
+# Figures are drawn from tables alone, so `snakemake figures` takes seconds after a change of style.
+# scripts/soups/experiment/figures.py lists them.
 
 
 rule plot:

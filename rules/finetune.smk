@@ -1,4 +1,4 @@
-# LP-FT: one linear probe, then one end-to-end fine-tune per row of the sweep.
+# Fine-tuning (LP-FT): one linear probe, and then one end-to-end fine-tune per row of the sweep.
 
 
 rule initialize:
@@ -56,7 +56,7 @@ rule finetune:
         "../scripts/finetune.py"
 
 
-# For distillation: the mean logits of the sweep's own ingredients on their training images.
+# The teacher for distillation: mean logits of the sweep's models on the training images.
 rule teacher:
     input:
         pretrained=plan.pretrained,

@@ -1,5 +1,5 @@
-# How fine-tuned models lie to each other: between two of them, and in the plane with their start.
-# Pairs and planes are laid by weights alone, then evaluated on a part of every set.
+# Lines between two fine-tuned models, and planes through two models and their start. Their points
+# are planned from weights alone, and then evaluated on a part of every set.
 
 
 rule plan_pairs:

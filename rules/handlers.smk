@@ -1,4 +1,4 @@
-# What happens when a run begins and ends. Jobs do not come by here.
+# Snakemake calls these handlers when a run begins and ends, but not in its jobs.
 
 
 onstart:

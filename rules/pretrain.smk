@@ -1,4 +1,4 @@
-# The pre-trained model: trained here on captioned images, or brought in ready-made.
+# The pre-trained model is trained on captioned images, or imported ready-made.
 
 if plan.uses_corpus:
 
@@ -7,7 +7,7 @@ if plan.uses_corpus:
             images=f"{S}/prepared/corpus.npy",
             captions=f"{S}/prepared/corpus.txt",
             train=f"{S}/prepared/train.json",
-            # Not read, but a split that cannot be made must fail before pre-training.
+            # This file is not read. It makes an impossible split fail before pre-training.
             split=f"{S}/splits/manifest.json",
         output:
             plan.pretrained,
@@ -39,7 +39,7 @@ else:
             f"{S}/logs/import_pretrained.log",
         benchmark:
             f"{S}/benchmarks/import_pretrained.tsv"
-        priority: 100  # a model that is not available should be known first
+        priority: 100  # an error about the model should come before long jobs
         conda:
             "../envs/environment.yaml"
         params:

@@ -1,4 +1,5 @@
-# The paper's released results as tables and figures: no data, no model, the same for every config.
+# Tables and figures of the paper's released results. They need no data and no model, and they are
+# the same for every configuration.
 
 PUBLISHED = "results/published"
 PUBLISHED_TABLES = ["models", "methods", "differences", "greedy_order", "rank_correlations"]

@@ -1,4 +1,5 @@
-# One self-contained page. `snakemake --report` makes Snakemake's own, with the same captions.
+# The report is one self-contained page. `snakemake --report` makes Snakemake's own report, with the
+# same captions.
 
 from soups.roles import GREEDY
 

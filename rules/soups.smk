@@ -1,4 +1,4 @@
-# A recipe is chosen with held-out logits and images alone; one rule cooks every recipe.
+# A recipe is chosen with held-out logits and images alone. One rule cooks all recipes.
 
 
 rule recipe:
@@ -20,7 +20,7 @@ rule recipe:
         "../envs/environment.yaml"
     resources:
         gpu=plan.gpus,
-        # Ingredients that a learned soup may hold, on top of what every job needs.
+        # A learned soup may keep ingredients in memory, in addition to what every job needs.
         mem_mb=lambda w: round(2000 + 1024 * plan.soups[w.soup]["options"].get("memory_gb", 0)),
     params:
         entry=lambda w: plan.soups[w.soup],

@@ -1,5 +1,5 @@
-# Which training images are held out. Every selection uses these and nothing else: they become a
-# set of their own.
+# The split into training and held-out images. The held-out images become a set of their own, and
+# every selection uses this set and no other.
 
 
 rule split:

@@ -1,4 +1,4 @@
-# Tables from cached logits; no model runs from here on.
+# Tables are made from cached logits. These rules and those of figures run no model.
 
 
 rule make_tables:
@@ -96,7 +96,7 @@ rule real_labels:
         "../scripts/real_labels.py"
 
 
-# Beside the accuracies that somebody else published of the same models.
+# Compares the accuracies with those that were published for the same models.
 rule reproduction:
     input:
         models=f"{R}/tables/models.csv",

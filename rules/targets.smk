@@ -1,5 +1,5 @@
-# Named targets, one per stage: snakemake splits, models, soups, tables, figures, report,
-# and `published`, the paper's released results.
+# Targets for `snakemake <target>`, one per stage: splits, pretrained, models, soups, tables and
+# figures. The target `published` makes the paper's released results.
 
 
 localrules:

@@ -15,8 +15,8 @@ def main(job) -> None:
     p, logits = job.params, CachedLogits(job)
     right = {model: logits.right(model) for model in logits.models}
     shifts = [name for name in p.tests if name != "test"]
-    derived = {d.name: d.meta["derived"] for d in logits.sets if d.meta["derived"]}
-    rows = {m: tables.accuracy_row(right[m], shifts, derived) for m in [*p.starts, *p.sweep]}
+    derived, kept = logits.derived, [*p.starts, *p.sweep]
+    rows = {model: tables.accuracy_row(right[model], shifts, derived) for model in kept}
 
     made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
     soups = {
@@ -24,16 +24,14 @@ def main(job) -> None:
         for name, entry in p.soups.items()
     }
     ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
-    base = [name for name in p.sweep if p.origin[name][1] == BASE]
-    ranking = by_score({name: rows[name]["heldout"] for name in base})
+    ranking = by_score({m: rows[m]["heldout"] for m in p.sweep if p.origin[m][1] == BASE})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
     methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
     models = tables.models_table(p.sweep, p.origin, rows, p.starts)
 
-    for name, table in zip(
-        ("models", "methods", "significance"), (models, methods, significance), strict=True
-    ):
-        files.write_text(job.output[name], table.to_csv(index=False))
+    files.write_text(job.output.models, models.to_csv(index=False))
+    files.write_text(job.output.methods, methods.to_csv(index=False))
+    files.write_text(job.output.significance, significance.to_csv(index=False))
 
 
 if __name__ == "__main__":

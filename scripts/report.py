@@ -27,13 +27,7 @@ def main(job) -> None:
         tables={name: pd.read_csv(job.input[name]) for name in TABLES if hasattr(job.input, name)},
         figures=page.pictures(zip(figures, figures.values(), job.input.figures, strict=True)),
         roles=Roles(job.params.roles),
-        soup=next(
-            (
-                page.Soup(files.read_json(recipe), weights)
-                for recipe, weights in zip(job.input.recipe, job.params.weights, strict=True)
-            ),
-            None,
-        ),
+        soup=page.Soup.read(job.input.recipe, job.params.weights),
         config=job.config,
         margin=MARGIN,
     )

@@ -1,4 +1,4 @@
-"""What all tests share: fixed randomness, a tiny model, a small configuration, image folders."""
+"""Fixtures for all tests: fixed randomness, a tiny model, a small configuration, image folders."""
 
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from soups.models.classifier import Pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Sums depend on how many threads share them, and examples on the run that drew them.
+# The number of threads changes the rounding of sums. Hypothesis would draw new examples in
+# every run.
 torch.set_num_threads(1)
 hypothesis.settings.register_profile(
     "fixed",
     derandomize=True,
     deadline=None,
     database=None,
-    # How slow an example is says more about the machine than about the test; and a test
-    # that overwrites its files in every example may keep one folder.
+    # The time of an example depends on the machine more than on the test. A test that
+    # overwrites its files in every example may use one folder for all of them.
     suppress_health_check=[
         hypothesis.HealthCheck.too_slow,
         hypothesis.HealthCheck.function_scoped_fixture,
@@ -39,7 +40,7 @@ def root() -> Path:
 
 @pytest.fixture
 def config() -> dict:
-    """The embedded default, with the model trained here: no recorded file is needed."""
+    """The default configuration, with a model that is trained, so that no file is needed."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["model"]["pretrained"] = "train"
     return config
@@ -47,7 +48,7 @@ def config() -> dict:
 
 @pytest.fixture
 def architecture() -> dict:
-    """The smallest CLIP worth the name."""
+    """A minimal CLIP with an image tower and a text tower."""
     return {
         "embed_dim": 16,
         "vision_cfg": {
@@ -59,7 +60,7 @@ def architecture() -> dict:
 
 @pytest.fixture
 def pretrained(architecture) -> Pretrained:
-    """A `Pretrained` with random weights that knows a few words."""
+    """A `Pretrained` with random weights and a vocabulary of five words."""
     torch.manual_seed(0)
     model = Pretrained(architecture, ["a", "cat", "dog", "of", "photo"])
     model.clip.eval()
@@ -80,7 +81,7 @@ def labels() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def killed() -> type[Resumable]:
-    """A `Resumable` that keeps its state as usual, and is killed after the first epoch."""
+    """A `Resumable` that saves its state and then raises, as if killed after the first epoch."""
 
     class Killed(Resumable):
         def keep(self, epoch: int, **parts) -> None:

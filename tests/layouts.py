@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from soups.data.layouts import imagenet_classes
+from soups.data.imagenet import imagenet_classes
 
 # Indices of six ImageNet classes. 2, 10 and 100 have another order as text. 444 and 671 are the
 # same object in ObjectNet.

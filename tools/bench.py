@@ -1,7 +1,7 @@
-"""Benchmarks: memory and time of mixing and of learned soups, and speeds. `make bench` prints them.
+"""Benchmarks of mixing, learned soups, training, evaluation and drawing, printed by `make bench`.
 
-Memory is measured in a fresh process per row, as the peak resident size above that of the
-imports; the checkpoints have 40 million random float32 parameters (160 MB) each.
+Each row about memory comes from a fresh process. Its memory is the peak resident size minus the
+size after the imports. Checkpoints have 40 million random float32 parameters (160 MB).
 """
 
 import json
@@ -20,7 +20,7 @@ TENSORS = 50
 
 
 def mix_once(folder: str, count: int) -> dict:
-    """Mix ``count`` checkpoints (a link each to a few files) in this process."""
+    """Mix ``count`` checkpoints in this process. They are two files, read several times."""
     from soups.mixing.mix import mix
     from soups.mixing.recipes import uniform
 
@@ -32,7 +32,16 @@ def mix_once(folder: str, count: int) -> dict:
 
 
 def learn_once(folder: str, count: int, gigabytes: float) -> dict:
-    """A few steps of a learned soup by layer over ``count`` checkpoints, in this process."""
+    """Run `STEPS` steps of a learned soup by layer in this process.
+
+    Args:
+        folder: folder of two checkpoints, which are read several times.
+        count: number of ingredients.
+        gigabytes: memory that ingredients may use.
+
+    Returns:
+        seconds of reading the ingredients, seconds per step, and the peak memory in MB.
+    """
     import numpy as np
     import torch
 
@@ -41,7 +50,7 @@ def learn_once(folder: str, count: int, gigabytes: float) -> dict:
     from soups.models.checkpoints import Checkpoint
 
     class Wide(torch.nn.Module):
-        """40 million parameters under the checkpoints' names, and little else to do."""
+        """A model with the checkpoints' parameters and a fast forward pass."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -75,7 +84,7 @@ def _status(key: str) -> float:
 
 
 def _restart_peak() -> float:
-    """Forget the peak so far (imports have one of their own); returns what is resident, in MB."""
+    """Reset the peak memory of this process, and return its resident size in MB."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
@@ -85,6 +94,7 @@ def _peak_mb() -> float:
 
 
 def memory() -> None:
+    """Print the memory and time of mixing and of learned soups."""
     import torch
 
     from soups.models import checkpoints
@@ -101,13 +111,13 @@ def memory() -> None:
             return json.loads(subprocess.check_output(command, text=True))
 
         size = PARAMETERS * 4 / 2**20
-        print(f"Mixing k checkpoints of {size:.0f} MB (float64 sum: {2 * size:.0f} MB)\n")
+        print(f"Mixing k checkpoints of {size:.0f} MB (the float64 sum has {2 * size:.0f} MB)\n")
         print("| k | peak above imports (MB) | in ingredients | seconds |\n|---|---|---|---|")
         for count in COUNTS:
             out = measured("mix", folder, count)
             peak = out["peak_mb"]
             print(f"| {count} | {peak:.0f} | {peak / size:.2f} | {out['seconds']:.1f} |")
-        print("\nLearned soup by layer: a step reads all ingredients twice\n")
+        print("\nLearned soup by layer, where a step reads all ingredients twice\n")
         print(
             "| k | ingredients | peak (MB) | in ingredients | s per step |\n|---|---|---|---|---|"
         )
@@ -119,6 +129,7 @@ def memory() -> None:
 
 
 def speed() -> None:
+    """Print the speeds of training, evaluating and drawing for the miniature."""
     import torch
     import torch.nn.functional as F
     import yaml
@@ -152,7 +163,7 @@ def speed() -> None:
 
 
 def points() -> None:
-    """A point of a plane: mixed in place or by way of a file, and what evaluating it takes."""
+    """Print the time of a point of a plane: mixed in place, by way of a file, and evaluated."""
     import numpy as np
     import torch
     import yaml
@@ -190,6 +201,7 @@ def points() -> None:
 
 
 def _rate(call, images: int, seconds: float = 3.0) -> float:
+    """Images per second of a call that processes some images, after one call to warm up."""
     call()
     start, calls = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:

@@ -1,8 +1,8 @@
-"""Benchmarks at the paper's scale: CLIP ViT-B/32 under 1,000 classes, random weights, 224 pixels.
+"""Benchmarks at the paper's scale: CLIP ViT-B/32 with 1,000 classes, random weights, 224 pixels.
 
-`make bench-scale` prints time and peak memory of each stage on the device there is. Every
-stage is a process of its own; the memory is the resident size at its peak, imports included,
-and on a GPU what torch allocated there.
+`make bench-scale` prints the time and peak memory of each stage, on a GPU if there is one. Every
+stage runs in a process of its own. The memory is the peak resident size, imports included. On a
+GPU, it is also the peak that torch allocated there.
 """
 
 import json
@@ -20,7 +20,7 @@ STAGES = ("start", "forward", "probe", "finetune", "mix", "greedy")
 
 
 def start(folder: Path, images) -> int:
-    """The pre-trained model, and fine-tuned ones: the same, a little perturbed."""
+    """Write the pre-trained model, and copies with a little noise in place of fine-tuned models."""
     import torch
 
     from soups.models import checkpoints
@@ -37,7 +37,7 @@ def start(folder: Path, images) -> int:
 
 
 def forward(folder: Path, images) -> int:
-    """Evaluation."""
+    """Compute the logits of all images."""
     from soups.models.forward import forward
 
     model = _model(folder)
@@ -47,7 +47,7 @@ def forward(folder: Path, images) -> int:
 
 
 def probe(folder: Path, images) -> int:
-    """A linear probe on the features of ten images per class, one epoch."""
+    """Train a linear probe for one epoch on the features of ten images per class."""
     import torch
 
     from soups.training.probe import linear_probe
@@ -60,23 +60,23 @@ def probe(folder: Path, images) -> int:
 
 
 def finetune(folder: Path, images) -> int:
-    """Steps of fine-tuning as configured in config.yaml, mixup and label smoothing on."""
+    """Fine-tune for two steps with the settings of config.yaml, mixup and label smoothing."""
     import numpy as np
     import yaml
 
     from soups.jobs.resume import Resumable
     from soups.training.finetune import finetune
 
-    h = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["finetune"]
-    h |= {"batch_size": len(images) // 2, "epochs": 1, "mixup": 0.5, "label_smoothing": 0.1}
+    row = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["finetune"]
+    row |= {"batch_size": len(images) // 2, "epochs": 1, "mixup": 0.5, "label_smoothing": 0.1}
     labels = np.arange(len(images)) % CLASSES
     state = Resumable(folder / "state", {})
-    finetune(_model(folder), images, labels, np.arange(len(images)), h, state)
+    finetune(_model(folder), images, labels, np.arange(len(images)), row, state)
     return len(images)
 
 
 def mix(folder: Path, images) -> int:
-    """A uniform soup of all models."""
+    """Mix the uniform soup of all models."""
     from soups.mixing.mix import mix
     from soups.mixing.recipes import uniform
 
@@ -86,7 +86,7 @@ def mix(folder: Path, images) -> int:
 
 
 def greedy(folder: Path, images) -> int:
-    """The greedy rule over all models, each average evaluated on all images."""
+    """Choose the greedy soup of all models, with each average evaluated on all images."""
     import torch
 
     from soups.mixing.mixed_model import MixedModel
@@ -114,7 +114,18 @@ def _model(folder: Path):
 
 
 def once(stage: str, folder: Path, count: int, threads: int, settings: dict) -> dict:
-    """Run one stage in this process."""
+    """Run one stage in this process.
+
+    Args:
+        stage: name of the stage.
+        folder: folder for the models, which the stage ``start`` writes.
+        count: number of images.
+        threads: number of CPU threads.
+        settings: the ``compute`` section.
+
+    Returns:
+        seconds, number of images or models, and peak memory of the process and the GPU in MB.
+    """
     import numpy as np
     import torch
 
@@ -134,14 +145,20 @@ def once(stage: str, folder: Path, count: int, threads: int, settings: dict) -> 
 
 
 def main(count: int, threads: int, settings: dict) -> None:
-    """Print a row for each stage."""
+    """Print a row for each stage.
+
+    Args:
+        count: number of images.
+        threads: number of CPU threads.
+        settings: the ``compute`` section.
+    """
     import torch
 
     device = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {threads} threads"
     )
     print(f"{ARCHITECTURE}, {CLASSES} classes, {count} images, {device}, {settings}\n")
-    print("| stage | of | seconds | per second | peak memory (MB) | on the GPU (MB) |")
+    print("| stage | number | seconds | per second | peak memory (MB) | on the GPU (MB) |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for stage in STAGES:

@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def pages() -> dict[Path, dict[str, str]]:
-    """Page to the tables on it, by the name of their markers."""
+    """Page to its tables, where the key of a table is the name of its markers."""
     return {
         DOCS / "methods.md": {
             "methods": methods(SOUP_METHODS.values(), "soup"),
@@ -27,16 +27,20 @@ def pages() -> dict[Path, dict[str, str]]:
 
 
 def rewritten(text: str, tables: dict[str, str]) -> str:
-    """A page with its tables in place of what stands between their markers.
+    """The text of a page with new tables between their markers.
+
+    Args:
+        text: the page.
+        tables: name of the markers to the table.
 
     Raises:
-        ValueError: if the page has no such markers.
+        ValueError: if the page lacks the markers of a table.
     """
     for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"no markers {begin} and {end}")
+            raise ValueError(f"the page has no markers {begin} and {end}")
         text = pattern.sub(lambda _, whole=f"{begin}\n{table}{end}": whole, text)
     return text
 
@@ -48,6 +52,7 @@ def methods(registered, kind: str) -> str:
 
 
 def options(method: Method) -> list[str]:
+    """The options of a method with their defaults. A list is shown by its first and last value."""
     shown = []
     for name, default in method.options.items():
         if isinstance(default, list):

@@ -11,7 +11,7 @@ from torchvision.datasets import CIFAR10
 
 
 def main(target: str) -> None:
-    """Write ``<target>/{train,test}/<class>/<index>.png``; existing files are kept."""
+    """Write files ``<target>/{train,test}/<class>/<index>.png``, but no file that exists."""
     with tempfile.TemporaryDirectory() as cache:
         for name in ("train", "test"):
             data = CIFAR10(cache, train=name == "train", download=True)

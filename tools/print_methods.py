@@ -11,10 +11,12 @@ import pandas as pd
 import yaml
 
 import _library  # noqa: F401
+from soups.jobs import runs
 from soups.report import presentation
 
 
 def main(folder: str) -> None:
+    """Print the methods table in a results folder, with an explanation of its marks."""
     tables = Path(folder) / "tables"
     table = pd.read_csv(tables / "methods.csv")
     # Only the table of the paper's released results names the kind of its intervals.
@@ -39,11 +41,13 @@ def main(folder: str) -> None:
     report = "" if published else f"Report: {folder}/report.html   "
     print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
     if not published:
-        print(f"Weights of the soups: {folder}/soups")
+        stale = runs.stale_soups(folder)
+        beside = f" (of an earlier configuration: {', '.join(stale)})" if stale else ""
+        print(f"Weights of the soups: {folder}/soups{beside}")
 
 
 def folder_of(configfiles: list[str]) -> str:
-    """The results folder of an experiment: of its configuration files the last name counts."""
+    """The results folder of an experiment. The last configuration file with a name decides."""
     names = [
         yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("name") for path in configfiles
     ]

@@ -1,8 +1,9 @@
-"""Record an experiment under results/recorded: its tables, its figures and how it was made.
+"""Record the tables, the figures, the command and the hardware of an experiment.
 
 python tools/record.py results/cifar10 "snakemake --configfile experiments/cifar10.yaml"
 
-With `--pretrained`, record the pre-trained model, its hash and its zero-shot accuracies instead.
+The record goes to results/recorded. With `--pretrained`, the tool records the pre-trained model,
+its hash and its zero-shot accuracies instead.
 """
 
 import argparse
@@ -47,6 +48,14 @@ def main() -> None:
 
 
 def keep_results(folder: Path, name: str, record: dict, figures: list[str] | None) -> None:
+    """Copy tables and figures of an experiment to its record, in place of older ones.
+
+    Args:
+        folder: results folder of the experiment.
+        name: name of the record.
+        record: command and hardware.
+        figures: names of the figures to copy; None for all.
+    """
     target = RECORDED / name
     target.mkdir(parents=True, exist_ok=True)
     for stale in [*target.glob("*.csv"), *target.glob("*.png")]:
@@ -69,11 +78,18 @@ def keep_results(folder: Path, name: str, record: dict, figures: list[str] | Non
 
 
 def keep_pretrained(folder: Path, name: str, record: dict) -> None:
+    """Copy the pre-trained model of an experiment to the records, with its accuracies.
+
+    Args:
+        folder: results folder of the experiment.
+        name: name of the recorded model.
+        record: command and hardware.
+    """
     source = folder / "pretrained" / "model.safetensors"
     target = RECORDED / "pretrained" / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or files.sha256(target) != files.sha256(source):
-        # A new date on equal bytes would make every result of the model stale.
+        # A new modification time would make Snakemake repeat everything that uses the model.
         files.copy(source, target)
     table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
     columns = ["heldout", "test", *presentation.shift_names(table.reset_index()), "shifts_mean"]

@@ -26,6 +26,7 @@ RECORD = Path("results/recorded/seeds.csv")
 
 
 def main(arguments: list[str]) -> None:
+    """Run all replicates, and print the summary of their gains."""
     parts: list[pd.DataFrame] = []
     for count, (world, seed) in enumerate(REPLICATES, start=1):
         parts.append(replicate(world, seed, arguments))
@@ -53,7 +54,7 @@ def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
 
 
 def experiment(world: int, seed: int) -> str:
-    """The experiment's name of a replicate. The first replicate is the miniature itself."""
+    """Name of the experiment of a replicate. The first replicate is the miniature itself."""
     return f"seeds/w{world}s{seed}" if world or seed else "miniature"
 
 

@@ -15,6 +15,7 @@ from tests.unit.training import ROWS
 
 @pytest.fixture
 def start(pretrained) -> Classifier:
+    """A classifier of 4 classes, from which models are fine-tuned."""
     return pretrained.classifier(4)
 
 
@@ -24,10 +25,10 @@ def tuned(start, images, labels, tmp_path):
     runs = itertools.count()
 
     def weights(
-        h: dict, state: Resumable | None = None, images=images, model=start, **more
+        hyperparameters: dict, state: Resumable | None = None, images=images, model=start, **more
     ) -> dict:
         state = state or Resumable(tmp_path / "fresh", {"run": next(runs)})
-        model = finetune(copy.deepcopy(model), images, labels, ROWS, h, state, **more)
+        model = finetune(copy.deepcopy(model), images, labels, ROWS, hyperparameters, state, **more)
         assert not model.training
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
@@ -36,7 +37,7 @@ def tuned(start, images, labels, tmp_path):
 
 @pytest.fixture
 def configured():
-    """A function that sets keys of the `compute` section; afterwards they are as by default."""
+    """A function that sets keys of the `compute` section. The defaults return after the test."""
     yield lambda **settings: compute.configure(settings)
     compute.configure({})
 

@@ -1,4 +1,4 @@
-"""The tiny kitchen that tests of methods and plans share."""
+"""A tiny kitchen for the tests of methods and plans."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ HELDOUT = slice(None, None, 2)  # Every other image is held out.
 def tiny_kitchen(
     pretrained: Pretrained, folder: Path, images: np.ndarray, labels: np.ndarray
 ) -> Kitchen:
-    """Four random models around a start, and their uniform and greedy soups.
+    """Return a kitchen of four random models around a start, with a uniform and a greedy soup.
 
     Args:
         pretrained: the pre-trained model.

@@ -1,4 +1,4 @@
-"""Reading plotted data back from matplotlib's axes."""
+"""Read plotted data back from matplotlib's axes."""
 
 import inspect
 
@@ -15,7 +15,7 @@ from soups.roles import Roles
 
 
 def draw(name: str, tables: dict[str, pd.DataFrame], roles: Roles | None = None, **options):
-    """A figure as `scripts/plot.py` draws it."""
+    """Draw a figure as `scripts/plot.py` does."""
     function = figures.function(name)
     if "roles" in inspect.signature(function).parameters:
         options["roles"] = roles or Roles.named()
@@ -23,7 +23,7 @@ def draw(name: str, tables: dict[str, pd.DataFrame], roles: Roles | None = None,
 
 
 def scatters(ax: Axes) -> list[PathCollection]:
-    """The scatters of an axes that have points."""
+    """The scatter collections of an axes, without empty ones."""
     found = (part for part in ax.collections if isinstance(part, PathCollection))
     return [part for part in found if len(part.get_offsets())]
 
@@ -72,14 +72,14 @@ def percent(table: pd.DataFrame, *columns: str) -> np.ndarray:
 
 
 def same_points(found: np.ndarray, wanted: np.ndarray) -> None:
-    """Check that two sets of points are equal, whatever their order."""
+    """Check that two sets of points are equal in any order."""
     assert found.shape == wanted.shape
     order = [np.lexsort(part.round(9).T) for part in (found, wanted)]
     np.testing.assert_allclose(found[order[0]], wanted[order[1]])
 
 
 def look(figure: Figure) -> list:
-    """Colour, shape, size and place of everything that a figure's axes show, without words."""
+    """Colour, shape, size and place of all lines and collections of a figure, without its words."""
     out = []
     for ax in figure.axes:
         for line in ax.lines:

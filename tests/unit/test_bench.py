@@ -18,7 +18,7 @@ COUNT = 8
 
 @pytest.fixture
 def measured(tmp_path):
-    """A function that measures in a process of its own, whose memory nothing else has used."""
+    """Return a function that measures in a fresh process, whose memory is unused."""
     for i in range(2):
         state = {f"w{t}": torch.randn(NUMBERS) for t in range(TENSORS)}
         checkpoints.save(tmp_path / f"{i}.safetensors", state, {"pretrained": "same"})

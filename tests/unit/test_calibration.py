@@ -14,20 +14,20 @@ def drawn(n: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     return logits * scale, (logits + noise).argmax(1)
 
 
-def test_true_probabilities_are_calibrated_and_exaggerated_ones_are_not():
+def test_true_probabilities_have_a_small_ece_and_exaggerated_ones_a_large_ece():
     assert scores(*drawn(50_000))["ece"] < 0.01
     assert scores(*drawn(50_000, scale=4))["ece"] > 0.1
 
 
 @pytest.mark.parametrize("scale", [0.25, 1, 4])
-def test_the_temperature_undoes_a_scale(scale):
+def test_the_fitted_temperature_undoes_a_scale_of_the_logits(scale):
     logits, labels = drawn(50_000, scale)
     fitted = temperature(logits, labels)
     assert fitted == pytest.approx(scale, rel=0.03)
     assert scores(logits / fitted, labels)["nll"] <= scores(logits, labels)["nll"] + 1e-9
 
 
-def test_ece_by_hand():
+def test_ece_and_reliability_equal_a_calculation_by_hand():
     confidence = np.array([0.95, 0.95, 0.55, 0.55])
     right = np.array([True, False, True, True])
     assert ece(confidence, right) == pytest.approx(0.5 * 0.45 + 0.5 * 0.45)
@@ -38,13 +38,13 @@ def test_ece_by_hand():
     assert counts.tolist() == [2, 2]
 
 
-def test_every_confidence_has_a_bin():
+def test_every_confidence_from_0_to_1_falls_into_a_bin():
     _, _, counts = reliability(np.linspace(0, 1, 1001), np.ones(1001, bool))
     assert counts.sum() == 1001
     assert len(counts) == BINS
 
 
-def test_likelihood_and_brier_score_by_hand():
+def test_likelihood_and_brier_score_equal_a_calculation_by_hand():
     logits = np.log([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]])
     result = scores(logits, np.array([0, 1]))
     assert result["nll"] == pytest.approx(-(np.log(0.7) + np.log(0.25)) / 2)
@@ -52,7 +52,7 @@ def test_likelihood_and_brier_score_by_hand():
     assert result["nll"] == pytest.approx(-log_softmax(logits, 1)[[0, 1], [0, 1]].mean())
 
 
-def test_without_noise_the_debiased_ece_is_the_ece(monkeypatch):
+def test_the_debiased_ece_of_many_images_is_nearly_the_ece(monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 2)
     confidence = np.random.default_rng(0).uniform(0.3, 1, 500_000)
     right = np.random.default_rng(1).random(500_000) < confidence - 0.05
@@ -60,7 +60,7 @@ def test_without_noise_the_debiased_ece_is_the_ece(monkeypatch):
 
 
 def test_the_interval_of_a_gain_in_ece_contains_the_true_gain(monkeypatch):
-    """The plain bootstrap interval of ECE hardly ever does, because noise adds to ECE twice."""
+    """The plain bootstrap interval of ECE rarely does, because noise adds to ECE twice."""
     monkeypatch.setattr(resampling, "REPLICATES", 200)
     inside = {"debiased": 0, "plain": 0}
     for seed in range(30):

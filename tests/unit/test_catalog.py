@@ -16,7 +16,7 @@ def soups(settings: dict) -> dict:
     return catalog.soups(settings, pool, STARTS)
 
 
-def test_defaults_are_filled_in():
+def test_a_soup_gets_the_defaults_of_its_method():
     made = soups({"cooked": {"method": "ties", "density": 0.5}, "off": None})
     assert made == {
         "cooked": {
@@ -31,7 +31,7 @@ def test_defaults_are_filled_in():
     }
 
 
-def test_orders_are_recipes_of_their_own():
+def test_each_order_is_a_recipe():
     made = soups({"mixed": {"method": "greedy_random", "orders": 2}})
     assert list(made) == ["mixed_0", "mixed_1"]
     assert [entry["options"] for entry in made.values()] == [
@@ -40,7 +40,7 @@ def test_orders_are_recipes_of_their_own():
     assert {entry["row"] for entry in made.values()} == {"mixed"}
 
 
-def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
+def test_a_soup_of_soups_has_all_their_ingredients():
     made = soups(
         {
             "line": {"method": "wise_ft", "of": "averaged"},
@@ -67,10 +67,13 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
         ),
         ({"x": {"method": "wise_ft"}}, "soups.x.of is missing, expected the name of a soup"),
         ({"x": {"method": "wise_ft", "of": "y"}}, "soups.x.of is 'y', expected one of best_ind"),
-        ({"x": {"method": "wise_ft", "of": "x"}}, "soups.x.of is 'x', which needs this soup"),
+        (
+            {"x": {"method": "wise_ft", "of": "x"}},
+            "soups.x.of is 'x', which itself needs this soup",
+        ),
         (
             {"x": {"method": "wise_ft", "of": "y"}, "y": {"method": "wise_ft", "of": "x"}},
-            "soups.y.of is 'x', which needs this soup itself",
+            "soups.y.of is 'x', which itself needs this soup",
         ),
         (
             {"x": {"method": "greedy_random"}, "y": {"method": "wise_ft", "of": "x"}},
@@ -78,15 +81,15 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
         ),
         (
             {"x": {"method": "greedy_random"}, "x_1": {"method": "uniform"}},
-            "soups.x_1 is also an order of soups.x",
+            "soups has the name 'x_1', expected another one because an order of soups.x",
         ),
         (
             {"x": {"method": "wise_ft", "of": "y"}, "y": None},
-            "soups.x.of is 'y', which is switched off; set soups.x to null too",
+            "soups.x.of is 'y', which is null, expected soups.x: null as well",
         ),
         (
             {"x": {"method": "wise_ft", "of": "y"}, "y": {"method": "ties"}},
-            "soups.x.of leads to 'y', which is no weighted sum of its ingredients (ties)",
+            "soups.x.of leads to 'y' of the method 'ties', expected a soup that is a weighted sum",
         ),
         (
             {
@@ -94,7 +97,7 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
                 "y": {"method": "best_of", "of": ["z"]},
                 "z": {"method": "median"},
             },
-            "soups.x.of leads to 'z', which is no weighted sum",
+            "soups.x.of leads to 'z' of the method 'median', expected",
         ),
         (
             {"x": {"method": "wise_ft", "of": ["y", "y"]}, "y": {"method": "uniform"}},
@@ -102,17 +105,17 @@ def test_a_soup_of_a_soup_may_hold_what_that_may_hold():
         ),
         (
             {"x": {"method": "best_of", "of": "y", "query": "row < 1"}, "y": {"method": "uniform"}},
-            "soups.x.query is 'row < 1', expected none: its ingredients are those of y",
+            "soups.x.query is 'row < 1', expected no such key because the",
         ),
     ],
 )
-def test_bad_soups(settings, sentence):
+def test_an_invalid_soup_is_an_error(settings, sentence):
     with pytest.raises(UserError) as error:
         soups(settings)
     assert sentence in str(error.value)
 
 
-def test_ensembles():
+def test_ensembles_get_defaults_and_members():
     made = soups({"cooked": {"method": "greedy"}})
     settings = {"all": {"method": "uniform"}, "its": {"method": "members", "of": "cooked"}}
     entries = catalog.ensembles(settings | {"off": None}, made, pool)
@@ -129,32 +132,32 @@ def test_ensembles():
             catalog.ensembles({"e": {"method": "members", "of": "x"}}, both, pool)
     with pytest.raises(UserError, match=r"ensembles.e.of is 'best_individual', expected one of"):
         catalog.ensembles({"e": {"method": "members", "of": "best_individual"}}, made, pool)
-    with pytest.raises(UserError, match=r"ensembles.cooked: a soup is called so too"):
+    with pytest.raises(UserError, match=r"ensembles has the name 'cooked', expected another"):
         catalog.ensembles({"cooked": {"method": "uniform"}}, made, pool)
 
 
-def test_every_model_has_an_id_of_its_own():
+def test_a_name_that_is_taken_is_an_error():
     made = soups({"m0": {"method": "uniform"}})
-    with pytest.raises(UserError, match=r"soups.m0: an ingredient, .* is called 'm0' already"):
+    with pytest.raises(UserError, match=r"soups has the name 'm0', expected another one"):
         catalog.check_names(INGREDIENTS, soups=made, ensembles={})
-    with pytest.raises(UserError, match=r"ensembles.oracle: an ingredient"):
+    with pytest.raises(UserError, match=r"ensembles has the name 'oracle', expected another"):
         catalog.check_names(["oracle"], soups={}, ensembles={"oracle": {"row": "oracle"}})
 
 
-def test_curves_lead_from_starts_to_models():
+def test_lines_go_from_starts_to_models():
     of, settings = ["ties", "greedy", "best_individual"], {"ties": None}
     made = {"greedy": {"start": "initialization"}, "apart": {"start": None}}
     assert catalog.curve_ends(of, settings, made, ["zeroshot", "zeroshot"]) == {
         "best_individual": "zeroshot", "greedy": "initialization",
     }  # fmt: skip
-    with pytest.raises(UserError, match=r"curves.wise_ft.of has 'tise', expected among best_ind"):
+    with pytest.raises(UserError, match=r"curves.wise_ft.of has 'tise', expected one of best_ind"):
         catalog.curve_ends(["tise"], settings, made, [])
     for name, starts in (("apart", []), ("best_individual", ["zeroshot", "newhead"])):
         with pytest.raises(UserError, match=rf"of has '{name}', whose ingredients are fine-tuned"):
             catalog.curve_ends([name], settings, made, starts)
 
 
-def test_the_start_is_that_of_the_ingredients():
+def test_the_start_of_a_soup_is_that_of_its_ingredients():
     starts = {"m0": "zeroshot", "m1": "zeroshot", "m0_ema": "newhead"}
     made = catalog.soups(
         {
@@ -173,15 +176,19 @@ def test_the_start_is_that_of_the_ingredients():
         "other": {"method": "uniform", "variants": ["ema"]},
         "mixed": {"method": "best_of", "of": ["line", "other"]},
     }
-    with pytest.raises(UserError, match=r"soups.mixed is made by wise_ft and holds models fine"):
+    with pytest.raises(
+        UserError, match=r"soups.mixed needs a common start for the method 'wise_ft'"
+    ):
         catalog.soups(mixed, pool, starts)
-    with pytest.raises(UserError, match=r"soups.x is made by model_stock and holds models fine"):
+    with pytest.raises(
+        UserError, match=r"soups.x needs a common start for the method 'model_stock'"
+    ):
         catalog.soups({"x": {"method": "model_stock"}}, pool, starts | {"m1": "newhead"})
     apart = catalog.soups({"x": {"method": "median"}}, pool, starts | {"m1": "newhead"})
     assert apart["x"]["start"] is None
 
 
-def test_rows_are_in_the_papers_order_whatever_overlays_do():
+def test_rows_are_in_the_order_of_the_methods():
     made = soups(
         {
             "part": {"method": "uniform", "query": "row < 1"},
@@ -193,13 +200,13 @@ def test_rows_are_in_the_papers_order_whatever_overlays_do():
     assert list(made) == ["uniform", "part", "greedy", "fitted"]
 
 
-def test_references_are_rows():
+def test_references_have_to_be_rows():
     sections, rows = [{"a": {}, "off": None}, {"e": {}}], ["best_individual", "a", "e"]
     assert catalog.references(["a", "off", "e"], sections, rows) == ["a", "e"]
-    with pytest.raises(UserError, match="compare_with has 'b', expected among best_individual, a"):
+    with pytest.raises(UserError, match="compare_with has 'b', expected one of best_individual, a"):
         catalog.references(["b"], sections, rows)
 
 
-def test_something_is_cooked():
-    with pytest.raises(UserError, match="soups has none that is not null"):
+def test_a_configuration_without_soups_is_an_error():
+    with pytest.raises(UserError, match="soups has only null entries"):
         soups({"uniform": None})

@@ -1,4 +1,4 @@
-"""The tests of every claim on synthetic results, both for the claim and against it."""
+"""Verdicts on every claim, from synthetic results that support the claim or contradict it."""
 
 from itertools import combinations
 
@@ -41,21 +41,23 @@ IMAGES = 4000
 LARGE_LR = 0.01
 
 
-def nothing() -> Evidence:
-    """A run without any table."""
+def no_evidence() -> Evidence:
+    """The evidence of a run without any table."""
     return Evidence({}, {}, LARGE_LR, Roles.named())
 
 
 def right(accuracies, seed=0) -> np.ndarray:
-    """Right and wrong of several points on the same images, with exact accuracies."""
+    """Whether each point is right on each image, with exact accuracies, shape (points, images)."""
     ranks = np.random.default_rng(seed).permutation(IMAGES) + 0.5
     return ranks[None] < IMAGES * np.asarray(accuracies, float)[:, None]
 
 
-class Story:
+class SyntheticRun:
     """Tables and points of a run in which every claim holds (sign 1) or is wrong (sign -1).
 
     Args:
+        folder: where the tables and points are written.
+        sign: 1 or -1.
         renamed: role to row, for roles whose row has another name.
     """
 
@@ -102,7 +104,7 @@ class Story:
             better, worse = self.row(better), self.row(worse)
             row = {"method": better, "reference": worse, "measure": measure, "n": IMAGES}
             row |= {"difference": s * gain, "lo": s * gain - 0.002, "hi": s * gain + 0.002}
-            if i % 2:  # either of the two may be the reference
+            if i % 2:  # Either of the two methods may be the reference.
                 row |= {"method": worse, "reference": better, "difference": -s * gain}
                 row |= {"lo": -s * gain - 0.002, "hi": -s * gain + 0.002}
             rows.append(row)
@@ -129,7 +131,7 @@ class Story:
         self.table("rejection", [{"model": i} for i in range(5)])
 
     def pairs(self) -> None:
-        """Pairs with usual learning rates, and paths both with usual and with large ones."""
+        """Write pairs with usual learning rates, and paths with usual and with large ones."""
         steps = (0.02, 0.02) if self.sign > 0 else (-0.03, -0.02)
         usual = {"lr": 1e-3, "gain": lambda t: steps[0] + steps[1] * t}
         large = {"lr": 0.1, "gain": lambda t: -0.1 * self.sign}
@@ -137,7 +139,7 @@ class Story:
         self._pairs("paths", {"s": usual, "l": large})
 
     def _pairs(self, name: str, families: dict[str, dict]) -> None:
-        """All pairs of six models of each family; the angle goes from 40 to 70 degrees."""
+        """Write all pairs of six models of each family. The angle grows from 40 to 70 degrees."""
         rows, soup, ensemble, true, guess = [], [], [], [], []
         noise = np.random.default_rng(0).normal(0, 0.2, IMAGES)
         for family, spec in families.items():
@@ -163,7 +165,7 @@ class Story:
         self.points(name, arrays)
 
     def _ensemble(self, soup: float, lr: float) -> float:
-        """The ensemble's accuracy for a soup's: as the claims say, or the opposite."""
+        """The accuracy of an ensemble whose soup has the given one, for or against the claims."""
         if self.sign > 0:
             return soup + (0.05 if lr >= LARGE_LR else 0)
         return 1.2 - soup
@@ -191,7 +193,8 @@ class Story:
         ends = (BEST, UNIFORM, GREEDY)
         rows = [{"method": self.row(role), "alpha": a} for role in ends for a in alphas]
         self.table("wise_ft", rows)
-        # The curve of the best model trades test against shifts; the others lie above or below.
+        # The curve of the best model trades test accuracy for shifts. The two soups lie above it
+        # (sign 1) or below it (sign -1).
         test = [0.6, 0.65, 0.7] + [0.6, 0.65 + 0.05 * s, 0.7 + 0.05 * s] * 2
         shift = [0.7, 0.65, 0.6] + [0.7, 0.65 + 0.05 * s, 0.6 + 0.05 * s] * 2
         self.points("wise_ft", {"test": right(test), "r": right(shift, seed=1)})
@@ -201,28 +204,28 @@ class Story:
         self.points("tasks", {"test": right([0.5, 0.5, 0.5 + 0.05 * s])})
 
 
-def told(tmp_path_factory, sign: int, renamed: dict[str, str] | None = None) -> pd.DataFrame:
-    """The effects of a story and of its sequel from a weaker start."""
-    story = Story(tmp_path_factory.mktemp("story"), sign, renamed)
-    weaker = Story(tmp_path_factory.mktemp("weaker"), sign, renamed)
+def effects_of(tmp_path_factory, sign: int, renamed: dict[str, str] | None = None) -> pd.DataFrame:
+    """The effects of a synthetic run that is compared with a run from a weaker start."""
+    run = SyntheticRun(tmp_path_factory.mktemp("run"), sign, renamed)
+    weaker = SyntheticRun(tmp_path_factory.mktemp("weaker"), sign, renamed)
     # From the weaker start, the gain or the loss is smaller.
     weaker.methods(gain=0.011 if sign > 0 else 0.001)
     if sign < 0:
         weaker.sign = 1
         weaker.methods(gain=-0.015)
-        story.sign = -1
-        story.methods(gain=0.05)
-    return verdicts.effects(story.evidence(weaker.evidence()))
+        run.sign = -1
+        run.methods(gain=0.05)
+    return verdicts.effects(run.evidence(weaker.evidence()))
 
 
 @pytest.fixture(scope="module", params=[1, -1], ids=["for", "against"])
 def judged(request, tmp_path_factory):
-    """The sign of the story, and the table of all effects."""
-    return request.param, told(tmp_path_factory, request.param)
+    """The sign of the synthetic run, and its table of all effects."""
+    return request.param, effects_of(tmp_path_factory, request.param)
 
 
 @pytest.mark.parametrize("claim", [claim.number for claim in CLAIMS if claim.parts])
-def test_a_claim_is_judged_by_the_data(judged, claim):
+def test_a_claim_gets_the_verdict_that_the_data_supports(judged, claim):
     sign, effects = judged
     mine = effects[effects["claim"] == claim]
     wanted = SUPPORTED if sign > 0 else NOT_SUPPORTED
@@ -231,15 +234,16 @@ def test_a_claim_is_judged_by_the_data(judged, claim):
     assert (mine["images"] > 0).all()
 
 
-def test_the_text_claim_is_not_tested(judged):
-    table = verdicts.claims_table(judged[1]).set_index("claim")
+def test_the_table_of_claims_has_all_19_and_the_text_claim_is_not_tested(judged):
+    sign, effects = judged
+    table = verdicts.claims_table(effects).set_index("claim")
     assert list(table.index) == list(range(1, 20))
     assert table.loc[19, "verdict"] == NOT_TESTED
-    assert table.loc[1, "effect"] == judged[0] * abs(table.loc[1, "effect"])
+    assert np.sign(table.loc[1, "effect"]) == sign
 
 
-def test_without_evidence_nothing_is_judged(tmp_path):
-    effects = verdicts.effects(nothing())
+def test_without_evidence_every_claim_is_not_tested():
+    effects = verdicts.effects(no_evidence())
     assert set(effects["verdict"]) == {NOT_TESTED}
     assert (effects["missing"] != "").all()
     assert set(verdicts.claims_table(effects)["verdict"]) == {NOT_TESTED}
@@ -260,7 +264,7 @@ def test_without_evidence_nothing_is_judged(tmp_path):
         ("exact", -0.001, 0.0, 0.0, NOT_SUPPORTED),
     ],
 )
-def test_the_rules(rule, value, lo, hi, wanted):
+def test_a_verdict_follows_from_the_rule_and_the_interval(rule, value, lo, hi, wanted):
     assert verdict(rule, value, lo, hi) == wanted
 
 
@@ -279,7 +283,7 @@ def test_the_verdict_on_a_claim_joins_those_on_its_parts(parts, wanted):
     assert verdicts.joint(parts) == wanted
 
 
-def test_the_part_that_decides_is_the_weakest():
+def test_a_claim_shows_its_part_with_the_weakest_verdict():
     claim = CLAIMS[0]
     parts = pd.DataFrame(
         [
@@ -294,9 +298,9 @@ def test_the_part_that_decides_is_the_weakest():
     assert (row["part"], row["verdict"]) == ("b", INCONCLUSIVE)
 
 
-def test_over_sweeps_is_students_interval():
+def test_the_interval_over_sweeps_is_student_s():
     def of(value):
-        effects = verdicts.effects(nothing(), CLAIMS[:1])
+        effects = verdicts.effects(no_evidence(), CLAIMS[:1])
         return effects.assign(effect=[value, np.nan])
 
     table = verdicts.over_sweeps([of(0.01), of(0.02), of(0.03)])
@@ -309,40 +313,40 @@ def test_over_sweeps_is_students_interval():
     assert table.iloc[1]["sweeps_verdict"] == NOT_TESTED
 
 
-def test_the_same_effect_in_every_sweep_is_no_replication():
-    """All sweeps share such models. Two sweeps are too few for an interval."""
-    effects = verdicts.effects(nothing(), CLAIMS[:1])
+def test_equal_effects_in_all_sweeps_and_two_sweeps_give_no_interval():
+    """An effect is the same in all sweeps if they share its models. Two sweeps are too few."""
+    effects = verdicts.effects(no_evidence(), CLAIMS[:1])
     for values in ([0.02] * 4, [0.02, 0.03]):
         tables = [effects.assign(effect=[value, np.nan]) for value in values]
         row = verdicts.over_sweeps(tables).iloc[0]
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
-    lossless = [verdicts.effects(nothing(), CLAIMS[1:2]).assign(effect=0.0)] * 3
+    lossless = [verdicts.effects(no_evidence(), CLAIMS[1:2]).assign(effect=0.0)] * 3
     assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
 
 
-def test_the_table_of_effects_names_what_is_missing():
+def test_the_table_of_effects_names_the_missing_evidence():
     def effect(_) -> Effect:
-        raise MissingEvidence("method of dreams")
+        raise MissingEvidence("table unknown")
 
     made_up = verdicts.Claim(1, "text", [verdicts.Part("part", effect)], "figure")
-    row = verdicts.effects(nothing(), [made_up]).iloc[0]
-    assert row["missing"] == "method of dreams"
+    row = verdicts.effects(no_evidence(), [made_up]).iloc[0]
+    assert row["missing"] == "table unknown"
     assert row["verdict"] == NOT_TESTED
 
 
 RENAMED = {GREEDY: "mine", UNIFORM: "mean", ENSEMBLE: "all", PLAIN: "six", SOUP_OF_SAM: "sam"}
 
 
-def test_renamed_rows_give_the_same_effects(judged, tmp_path_factory):
+def test_runs_with_renamed_rows_have_the_same_effects(judged, tmp_path_factory):
     sign, effects = judged
-    pd.testing.assert_frame_equal(told(tmp_path_factory, sign, RENAMED), effects)
+    pd.testing.assert_frame_equal(effects_of(tmp_path_factory, sign, RENAMED), effects)
 
 
-def test_a_role_without_a_row_is_missing_by_its_name(tmp_path):
-    story = Story(tmp_path, 1)
+def test_the_missing_evidence_of_a_role_without_a_row_is_the_name_of_the_role(tmp_path):
+    run = SyntheticRun(tmp_path, 1)
     rows = {name: name for name in TITLES if name not in (SOUP_OF_EMA, GREEDY)}
-    evidence = Evidence(story.tables, story.curves, LARGE_LR, Roles(rows))
+    evidence = Evidence(run.tables, run.curves, LARGE_LR, Roles(rows))
     effects = verdicts.effects(evidence).set_index("part")["missing"]
     assert effects["soup of EMA − first six, test"] == "method soup_of_EMA"
     assert effects["greedy − best individual, test"] == "method greedy"
@@ -350,10 +354,10 @@ def test_a_role_without_a_row_is_missing_by_its_name(tmp_path):
 
 
 def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
-    """A run whose greedy soup kept one model, which is the best individual model."""
-    story = Story(folder, 1, renamed)
-    greedy = story.row(GREEDY)
-    tables = {name: pd.read_csv(path) for name, path in story.tables.items()}
+    """The evidence of a run whose greedy soup holds the best individual model alone."""
+    run = SyntheticRun(folder, 1, renamed)
+    greedy = run.row(GREEDY)
+    tables = {name: pd.read_csv(path) for name, path in run.tables.items()}
     methods = tables["methods"].set_index("method")
     methods.loc[[greedy, BEST], "members"] = "m0"
     methods.loc[[greedy, BEST], ["ingredients", "heldout"]] = [1, 0.7]
@@ -363,12 +367,12 @@ def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
     calibration = tables["calibration"].set_index("method")
     calibration.loc[greedy, ["ece_gain", "ece_gain_lo", "ece_gain_hi"]] = 0.0
     for name, table in (("methods", methods), ("calibration", calibration)):
-        table.reset_index().to_csv(story.tables[name], index=False)
-    same.to_csv(story.tables["significance"], index=False)
-    story.points("slices", {"test": right([0.7] * 9), "r": right([0.5] * 9)})
+        table.reset_index().to_csv(run.tables[name], index=False)
+    same.to_csv(run.tables["significance"], index=False)
+    run.points("slices", {"test": right([0.7] * 9), "r": right([0.5] * 9)})
     test, shift = [0.6, 0.65, 0.7], [0.7, 0.65, 0.6]
-    story.points("wise_ft", {"test": right(test * 3), "r": right(shift * 3, seed=1)})
-    return story.evidence(story.evidence())
+    run.points("wise_ft", {"test": right(test * 3), "r": right(shift * 3, seed=1)})
+    return run.evidence(run.evidence())
 
 
 @pytest.mark.parametrize("renamed", [{}, RENAMED], ids=["usual names", "own names"])
@@ -383,7 +387,7 @@ def test_a_model_is_not_compared_with_itself(tmp_path, renamed):
         "greedy soup beyond the curve of the best individual",
         "the greedy soup's line beyond the curve of the best individual",
     ]
-    # Other parts with these roles stay tested.
+    # All other parts are tested, including those with one of these two roles.
     others = effects[~effects["part"].isin(untested["part"])]
     assert (others["missing"] == "").all()
     table = verdicts.claims_table(effects).set_index("claim")["verdict"]
@@ -400,8 +404,8 @@ def test_equal_accuracies_of_different_members_are_still_tested(tmp_path):
     assert effects.loc["greedy − best individual, held-out", "verdict"] == SUPPORTED
 
 
-def test_what_is_missing_reads_well_in_the_printed_table(tmp_path):
-    effects = pd.concat([verdicts.effects(nothing()), verdicts.effects(one_model(tmp_path))])
+def test_the_printed_table_says_what_an_untested_part_needs(tmp_path):
+    effects = pd.concat([verdicts.effects(no_evidence()), verdicts.effects(one_model(tmp_path))])
     effects["missing"] = effects["missing"].replace("", None)  # as read from the CSV
     effects["published_effect"] = None
     cells = {row[5] for row in presentation.effects(effects)[1]}

@@ -42,9 +42,15 @@ class Killed(Resumable):
         raise KeyboardInterrupt
 
 
-def tune(data: dict, h: dict, state: Resumable) -> dict:
+def tune(data: dict, hyperparameters: dict, state: Resumable) -> dict:
     model = finetune(
-        convolutional(), data["images"], data["labels"], ROWS, h, state, data["teacher"]
+        convolutional(),
+        data["images"],
+        data["labels"],
+        ROWS,
+        hyperparameters,
+        state,
+        data["teacher"],
     )
     return copy.deepcopy(model.state_dict())
 
@@ -62,9 +68,9 @@ def train_all(task) -> None:
     """Train every case together with the other processes."""
     data, folder = np.load(task.input.data), task.params.folder
     out, alike = {}, {}
-    for name, h in CASES.items():
+    for name, hyperparameters in CASES.items():
         compute.configure(task.config["compute"] | SETTINGS.get(name, {}))
-        out[name] = tune(data, h, Resumable(folder, {"case": name}))
+        out[name] = tune(data, hyperparameters, Resumable(folder, {"case": name}))
         everywhere = distributed.gather({k: v.numpy() for k, v in out[name].items()})
         alike[name] = all(
             np.array_equal(value, everywhere[0][k]) for w in everywhere for k, value in w.items()

@@ -1,4 +1,4 @@
-"""The pages: links, figures, generated tables, and sentences that can be read."""
+"""The pages: their links, their generated tables, and the length of their sentences."""
 
 import re
 from pathlib import Path
@@ -12,17 +12,18 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub makes of the headings of a page."""
+    """The anchors that GitHub makes from the headings of a page."""
     titles = re.findall(r"(?m)^#+ (.+)$", without_code(page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def without_code(text: str) -> str:
+    """The text of a page without its blocks of code."""
     return re.sub(r"(?ms)^```.*?^```$", "", text)
 
 
 def broken(page: Path, text: str) -> list[str]:
-    """Relative links of a page that lead nowhere."""
+    """Relative links of a page whose file or heading does not exist."""
     found = []
     for target in LINK.findall(without_code(text)):
         if re.match(r"[a-z]+:", target):
@@ -35,11 +36,11 @@ def broken(page: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_the_targets_of_relative_links_exist(page):
     assert broken(page, page.read_text(encoding="utf-8")) == []
 
 
-def test_a_broken_link_would_be_found():
+def test_broken_links_are_found():
     page = ROOT / "README.md"
     text = (
         "[a](docs/none.md) [b](docs/README.md#no-such-heading) ![c](figure.png) [d](docs/README.md)"
@@ -47,14 +48,14 @@ def test_a_broken_link_would_be_found():
     assert len(broken(page, text)) == 3
 
 
-def test_every_page_is_in_the_contents():
+def test_the_contents_list_every_page():
     contents = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in PAGES[1:-1]:
         assert page.name == "README.md" or f"({page.name})" in contents, page.name
 
 
-def test_tables_are_those_of_the_registries():
-    """`make docs` writes them."""
+def test_generated_tables_are_up_to_date():
+    """`make docs` writes them from the registries."""
     for path, tables in docs_tables.pages().items():
         text = path.read_text(encoding="utf-8")
         assert docs_tables.rewritten(text, tables) == text, path.name
@@ -65,7 +66,7 @@ def test_a_page_without_markers_is_refused():
         docs_tables.rewritten("# A page", {"methods": ""})
 
 
-def test_the_readme_is_short():
+def test_the_readme_has_at_most_180_lines():
     assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= 180
 
 
@@ -79,7 +80,7 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in found if len(sentence.split()) > 2]
 
 
-def test_sentences_are_short_enough_to_be_read():
+def test_sentences_are_short_and_semicolons_rare():
     words = sorted(len(s.split()) for page in PAGES for s in sentences(page.read_text("utf-8")))
     assert words[len(words) // 2] <= 16
     assert words[int(0.9 * len(words))] <= 28

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from soups.errors import UserError
-from soups.models import download
+from soups.models import checksums, download
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(3_000_000)
@@ -361,7 +361,7 @@ def test_sums_are_those_of_sha256sum(server, target, tmp_path):
         ["sha256sum", "--binary", "a/model_0.pt"], cwd=tmp_path, check=True,
         stdout=sums.open("w"),
     )  # fmt: skip
-    assert download.read_sums(sums) == {"a/model_0.pt": sha256(DATA)}
+    assert checksums.read_sums(sums) == {"a/model_0.pt": sha256(DATA)}
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_malformed_sums_are_refused(tmp_path, text, message):
     sums = tmp_path / "SHA256SUMS"
     sums.write_text(text)
     with pytest.raises(UserError, match=f"SHA256SUMS, {message}"):
-        download.read_sums(sums)
+        checksums.read_sums(sums)
 
 
 def test_jobs_record_sums_at_the_same_time(tmp_path):
@@ -383,7 +383,7 @@ def test_jobs_record_sums_at_the_same_time(tmp_path):
     sums.write_text(f"{'f' * 64}  first.pt")  # the last line has no line break
     code = f"""if True:
         import pathlib, sys, time
-        from soups.models.download import check
+        from soups.models.checksums import check
         while not pathlib.Path({str(go)!r}).exists():
             time.sleep(0.001)
         for i in range(50):
@@ -393,13 +393,13 @@ def test_jobs_record_sums_at_the_same_time(tmp_path):
     go.touch()
     assert [job.wait() for job in jobs] == [0, 0, 0, 0]
     names = {f"{k}-{i}.pt" for k in range(4) for i in range(50)}
-    assert download.read_sums(sums).keys() == names | {"first.pt"}
+    assert checksums.read_sums(sums).keys() == names | {"first.pt"}
 
 
 def test_checking_alone_records_nothing(tmp_path):
     sums = tmp_path / "SHA256SUMS"
-    download.check("x", "0" * 64, sums)
-    download.check("x", "0" * 64, None, record=True)
+    checksums.check("x", "0" * 64, sums)
+    checksums.check("x", "0" * 64, None, record=True)
     assert not sums.exists()
 
 
@@ -445,4 +445,4 @@ def test_the_job(server, target, tmp_path):
     )
     download_checkpoint.main(job)
     assert target.read_bytes() == DATA
-    assert download.read_sums(tmp_path / "SHA256SUMS") == {"model_0.pt": sha256(DATA)}
+    assert checksums.read_sums(tmp_path / "SHA256SUMS") == {"model_0.pt": sha256(DATA)}

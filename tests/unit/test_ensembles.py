@@ -19,15 +19,16 @@ read = LOGITS.__getitem__
 
 
 def accuracy(logits) -> float:
+    """Accuracy of logits on `LABELS`."""
     return float((logits.argmax(1) == LABELS).mean())
 
 
-def test_an_ensemble_of_logits_has_their_mean():
+def test_an_ensemble_of_logits_has_the_mean_logits():
     mean = np.mean([read(name) for name in LOGITS], axis=0)
     np.testing.assert_allclose(ensembles.combine(list(LOGITS), read), mean, rtol=1e-5, atol=1e-6)
 
 
-def test_an_ensemble_of_probabilities_has_their_mean():
+def test_an_ensemble_of_probabilities_has_the_mean_probabilities():
     mean = np.mean([softmax(read(name), axis=1) for name in LOGITS], axis=0)
     made = ensembles.combine(list(LOGITS), read, "probabilities")
     np.testing.assert_allclose(softmax(made, axis=1), mean, rtol=1e-5)
@@ -40,7 +41,7 @@ def test_a_probability_of_0_gives_a_finite_logit():
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
-def test_scores_are_the_accuracies_of_the_combined_logits(average):
+def test_the_score_of_models_is_the_accuracy_of_their_ensemble(average):
     score = ensembles.scorer(read, LABELS, average)
     for names in [("m0",), ("m0", "m1"), ("m0", "m1", "m2"), ("m3", "m1"), ("m3", "m1", "m5")]:
         assert score(names) == accuracy(ensembles.combine(names, read, average))
@@ -58,21 +59,21 @@ def test_a_greedy_ensemble_is_never_worse_than_its_first_member():
 SOUPS = [recipe({"m3": 0.5, "m1": 0.5, "zeroshot": 0.1}, "wise_ft"), recipe({"m1": 1.0}, "greedy")]
 
 
-def test_every_method_is_registered():
+def test_every_ensemble_method_is_registered():
     functions = {
         name
         for name, function in vars(ensembles).items()
         if inspect.isfunction(function) and "ingredients" in inspect.signature(function).parameters
     }
     assert functions == ENSEMBLE_METHODS.keys()
-    # Every method is run with both ways to average; `of` chooses the soups.
+    # The test below runs every method with both averages. `of` chooses the soups.
     options = {name for method in ENSEMBLE_METHODS.values() for name in method.options}
     assert options == {"average", "of"}
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 @pytest.mark.parametrize("name", ENSEMBLE_METHODS)
-def test_every_method_chooses_members(name, average):
+def test_every_ensemble_method_chooses_its_members(name, average):
     score = ensembles.scorer(read, LABELS, average)
     members, trace = getattr(ensembles, name)(list(LOGITS), score, SOUPS)
     assert (
@@ -80,7 +81,7 @@ def test_every_method_chooses_members(name, average):
         == {
             "uniform": list(LOGITS),
             "greedy": greedy(by_score({name: score((name,)) for name in LOGITS}), score)[0],
-            "members": ["m3", "m1"],  # The start is no member.
+            "members": ["m3", "m1"],  # without the start
         }[name]
     )
     assert (trace is not None) == (name == "greedy")

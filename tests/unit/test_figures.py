@@ -3,7 +3,6 @@
 import inspect
 from types import SimpleNamespace
 
-import contact_sheet
 import numpy as np
 import pandas as pd
 import plot
@@ -11,6 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
+from soups.data import examples
 from soups.experiment import figures as registry
 from soups.report import figures, presentation, style
 from soups.roles import (
@@ -56,7 +56,7 @@ def shows(name: str):
 
 @pytest.fixture(autouse=True)
 def closed():
-    """Tests start in the style of the figures, and close them."""
+    """Set the style of the figures before each test, and close all figures after it."""
     style.use()
     yield
     plt.close("all")
@@ -74,15 +74,13 @@ def test_a_figure_shows_the_numbers_of_its_tables(name, recorded):
     CHECKS[name](recorded)
 
 
-def test_every_check_is_of_a_registered_figure():
+def test_every_check_in_this_file_has_a_registered_figure():
     assert CHECKS.keys() <= REGISTERED.keys()
 
 
-@pytest.mark.parametrize("name", REGISTERED)
+@pytest.mark.parametrize("name", [row.name for row in REGISTERED.values() if row.script == "plot"])
 def test_a_figure_s_row_and_its_function_have_the_same_tables(name):
     row, function = REGISTERED[name], figures.function(name)
-    if row.script != "plot":
-        return
     parameters = inspect.signature(function).parameters
     assert {*row.tables, *row.any_of} <= parameters.keys()
     optional = {key for key, value in parameters.items() if value.default is not value.empty}
@@ -103,7 +101,7 @@ def test_a_figure_is_found_in_the_module_that_defines_it():
 
 
 class Job:
-    """A job of `scripts/plot.py`, as Snakemake hands it over."""
+    """A job of `scripts/plot.py`, as Snakemake passes it to the script."""
 
     def __init__(self, name: str, inputs: dict, output, roles, **options) -> None:
         self.input, self.output = inputs, [output]
@@ -111,7 +109,7 @@ class Job:
 
 
 @pytest.mark.parametrize("roles", [None, {GREEDY: GREEDY, UNIFORM: UNIFORM}])
-def test_the_script_gives_every_figure_the_options_that_it_has(root, tmp_path, roles):
+def test_the_script_passes_each_figure_only_the_options_that_it_takes(root, tmp_path, roles):
     folder = root / "results" / "recorded" / "miniature"
     figures_and_tables = {
         "scatter": {"models": "models", "methods": "methods"},
@@ -238,7 +236,7 @@ def _greedy_trace(recorded):
         np.testing.assert_allclose(
             points(part), np.column_stack([mine["step"], percent(mine, "with")])
         )
-    # The line is the soup so far: that before each step, and in the end the one recorded.
+    # The line has the accuracy of the soup before each step, and at its end the recorded accuracy.
     soup = xy(ax.lines[0])[:, 1]
     np.testing.assert_allclose(soup[:-1], percent(trace[1:], "without")[:, 0])
     heldout = methods.set_index("method").loc[GREEDY, "heldout"]
@@ -269,7 +267,7 @@ def _landscape(recorded):
             wanted = mine.set_index("kind").loc[list(marks), ["x", "y"]] / unit
             np.testing.assert_allclose(points(*scatters(ax)), wanted)
             assert texts(ax.texts) == ["θ₀", "θ₁", "θ₂", "average"]
-            # The colour at a point of the grid is that of the band of its value.
+            # Each point of the grid lies in the colour band that contains its value.
             for _, point in mine[mine["kind"] == "grid"].iloc[::9].iterrows():
                 value = values[point.name]
                 at = filled.get_transform().transform((point["x"] / unit, point["y"] / unit))
@@ -309,7 +307,7 @@ def _paths(recorded):
 
 
 def midpoints(*tables: pd.DataFrame) -> pd.DataFrame:
-    """The midpoint of every pair, with the accuracies of its ends."""
+    """The midpoint of every pair, with the mean accuracy of its ends."""
     rows = []
     for table in tables:
         for _, pair in table.groupby(["model_1", "model_2"], sort=False):
@@ -320,6 +318,7 @@ def midpoints(*tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_lr(table: pd.DataFrame) -> np.ndarray:
+    """The geometric mean of the two learning rates of each pair."""
     return np.sqrt(table["lr_1"] * table["lr_2"]).to_numpy()
 
 
@@ -342,7 +341,7 @@ def _angles(recorded):
     )
     assert ax.get_ylabel().endswith("n = 1,000")
     assert legend(figure) == ["several hyperparameters", "seed", "learning rate", "augmentation"]
-    # With one kind of pairs alone.
+    # The table of pairs is optional, so the figure may show paths alone.
     figure = draw("angles", {k: tables[k] for k in ("paths", "effects")}, large_lr=LARGE_LR)
     assert len(points(*scatters(figure.axes[0]))) == 5
 
@@ -363,7 +362,7 @@ def _soup_vs_ensemble(recorded):
         assert ax.get_title() == title
         same_points(points(*scatters(ax)), percent(rows, f"ensemble_{column}", column))
         assert ax.get_xlabel().endswith("(%), n = 1,000")
-        # Equality, over all points.
+        # The first line is the diagonal of equality, over the range of all points.
         both = percent(rows, f"ensemble_{column}", column)
         assert xy(ax.lines[0]).tolist() == pytest.approx(
             np.array([[both.min()] * 2, [both.max()] * 2])
@@ -508,7 +507,7 @@ def _tasks(recorded):
     [drawn] = scatters(ax)
     np.testing.assert_allclose(points(drawn)[:, 1:], percent(rows, "test"))
     assert points(drawn)[:, 0].round().tolist() == rows["tasks"].tolist()
-    # The bars are intervals of the differences from the dashed line.
+    # The error bars are intervals of the differences from the dashed line.
     wanted = percent(start, "test") + ranges(rows, "test_gain")
     np.testing.assert_allclose(bars(ax, "y"), wanted, atol=1e-3)
     mean = 100 * rows.groupby("tasks")["test"].mean()
@@ -529,7 +528,8 @@ def _pretraining(_):
         })
         for start, values in (("methods", [0.5, 0.6, 0.7]), ("weaker", [0.3, 0.55, 0.58]))
     }  # fmt: skip
-    extra = tables["weaker"][:1].assign(method=UNIFORM)  # a row of one table alone
+    # The figure leaves out a row that only one of the two tables has.
+    extra = tables["weaker"][:1].assign(method=UNIFORM)
     tables["weaker"] = pd.concat([tables["weaker"], extra], ignore_index=True)
     figure = draw("pretraining", tables)
     rows = pd.concat([tables["methods"], tables["weaker"][:3]])
@@ -576,7 +576,7 @@ def _contact_sheet(_):
     columns = {
         title: rng.integers(0, 255, (2, 8, 8, 3), dtype=np.uint8) for title in ("test", "V2", "R")
     }
-    columns["V2"][1] = 255  # no example
+    columns["V2"][1] = 255  # as for a class without an image
     [ax] = figures.function("contact_sheet")(columns, ["cat", "dog"]).axes
     sheet = np.asarray(ax.images[0].get_array())
     x, y = ([int(at + 0.5) for at in axis.get_ticklocs()] for axis in (ax.xaxis, ax.yaxis))
@@ -593,12 +593,24 @@ def _contact_sheet(_):
 
 def test_the_contact_sheet_shows_the_first_image_of_each_class_that_a_set_has():
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 2, 3), np.uint8)
-    # The second class of the set stands for two training classes, and no training class for none.
+    # The second class of the set stands for the training classes 0 and 2. Its image is shown for
+    # class 0 alone.
     data = SimpleNamespace(
         images=images, labels=np.array([0, 1, 0, 2, 2]), members=[[1], [0, 2], [3]]
     )
-    found = contact_sheet._examples(data, np.array([2, 0, 1, 3, 4]), 4)
+    found = examples.first_of_classes(data, np.array([2, 0, 1, 3, 4]), 4)
     assert [image[0, 0, 0] for image in found] == [1, 2, 255, 3]
+
+
+def test_images_of_several_styles_are_told_apart():
+    paths = ["poster/0", "neon/1", "poster/2"]
+    data = SimpleNamespace(labels=np.zeros(3, int), meta={"paths": paths})
+    rows = {style: rows.tolist() for style, rows in examples.by_style(data).items()}
+    assert rows == {"neon": [1], "poster": [0, 2]}
+    data.meta["paths"] = ["photo/0", "photo/1", "photo/2"]
+    assert {style: rows.tolist() for style, rows in examples.by_style(data).items()} == {
+        "": [0, 1, 2]
+    }
 
 
 SETS = {"v2": "V2", "r": "R", "sketch": "Sketch", "objectnet": "ObjectNet", "a": "A"}
@@ -627,7 +639,10 @@ def _published_shifts(recorded):
     models, methods = recorded("published/models"), recorded("published/methods")
     figure = draw("published_shifts", {"models": models, "methods": methods})
     base, rows = models[models["variant"] == BASE], methods.set_index("method").loc[RELEASED]
-    for ax, name in zip(figure.axes, presentation.shift_names(methods), strict=False):
+    shifts = presentation.shift_names(methods)
+    assert shifts == list(SETS)
+    assert len(figure.axes) >= len(shifts)
+    for ax, name in zip(figure.axes, shifts, strict=False):
         wanted = [percent(table, "test", name) for table in (base, rows)]
         np.testing.assert_allclose(points(*scatters(ax)), np.concatenate(wanted))
         assert ax.get_title().endswith(f"n = {methods[f'n_{name}'][0]:,}")

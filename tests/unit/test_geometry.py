@@ -12,6 +12,7 @@ CHANGES = torch.tensor([[3.0, 0, 0, 0], [3.0, 3, 0, 0], [0.0, 0, 2, 0], [-1.0, 0
 
 @pytest.fixture
 def products(tmp_path):
+    """Inner products of the four changes, from files of the models."""
     start = torch.randn(4, generator=torch.Generator().manual_seed(0))
     states = {"start": start} | {f"m{i}": start + change for i, change in enumerate(CHANGES)}
     for name, values in states.items():
@@ -21,14 +22,16 @@ def products(tmp_path):
     return sum(gram(Checkpoint(tmp_path / "start"), models).values())
 
 
-def test_lengths_and_angles(products):
+def test_lengths_and_angles_are_those_of_the_changes(products):
     np.testing.assert_allclose(lengths(products), [3, 18**0.5, 2, 1], rtol=1e-6)
     degrees = angles(products)
     wanted = [[0, 45, 90, 180], [45, 0, 90, 135], [90, 90, 0, 90], [180, 135, 90, 0]]
     np.testing.assert_allclose(degrees, wanted, atol=0.02)
 
 
-def test_the_distance_of_one_ingredient_is_its_length(products, tmp_path):
+def test_the_distance_of_an_ingredient_from_its_start_is_the_length_of_its_change(
+    products, tmp_path
+):
     start = Checkpoint(tmp_path / "start")
     found = [distance(start, Checkpoint(tmp_path / f"m{i}")) for i in range(len(CHANGES))]
     np.testing.assert_allclose(found, lengths(products))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from soups.data import decode, layouts
+from soups.data import decode, imagenet, layouts
 from soups.errors import UserError
 from soups.evaluation.metrics import correct
 from tests import layouts as trees
@@ -71,7 +71,7 @@ def test_v2_folders_are_read_as_numbers(root):
 
 
 def test_all_folders_of_v2(tmp_path):
-    known = layouts.imagenet_classes()
+    known = imagenet.imagenet_classes()
     for index in range(1000):
         (tmp_path / V2["folder"] / str(index)).mkdir(parents=True)
         (tmp_path / V2["folder"] / str(index) / "x.jpeg").touch()
@@ -314,7 +314,7 @@ def test_labels_may_have_spaces_and_a_byte_order_mark(tmp_path, write_images):
 
 
 def test_imagenets_classes_are_in_the_order_of_wordnet_ids():
-    known = layouts.imagenet_classes()
+    known = imagenet.imagenet_classes()
     assert len(set(known)) == 1000
     assert known == sorted(known)
     assert [known.index(w) for w in ("n01440764", "n02123045", "n15075141")] == [0, 281, 999]

@@ -1,4 +1,4 @@
-"""Learned soups, compared with autograd through the explicit mixture."""
+"""Learned soups. The gradient is compared with autograd through the explicit mixture."""
 
 import copy
 
@@ -71,6 +71,7 @@ def test_the_gradient_is_that_of_autograd_through_the_mixture(model, paths, imag
 
 
 def fit(model, ingredients, images, labels, by="tensor", **options):
+    """Learn coefficients, and return them with the inverse temperature and the trace."""
     group = groups(list(model.state_dict()), by)
     return learned.learn(
         copy.deepcopy(model),
@@ -93,7 +94,7 @@ def test_streamed_and_held_ingredients_give_the_same_bits(model, paths, images, 
         assert again[1:] == (beta, trace)
 
 
-def test_coefficients_are_shares_in_every_group(model, paths, images, labels):
+def test_coefficients_are_positive_and_sum_to_1_in_every_group(model, paths, images, labels):
     for by in ("model", "block", "tensor"):
         alpha, beta, trace = fit(model, learned.within(paths, 1e9), images, labels, by)
         assert alpha.shape == (K, max(groups(list(model.state_dict()), by).values()) + 1)

@@ -1,4 +1,4 @@
-"""The comparison of soups and ensembles along a line, on logits drawn at random."""
+"""The comparison of soups and ensembles along a line, on random logits."""
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ def samples(tmp_path) -> Samples:
 
 @pytest.fixture
 def soups(samples) -> list:
+    """Logits of the soup at each α, by set."""
     rng = np.random.default_rng(0)
     return [
         {name: rng.normal(size=(len(samples.rows[name]), 4)) for name in samples.names}
@@ -28,7 +29,7 @@ def soups(samples) -> list:
     ]
 
 
-def test_an_ensemble_weights_the_logits_of_both_models(soups):
+def test_an_ensemble_interpolates_the_logits_of_both_models(soups):
     made = lines.ensembles((soups[0], soups[-1]), ALPHAS)
     for alpha, ensemble in zip(ALPHAS, made, strict=True):
         for name, logits in ensemble.items():
@@ -54,7 +55,7 @@ def test_a_line_has_accuracies_of_soups_and_ensembles(samples, soups):
             np.testing.assert_array_equal(point[f"ensemble/{name}"], theirs[name])
 
 
-def test_with_temperatures_a_line_has_the_gap_of_losses(samples, soups):
+def test_a_line_with_temperatures_has_the_loss_gap_at_its_inner_points(samples, soups):
     betas = [np.nan, 0.5, 0.8, 1.2, np.nan]
     rows, points = lines.compare(samples, ALPHAS, soups, betas)
     for i, (row, point) in enumerate(zip(rows, points, strict=True)):

@@ -31,8 +31,10 @@ def photos(tmp_path) -> ImageFiles:
     return ImageFiles(tmp_path, paths, 16)
 
 
-def read(images, h=None, workers=0, seed=0, epoch=0, batches=BATCHES) -> list[torch.Tensor]:
-    transforms = Transforms.of(h or {}, images.shape[1])
+def read(
+    images, hyperparameters=None, workers=0, seed=0, epoch=0, batches=BATCHES
+) -> list[torch.Tensor]:
+    transforms = Transforms.of(hyperparameters or {}, images.shape[1])
     reader = Reader(images, workers, transforms, seed)
     return [pixels.cpu() for pixels in reader.read(batches, epoch)]
 
@@ -51,12 +53,12 @@ def test_pixels_without_transforms_are_those_of_evaluation(photos, images):
     assert Transforms.of({}, 16) is None
 
 
-@pytest.mark.parametrize("h", [{}, RANDOM, {"flip": 0.5}])
-def test_workers_change_no_pixel(photos, images, h):
+@pytest.mark.parametrize("hyperparameters", [{}, RANDOM, {"flip": 0.5}])
+def test_workers_change_no_pixel(photos, images, hyperparameters):
     for source in (photos, images):
-        here = read(source, h)
+        here = read(source, hyperparameters)
         assert {(x.dtype, tuple(x.shape)) for x in here} == {(torch.uint8, (3, 16, 16, 3))}
-        assert equal(read(source, h, workers=2), here)
+        assert equal(read(source, hyperparameters, workers=2), here)
 
 
 def test_randomness_depends_on_seed_epoch_and_row(photos):
@@ -136,8 +138,8 @@ def test_more_rand_augment_operations_change_more_images(photos):
 
 @pytest.mark.parametrize("magnitude", [0, 1, 2, 5, 10, 20])
 def test_every_rand_augment_operation_runs_at_every_magnitude(photos, magnitude):
-    h = {"rand_augment_ops": 15, "rand_augment_magnitude": magnitude}
-    (pixels,) = read(photos, h, batches=[np.repeat(np.arange(9), 3)])
+    hyperparameters = {"rand_augment_ops": 15, "rand_augment_magnitude": magnitude}
+    (pixels,) = read(photos, hyperparameters, batches=[np.repeat(np.arange(9), 3)])
     assert pixels.shape == (27, 16, 16, 3)
 
 
@@ -149,11 +151,11 @@ def test_colours_of_zero_bits_are_black(photos):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("h", [{}, RANDOM])
-def test_a_broken_image_is_reported_in_one_sentence(photos, workers, h):
+@pytest.mark.parametrize("hyperparameters", [{}, RANDOM])
+def test_a_broken_image_is_reported_in_one_sentence(photos, workers, hyperparameters):
     (photos.folder / "7.png").write_bytes(b"not an image")
     with pytest.raises(UserError, match=r"7\.png: not a readable image") as error:
-        read(photos, h, workers)
+        read(photos, hyperparameters, workers)
     assert "Traceback" not in str(error.value)
 
 
@@ -184,9 +186,9 @@ def test_evaluation_gives_the_same_for_files_and_arrays(photos, start):
 
 
 def test_training_does_not_depend_on_the_number_of_workers(tuned):
-    h = PLAIN | RANDOM | {"mixup": 0.4}
-    alone = tuned(h)
-    assert same(tuned(h, workers=2), alone)
+    hyperparameters = PLAIN | RANDOM | {"mixup": 0.4}
+    alone = tuned(hyperparameters)
+    assert same(tuned(hyperparameters, workers=2), alone)
     assert not same(tuned(PLAIN | {"mixup": 0.4}), alone)
 
 
@@ -200,10 +202,10 @@ def test_training_from_files_resumes_to_the_same_bits(tuned, killed, images, tmp
     for i, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     stored = ImageFiles(tmp_path, [f"{i}.png" for i in range(60)], 16)
-    h = PLAIN | RANDOM | {"epochs": 2}
-    whole = tuned(h, images=stored)
+    hyperparameters = PLAIN | RANDOM | {"epochs": 2}
+    whole = tuned(hyperparameters, images=stored)
     with pytest.raises(KeyboardInterrupt):
-        tuned(h, killed(tmp_path, h), images=stored, workers=1)
-    assert same(tuned(h, Resumable(tmp_path, h), images=stored), whole)
+        tuned(hyperparameters, killed(tmp_path, hyperparameters), images=stored, workers=1)
+    assert same(tuned(hyperparameters, Resumable(tmp_path, hyperparameters), images=stored), whole)
     # Files of the right size give the same weights as an array.
     assert same(tuned(PLAIN, images=stored), tuned(PLAIN, images=images))

@@ -1,4 +1,4 @@
-"""Cached logits of several models, and the tables of calibration computed from them."""
+"""Cached logits of several models, and the tables of calibration that they give."""
 
 from types import SimpleNamespace
 
@@ -58,12 +58,12 @@ def test_every_model_has_its_own_logits_in_the_order_of_the_inputs(cached):
             np.testing.assert_array_equal(values, logits(model, name))
 
 
-def test_an_image_is_right_if_its_largest_logit_is_that_of_the_label(cached):
+def test_an_image_is_right_if_its_label_has_the_largest_logit(cached):
     right = cached.right("m1")
     for name in ("heldout", "test"):
         expected = logits("m1", name).argmax(1) == labels(name)
         np.testing.assert_array_equal(right[name], expected)
-    guesses = logits("m1", "art").argmax(1) == 2  # "c", or else "ab"
+    guesses = logits("m1", "art").argmax(1) == 2  # True for class "c", False for "ab"
     np.testing.assert_array_equal(right["art"], guesses == (labels("art") == 1))
 
 
@@ -76,7 +76,7 @@ METHODS = [
 SOUPS = {"m0": {"row": "m0"}, "random_0": {"row": "random"}, "random_1": {"row": "random"}}
 
 
-def test_every_row_but_the_oracle_has_models():
+def test_every_row_of_methods_except_the_oracle_has_models():
     assert list(models_of(pd.DataFrame(METHODS), SOUPS)) == [
         (BEST, ["m1"]),
         ("m0", ["m0"]),
@@ -103,7 +103,7 @@ def test_calibration_has_a_row_per_method_and_set(tables):
         assert row[name] == value
     scaled = calibration.scores(logits("m1", "test") / divisor, labels("test"))
     assert {name: row[f"{name}_scaled"] for name in scaled} == scaled
-    # A row of two orders has the mean of both.
+    # The row of two orders has the mean of their scores.
     both = [
         calibration.scores(logits(f"random_{i}", "test"), labels("test"))["nll"] for i in (0, 1)
     ]
@@ -119,9 +119,9 @@ def test_gains_are_relative_to_the_first_method_on_the_test_set(tables):
     assert low < gain < high
 
 
-def test_reliability_has_the_bins_of_single_models(tables):
+def test_reliability_has_the_bins_of_rows_with_one_model(tables):
     bins = tables[1]
-    assert set(bins["method"]) == {BEST, "m0"}  # "random" stands for two soups.
+    assert set(bins["method"]) == {BEST, "m0"}  # "random" is a row of two soups.
     probabilities = softmax(logits("m1", "test").astype(float), axis=1)
     right = probabilities.argmax(1) == labels("test")
     expected = calibration.reliability(probabilities.max(1), right)

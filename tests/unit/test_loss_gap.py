@@ -13,13 +13,13 @@ def logits(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(50, 4))
 
 
-def test_loss_is_cross_entropy():
+def test_the_loss_is_cross_entropy():
     ours = loss_gap.loss(logits(0), LABELS, beta=2.0)
     wanted = -np.log(softmax(2 * logits(0), axis=1)[np.arange(50), LABELS])
     np.testing.assert_allclose(ours, wanted)
 
 
-def test_variance_is_that_of_drawn_labels():
+def test_the_variance_equals_that_of_drawn_labels():
     rng = np.random.default_rng(0)
     one, difference = logits(0)[:1], logits(1)[:1]
     drawn = rng.choice(4, 200_000, p=softmax(1.5 * one[0]))
@@ -27,12 +27,12 @@ def test_variance_is_that_of_drawn_labels():
     assert ours == pytest.approx(difference[0, drawn].var(), rel=0.02)
 
 
-def test_a_constant_does_not_change_the_variance():
+def test_a_constant_added_to_the_difference_does_not_change_the_variance():
     ours = loss_gap.variance(logits(0), logits(1), 1.0)
     np.testing.assert_allclose(ours, loss_gap.variance(logits(0), logits(1) + 3, 1.0))
 
 
-def test_second_difference_of_a_parabola_is_exact():
+def test_the_second_difference_of_a_parabola_is_exact():
     def value(x):
         return np.array([3 * x**2 + x])
 
@@ -58,7 +58,7 @@ def test_a_linear_network_has_no_gap(alpha, beta):
     assert abs(loss_gap.approximation(alpha, curvature, beta, spread)) < 1e-3 * abs(terms)
 
 
-def test_the_approximation_is_the_gap_of_a_slightly_quadratic_network():
+def test_the_approximation_is_nearly_the_gap_of_a_slightly_quadratic_network():
     """With a small quadratic part of the logits in α, the approximation is right to first order."""
     one, change, bend = logits(0), 0.02 * logits(2), 0.02 * logits(3)
 

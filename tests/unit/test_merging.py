@@ -1,4 +1,4 @@
-"""Merges and the geometry of ingredients, compared with computations on plain tensors."""
+"""Merges and the geometry of ingredients, compared with calculations on plain tensors."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,16 @@ def write(tmp_path):
 
 
 def merged(paths: dict, rule: str, **options) -> dict:
+    """Merge all ingredients by a rule."""
     names = [name for name in paths if name != "start"]
     made = recipe(dict.fromkeys(names, 1.0), rule, {"rule": rule, **options})
     return mix(made, paths, "start")
 
 
 @given(COUNTS, st.integers(0, 99))
-def test_the_median_is_that_of_numpy(write, count, seed):
+def test_the_median_equals_that_of_numpy(write, count, seed):
     soup = merged(write(count, seed), "median")
+    assert soup.keys() == SHAPES.keys()
     for name, tensor in soup.items():
         values = np.stack([state[name].numpy() for state in states(count + 1, seed)[1:]])
         np.testing.assert_allclose(tensor, np.median(values, axis=0), rtol=1e-6)
@@ -56,16 +58,19 @@ def test_the_median_is_that_of_numpy(write, count, seed):
 @given(st.integers(3, 7), st.integers(0, 99), st.integers(0, 1))
 def test_the_trimmed_mean_is_the_mean_of_the_sorted_middle(write, count, seed, trim):
     soup = merged(write(count, seed), "trimmed_mean", trim=trim)
+    assert soup.keys() == SHAPES.keys()
     for name, tensor in soup.items():
         values = np.sort([state[name].numpy() for state in states(count + 1, seed)[1:]], axis=0)
         expected = values[trim : count - trim].mean(0)
         np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_mean_without_trimming_is_the_uniform_soup(write):
+def test_a_trimmed_mean_that_trims_nothing_is_the_uniform_soup(write):
     paths = write(5)
     plain = mix(uniform([f"m{i}" for i in range(5)]), paths)
-    for name, tensor in merged(paths, "trimmed_mean", trim=0).items():
+    soup = merged(paths, "trimmed_mean", trim=0)
+    assert soup.keys() == plain.keys() == SHAPES.keys()
+    for name, tensor in soup.items():
         torch.testing.assert_close(tensor, plain[name], rtol=1e-6, atol=1e-8)
 
 
@@ -89,14 +94,14 @@ def test_ties_follows_the_published_algorithm(write):
     np.testing.assert_allclose(change, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_ties_of_one_ingredient_untrimmed_is_that_ingredient(write):
+def test_ties_of_one_untrimmed_ingredient_is_that_ingredient(write):
     paths = write(1)
     soup = merged(paths, "ties", density=1.0, scale=1.0)
     for name, tensor in Checkpoint(paths["m0"]).items():
         torch.testing.assert_close(soup[name], tensor, rtol=1e-6, atol=1e-7)
 
 
-def test_other_tensors_come_from_the_start(write):
+def test_integer_tensors_come_from_the_start(write):
     paths = write(3, extra={"counter": torch.tensor(7)})
     soup = merged(paths, "median")
     assert (soup["counter"].item(), soup["counter"].dtype) == (7, torch.int64)
@@ -111,7 +116,7 @@ def test_merges_refuse_ingredients_with_another_start(write):
 
 
 @pytest.mark.parametrize("values", [1, 7, 20, 10_000])
-def test_the_pieces_of_a_stack_make_up_the_tensors(write, values):
+def test_the_pieces_of_a_stack_cover_the_tensors(write, values):
     paths = write(2)
     checkpoint_list = [Checkpoint(path) for path in paths.values()]
     with Stack(checkpoint_list, values) as stack:
@@ -124,13 +129,13 @@ def test_the_pieces_of_a_stack_make_up_the_tensors(write, values):
             assert [piece.start for piece, _ in mine] == [0, *stops[:-1]]
 
 
-def test_a_stack_reads_no_more_values_than_asked(tmp_path):
+def test_a_stack_reads_pieces_of_the_requested_size(tmp_path):
     checkpoints.save(tmp_path / "w.safetensors", {"w": torch.zeros(1000, 3)}, {})
     with Stack([Checkpoint(tmp_path / "w.safetensors")] * 4, 120) as stack:
         assert {part.numel() for _, _, part in stack.pieces()} == {120}
 
 
-def test_held_checkpoints_outlive_their_file(write):
+def test_a_held_checkpoint_can_be_read_after_its_file_is_deleted(write):
     path = write(1)["m0"]
     lazy, held = Checkpoint(path), Held(path)
     path.unlink()
@@ -141,18 +146,19 @@ def test_held_checkpoints_outlive_their_file(write):
 # Geometry
 
 
-def test_products_are_inner_products_of_changes(write):
+def test_the_gram_matrix_has_the_inner_products_of_changes(write):
     paths = write(4)
     start, *ingredients = states(5)
     products = geometry.gram(
         Checkpoint(paths["start"]), [Checkpoint(paths[f"m{i}"]) for i in range(4)]
     )
+    assert products.keys() == SHAPES.keys()
     for name, gram in products.items():
         changes = torch.stack([(s[name].double() - start[name]).flatten() for s in ingredients])
         torch.testing.assert_close(gram, changes @ changes.T)
 
 
-def test_mean_cosine():
+def test_the_mean_cosine_is_over_all_pairs():
     vectors = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]], dtype=torch.float64)
     assert geometry.mean_cosine(vectors @ vectors.T) == pytest.approx(1 / 3)
-    assert geometry.mean_cosine(torch.zeros(2, 2)) == 1  # Unchanged models do not differ.
+    assert geometry.mean_cosine(torch.zeros(2, 2)) == 1  # of unchanged models

@@ -16,7 +16,7 @@ from soups.models import checkpoints
 from soups.roles import BEST, INITIALIZATION
 from tests.unit.kitchens import NAMES, tiny_kitchen
 
-# `of` has no default that works, so this is the value beside which the others are tested.
+# `of` has no default, so the tests of all other options use these values.
 REQUIRED = {
     "wise_ft": {"of": ["greedy"]},
     "best_of": {"of": ["uniform", "greedy"]},
@@ -48,7 +48,7 @@ def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
 
 
 def made(kitchen: Kitchen, name: str, **options) -> list[dict]:
-    """Recipes by a method with its default options and some others, one for each order."""
+    """Recipes of a method with its default options, some of them replaced, one for each order."""
     options = {**SOUP_METHODS[name].options, **REQUIRED.get(name, {}), **options}
     orders = options.pop("orders", None)
     each = [{}] if orders is None else [{"order": order} for order in range(orders)]
@@ -56,11 +56,12 @@ def made(kitchen: Kitchen, name: str, **options) -> list[dict]:
 
 
 def cooked(kitchen: Kitchen, recipe: dict) -> dict:
+    """The weights of a recipe's soup."""
     return mix(recipe, kitchen.paths, kitchen.start)
 
 
 def check(kitchen: Kitchen, name: str, recipe: dict) -> None:
-    """Check what must hold of every recipe of a method."""
+    """Check properties that every recipe of a method must have."""
     method = SOUP_METHODS[name]
     assert recipe["method"] == name
     assert set(recipe["coefficients"]) <= {*NAMES, INITIALIZATION}
@@ -76,7 +77,7 @@ def check(kitchen: Kitchen, name: str, recipe: dict) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
-def test_every_function_is_registered_with_its_options():
+def test_every_soup_method_is_registered_with_its_options():
     functions = {
         name: function
         for name, function in vars(methods).items()
@@ -89,7 +90,7 @@ def test_every_function_is_registered_with_its_options():
         known = set(SOUP_METHODS[name].options)
         # The catalog splits `orders` into one recipe for each `order`.
         known = known - {"orders"} | {"order"} if "orders" in known else known
-        # `learned` hands its other options on to `learned.learn`.
+        # `learned` passes its other options to `learned.learn`.
         assert named <= known if "options" in parameters else named == known, name
 
 
@@ -103,7 +104,7 @@ def test_every_option_of_every_method_has_a_tested_alternative():
 
 
 @pytest.mark.parametrize("name", SOUP_METHODS)
-def test_every_method_with_its_defaults_makes_recipes_and_is_repeatable(kitchen, name):
+def test_every_method_makes_the_same_recipes_twice_by_default(kitchen, name):
     recipes = made(kitchen, name)
     assert len(recipes) == SOUP_METHODS[name].options.get("orders", 1)
     for recipe in recipes:
@@ -112,15 +113,15 @@ def test_every_method_with_its_defaults_makes_recipes_and_is_repeatable(kitchen,
 
 
 @pytest.mark.parametrize(("name", "option"), CASES)
-def test_every_option_has_an_effect(kitchen, name, option):
+def test_every_option_except_the_memory_has_an_effect(kitchen, name, option):
     recipes = made(kitchen, name, **{option: ALTERNATIVES[name][option]})
     for recipe in recipes:
         check(kitchen, name, recipe)
-    # Memory decides how often ingredients are read, and nothing else.
+    # The memory only decides how often ingredients are read.
     assert (recipes == made(kitchen, name)) == (option == "memory_gb")
 
 
-def test_choices_are_never_worse_on_the_held_out_set(kitchen):
+def test_methods_that_choose_are_never_worse_than_their_candidates_on_the_held_out_set(kitchen):
     single = max(kitchen.scores.values())
     greedy = kitchen.score(kitchen.made["greedy"])
     assert greedy >= single
@@ -131,7 +132,7 @@ def test_choices_are_never_worse_on_the_held_out_set(kitchen):
     assert kitchen.score(methods.task_arithmetic(kitchen, [0.5, 1])) >= uniform
 
 
-def test_a_trace_has_the_scores_of_its_soups(kitchen):
+def test_a_trace_has_the_held_out_scores_of_its_soups(kitchen):
     recipe = methods.wise_ft(kitchen, ["greedy"], [0, 0.5, 1])
     step = next(
         s for s in recipe["selection"]["trace"] if s["candidate"] == recipe["selection"]["alpha"]
@@ -145,7 +146,7 @@ def test_a_trace_has_the_scores_of_its_soups(kitchen):
     assert last["with"] == kitchen.score(kitchen.made["greedy"])
 
 
-def test_random_orders_are_greedy_in_their_order(kitchen):
+def test_a_greedy_soup_in_random_order_tries_every_ingredient_once(kitchen):
     recipe = methods.greedy_random(kitchen, seed=0, order=2)
     trace = recipe["selection"]["trace"]
     assert sorted(step["candidate"] for step in trace) == NAMES
@@ -154,7 +155,7 @@ def test_random_orders_are_greedy_in_their_order(kitchen):
     assert accepted == list(recipe["coefficients"])
 
 
-def test_interpolating_the_best_individual_model(kitchen):
+def test_the_best_individual_model_to_interpolate_is_chosen_from_the_pool(kitchen):
     recipe = methods.wise_ft(kitchen, [BEST], [0.25])
     assert recipe["coefficients"] == {kitchen.ranking[0]: 0.25, INITIALIZATION: 0.75}
     # Ingredients outside the pool belong to other soups and cannot be the best model.
@@ -163,13 +164,13 @@ def test_interpolating_the_best_individual_model(kitchen):
     assert recipe["coefficients"] == {kitchen.ranking[2]: 0.25, INITIALIZATION: 0.75}
 
 
-def test_a_scale_of_1_is_the_uniform_soup(kitchen):
+def test_task_arithmetic_with_a_scale_of_1_is_the_uniform_soup(kitchen):
     plain = cooked(kitchen, kitchen.made["uniform"])
     for name, tensor in cooked(kitchen, methods.task_arithmetic(kitchen, [1])).items():
         torch.testing.assert_close(tensor, plain[name])
 
 
-def test_model_stock_is_between_the_start_and_the_average(kitchen):
+def test_model_stock_interpolates_between_the_start_and_the_average(kitchen):
     """Compare with the formula on explicit vectors, tensor by tensor."""
     soup = cooked(kitchen, methods.model_stock(kitchen))
     states = {name: checkpoints.Checkpoint(path).state() for name, path in kitchen.paths.items()}
@@ -184,15 +185,15 @@ def test_model_stock_is_between_the_start_and_the_average(kitchen):
         torch.testing.assert_close(value.double().flatten(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_model_stock_of_equal_ingredients_is_the_ingredient(kitchen):
+def test_model_stock_of_equal_ingredients_is_that_ingredient(kitchen):
     kitchen.paths = kitchen.paths | dict.fromkeys(NAMES, kitchen.paths["m0"])
     soup = cooked(kitchen, methods.model_stock(kitchen))
     for name, tensor in checkpoints.Checkpoint(kitchen.paths["m0"]).items():
         torch.testing.assert_close(soup[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_a_single_model_is_scored_with_its_new_batch_statistics(kitchen):
+def test_a_single_model_gets_new_batch_statistics_before_it_is_scored(kitchen):
     calls = []
     fresh = replace(kitchen, settle=lambda model: calls.append(1))
-    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # This model has no such statistics.
+    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # because it has no batch statistics
     assert calls

@@ -8,11 +8,11 @@ from soups.evaluation.metrics import bootstrap_mean, by_images, correct, restric
 LOGITS = np.array([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]])
 
 
-def test_restrict_takes_the_largest_member():
+def test_the_logit_of_a_class_is_the_largest_of_its_members():
     np.testing.assert_array_equal(restrict(LOGITS, [[2], [0, 1]]), [[2, 5], [3, 4]])
 
 
-def test_a_class_outside_the_set_is_not_a_possible_answer():
+def test_a_class_that_the_set_does_not_have_is_no_possible_answer():
     # Class 1 has the largest logit of the first image, but the set has only 0 and 2.
     assert correct(LOGITS, np.array([1, 1]), [[0], [2]]).tolist() == [True, False]
 
@@ -22,7 +22,7 @@ def test_all_members_of_a_class_count_as_that_class():
 
 
 @given(st.integers(0, 1000))
-def test_with_all_classes_correctness_is_that_of_the_argmax(seed):
+def test_with_all_classes_an_image_is_right_if_its_label_has_the_largest_logit(seed):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
     members = [[c] for c in range(4)]
@@ -35,7 +35,7 @@ def hits(accuracies, counts) -> list[np.ndarray]:
 
 
 def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
-    """Compute the bootstrap interval by drawing the images of each set with replacement."""
+    """Bootstrap interval of the mean over sets, by drawing the images of each set."""
     rng = np.random.default_rng(1)
     means = []
     for accuracy, count in zip(accuracies, counts, strict=True):
@@ -49,18 +49,18 @@ def resampled(accuracies, counts, replicates: int = 3000) -> np.ndarray:
     [
         ([0.5], [200]),
         ([0.97], [300]),
-        ([0.9, 0.4], [100, 400]),  # Sets have equal weight, images have not.
+        ([0.9, 0.4], [100, 400]),  # Sets have equal weight, images do not.
         ([0.2, 0.6, 0.8], [150, 300, 500]),
     ],
 )
-def test_the_interval_is_that_of_resampled_images(accuracies, counts):
+def test_the_interval_equals_that_of_resampled_images(accuracies, counts):
     low, high = bootstrap_mean(hits(accuracies, counts))
-    # The tolerance covers chance and the steps of a count. It is small beside the width.
+    # The tolerance covers chance and the granularity of counts. The intervals are much wider.
     np.testing.assert_allclose([low, high], resampled(accuracies, counts), atol=0.005)
     assert high - low > 0.035
 
 
-def test_constant_scores_have_an_interval_without_width():
+def test_constant_scores_have_an_interval_of_width_0():
     assert bootstrap_mean(hits([1.0, 0.0], [50, 10])) == (0.5, 0.5)
 
 
@@ -71,13 +71,13 @@ def test_the_width_falls_with_the_root_of_the_number_of_images():
 
 def test_an_interval_depends_on_the_seed_alone():
     assert bootstrap_mean(hits([0.3, 0.7], [90, 80])) == bootstrap_mean(hits([0.3, 0.7], [90, 80]))
-    # The bounds of a small set are too coarse to distinguish two seeds.
+    # On a small set, two seeds may give the same bounds.
     fine = hits([0.3, 0.7], [900, 801])
     assert bootstrap_mean(fine) != bootstrap_mean(fine, seed=1)
 
 
 def test_versions_of_the_same_images_are_resampled_together():
-    """Five corruptions of one test set are not five times as many images."""
+    """Corruptions of one test set must not count as further images."""
     right = np.random.default_rng(0).random(400) < 0.6
     sets = dict.fromkeys(("a", "b", "c"), right)
     scores, weights = by_images(sets, dict.fromkeys(sets, "test"))
@@ -87,7 +87,7 @@ def test_versions_of_the_same_images_are_resampled_together():
     assert np.ptp(bootstrap_mean(scores, weights)) > 1.5 * np.ptp(apart)
 
 
-def test_weights_are_those_of_the_plain_mean_over_sets():
+def test_weights_of_images_give_the_plain_mean_over_sets():
     sets = {"a": np.ones(10, bool), "b": np.zeros(10, bool), "own": np.ones(4, bool)}
     scores, weights = by_images(sets, {"a": "test", "b": "test"})
     assert weights == [2 / 3, 1 / 3]

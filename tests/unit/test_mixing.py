@@ -20,12 +20,13 @@ SHAPES = st.dictionaries(
 
 
 def ingredient(shapes: dict, dtype: torch.dtype, seed: int) -> dict[str, torch.Tensor]:
+    """A state dict of random tensors."""
     generator = torch.Generator().manual_seed(seed)
     return {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()}
 
 
 def write(folder, states: list[dict], note: dict = NOTE) -> dict:
-    """Ingredients m0, m1, ... on disk."""
+    """Write ingredients m0, m1, ... and return their paths by name."""
     paths = {f"m{i}": folder / f"m{i}.safetensors" for i in range(len(states))}
     for path, state in zip(paths.values(), states, strict=True):
         checkpoints.save(path, state, note)
@@ -46,8 +47,8 @@ def test_a_mixture_is_the_weighted_sum_in_float64(tmp_path, shapes, dtype, weigh
         naive = sum(
             w * state[name].double().numpy() for w, state in zip(weights, states, strict=True)
         )
-        # There is one rounding at the end, by half a unit in the last place. The error of a
-        # sum in the ingredients' own precision would be larger.
+        # The soup is rounded once, by at most half a unit in the last place. A sum in the
+        # ingredients' own precision would have a larger error.
         np.testing.assert_allclose(
             tensor.double().numpy(), naive,
             rtol=0.501 * limits.eps, atol=1e-14 + limits.smallest_normal * limits.eps,
@@ -68,7 +69,7 @@ def test_identical_ingredients_average_to_themselves_to_the_bit(tmp_path, shapes
         assert torch.equal(tensor, state[name])
 
 
-def test_known_average(tmp_path):
+def test_an_average_equals_a_calculation_by_hand(tmp_path):
     paths = write(tmp_path, [{"w": torch.tensor([1.0, 5.0])}, {"w": torch.tensor([2.0, -5.0])}])
     assert mix(uniform(paths), paths)["w"].tolist() == [1.5, 0.0]
     assert mix(recipe({"m0": 2.0, "m1": -1.0}, "test"), paths)["w"].tolist() == [0.0, 15.0]

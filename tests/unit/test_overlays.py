@@ -1,4 +1,4 @@
-"""The experiments that are shipped, and what an overlay may not say."""
+"""The shipped experiments are valid, and an overlay with a mistake is an error."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from tests import layouts as trees
 
 
 def merge(config: dict, overlay: dict) -> dict:
-    """What Snakemake makes of a config file and an overlay."""
+    """Merge an overlay into a configuration as Snakemake does."""
     merged = copy.deepcopy(config)
     for key, value in overlay.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -24,7 +24,7 @@ def merge(config: dict, overlay: dict) -> dict:
 
 @pytest.fixture
 def validate(root, tmp_path, monkeypatch):
-    """A function that validates the default under an overlay, in an empty folder."""
+    """Return a function that validates the default with an overlay, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
     config["model"]["pretrained"] = str(root / config["model"]["pretrained"])
@@ -39,7 +39,7 @@ def validate(root, tmp_path, monkeypatch):
 
 @pytest.fixture
 def folders(write_images, tmp_path) -> dict:
-    """An overlay for a small dataset that is good as it is."""
+    """Return a valid overlay for a small dataset."""
     for name in ("train", "test"):
         write_images(tmp_path / "set" / name, {"cat": 4, "dog": 4})
     write_images(tmp_path / "set" / "art", {"cat": 1, "pet": 1})
@@ -52,12 +52,12 @@ def folders(write_images, tmp_path) -> dict:
 
 
 @pytest.mark.parametrize("name", ["tasks", "weak"])
-def test_every_overlay_of_the_world_is_good(name, root, validate):
+def test_every_overlay_of_the_world_is_valid(name, root, validate):
     validate(yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("name", ["images", "cifar10"])
-def test_every_shipped_experiment_is_good(name, root, validate, write_images, tmp_path):
+def test_every_shipped_experiment_is_valid(name, root, validate, write_images, tmp_path):
     overlay = yaml.safe_load((root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
     data = overlay["data"]["folders"]
     for part in ("train", "test"):
@@ -66,20 +66,23 @@ def test_every_shipped_experiment_is_good(name, root, validate, write_images, tm
     assert settings.shifts(merged) == list(data["shifts"])
 
 
-def test_the_small_dataset_is_good(validate, folders):
+def test_the_small_dataset_is_valid(validate, folders):
     assert settings.shifts(validate(folders)) == ["art", "noise"]
 
 
 @pytest.mark.parametrize(
     ("shifts", "sentence"),
     [
-        ({"test": {"corruption": "blur", "severity": 1}}, "'test' is taken"),
-        ({"train": {"folder": "art"}}, "'train' is taken"),
-        ({"lr": {"folder": "art"}}, "'lr' is taken"),
-        ({"x_lo": {"folder": "art"}}, "'x_lo' is taken"),
-        ({"kind": {"folder": "art"}}, "'kind' is taken"),
-        ({"x_sd": {"folder": "art"}}, "'x_sd' is taken"),
-        ({"art": None, "noise": None}, "has no shift that is not null"),
+        (
+            {"test": {"corruption": "blur", "severity": 1}},
+            "has the name 'test', expected another one",
+        ),
+        ({"train": {"folder": "art"}}, "has the name 'train', expected another one"),
+        ({"lr": {"folder": "art"}}, "has the name 'lr', expected another one"),
+        ({"x_lo": {"folder": "art"}}, "has the name 'x_lo', expected another one"),
+        ({"kind": {"folder": "art"}}, "has the name 'kind', expected another one"),
+        ({"x_sd": {"folder": "art"}}, "has the name 'x_sd', expected another one"),
+        ({"art": None, "noise": None}, "has only null entries"),
         (
             {"both": {"folder": "art", "corruption": "blur", "severity": 1}},
             "expected either folder",
@@ -101,7 +104,7 @@ def test_the_small_dataset_is_good(validate, folders):
         ),
     ],
 )
-def test_bad_shifts(validate, folders, shifts, sentence):
+def test_an_invalid_shift_is_an_error(validate, folders, shifts, sentence):
     with pytest.raises(UserError) as error:
         validate(merge(folders, {"data": {"folders": {"shifts": shifts}}}))
     assert sentence in str(error.value)
@@ -118,33 +121,36 @@ def test_bad_shifts(validate, folders, shifts, sentence):
             {"data": {"heldout": {"fraction": 0.0001}}},
             "expected at least 1 taken and 1 left; 0.001 to 0.999 would split every class",
         ),
-        ({"sweep": {"random": {"parameters": {"0.1)": None}}}}, "distribution that wants quotes"),
+        ({"sweep": {"random": {"parameters": {"0.1)": None}}}}, "distribution has to be quoted"),
         ({"name": "recorded"}, "name is 'recorded'"),
-        ({"shared": "nothing"}, "shared is 'nothing': no results/nothing/settings.json"),
+        (
+            {"shared": "nothing"},
+            "shared is 'nothing' but there is no results/nothing/settings.json",
+        ),
         ({"pretrain": {"cooldown": 10}}, "expected cooldown <= epochs <= horizon"),
-        ({"pretrain": {"warmup": 0.9}}, "expected it to be over before the cooldown begins"),
+        ({"pretrain": {"warmup": 0.9}}, "expected the warmup to end before the cooldown begins"),
         ({"pretrain": {"lr": float("nan")}}, "config key pretrain.lr is nan, expected"),
     ],
 )
-def test_bad_overlays(validate, overlay, sentence):
+def test_an_invalid_overlay_is_an_error(validate, overlay, sentence):
     with pytest.raises(UserError) as error:
         validate(overlay)
     assert sentence in str(error.value)
 
 
-def test_a_named_model_wants_its_own_image_size(validate, folders):
+def test_a_named_model_needs_its_own_image_size(validate, folders):
     named = {"model": {"architecture": "ViT-B-32", "pretrained": "openai"}}
     with pytest.raises(UserError, match="image_size is 32, expected 224"):
         validate(merge(folders, named))
 
 
-def test_sharing_needs_the_same_data_and_start(validate, tmp_path):
+def test_a_shared_experiment_needs_the_same_data_and_starts(validate, tmp_path):
     made = settings.sections(validate({}))
     (tmp_path / "results" / "first").mkdir(parents=True)
     (tmp_path / "results" / "first" / "settings.json").write_text(json.dumps(made))
     validate({"shared": "first", "sweep": {"random": {"seed": 7}}})
     validate({"shared": "first", "finetune": {"start": "zeroshot"}})
-    with pytest.raises(UserError, match=r"data\.heldout differs from that of shared"):
+    with pytest.raises(UserError, match=r"data\.heldout differs from that of the shared"):
         validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
 
 
@@ -154,7 +160,7 @@ def test_a_class_with_too_few_images_is_found_before_any_job(validate, folders):
         validate(few)
 
 
-def test_a_hidden_folder_above_the_images_hides_none(validate, folders, tmp_path):
+def test_hidden_class_folders_are_ignored_but_a_hidden_root_is_not(validate, folders, tmp_path):
     (tmp_path / "set").rename(tmp_path / ".hidden")
     moved = merge(folders, {"data": {"folders": {"root": "../" + tmp_path.name + "/.hidden"}}})
     validate(moved)
@@ -164,7 +170,7 @@ def test_a_hidden_folder_above_the_images_hides_none(validate, folders, tmp_path
 
 
 def test_the_ablations_extend_the_default(root, validate):
-    """Their rows and soups come on top; what was there stays as it was."""
+    """The ablations add rows and soups, and change none of the default."""
 
     def parsed(overlay: dict) -> tuple[dict, dict]:
         config = validate(overlay)
@@ -195,7 +201,7 @@ def test_the_ablations_extend_the_default(root, validate):
         (["imagenet", "released"], 72),
     ],
 )
-def test_the_full_scale_is_good(overlays, models, root, validate, tmp_path):
+def test_the_experiments_at_full_scale_are_valid(overlays, models, root, validate, tmp_path):
     trees.imagenet(tmp_path / "data", 30, 1)
     trees.shifts(tmp_path / "data", 1)
     (tmp_path / "experiments").symlink_to(root / "experiments")

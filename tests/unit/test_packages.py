@@ -1,11 +1,11 @@
-"""The law of the library: a package imports only what stands below it."""
+"""Import rules of the library: a package imports only packages below it."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-# What each package may import besides the modules at the top and itself.
+# Packages that each package may import, besides itself and the modules in `GROUND`.
 ALLOWED = {
     "jobs": [],
     "report": [],
@@ -19,11 +19,12 @@ ALLOWED = {
     "claims": ["evaluation", "mixing"],
     "cost": ["experiment", "world", "mixing", "evaluation", "training", "models", "data", "jobs"],
 }
+LONGEST = 40  # a rule's script has fewer lines
 GROUND = ("errors", "files", "hyperparameters", "roles")
 
 
 def imported(source: str) -> set[str]:
-    """The first part below ``soups`` of everything that a module imports, wherever it does so."""
+    """Packages and top modules of ``soups`` that a module imports, also within functions."""
     parts = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module == "soups":
@@ -37,15 +38,16 @@ def imported(source: str) -> set[str]:
 
 
 def violations(package: str, source: str) -> set[str]:
+    """Imports of a module that its package must not have."""
     return imported(source) - {package, *ALLOWED.get(package, []), *GROUND}
 
 
-def test_every_package_has_its_place(root):
+def test_every_package_is_listed_in_the_rules_and_in_the_docstring_of_the_library(root):
     library = root / "scripts" / "soups"
     packages = {path.parent.name for path in library.glob("*/__init__.py")}
     assert packages == ALLOWED.keys()
     assert {path.stem for path in library.glob("*.py")} == {"__init__", *GROUND}
-    # The listing in the library's docstring has the same packages, and every import goes upwards.
+    # The library's docstring lists the same packages, each after the packages that it may import.
     listed = [line.split("``")[1] for line in (library / "__init__.py").read_text().splitlines()
               if line.startswith("- ``") and "errors" not in line]  # fmt: skip
     assert set(listed) == packages
@@ -53,7 +55,7 @@ def test_every_package_has_its_place(root):
         assert all(listed.index(other) < listed.index(package) for other in others), package
 
 
-def test_packages_import_only_what_stands_below(root):
+def test_packages_import_only_packages_below_them(root):
     library = root / "scripts" / "soups"
     found = {
         str(path.relative_to(library)): broken
@@ -65,7 +67,7 @@ def test_packages_import_only_what_stands_below(root):
     assert found == {}
 
 
-def test_the_ground_imports_nothing_but_itself(root):
+def test_the_modules_at_the_bottom_import_only_each_other(root):
     for name in GROUND:
         source = (root / "scripts" / "soups" / f"{name}.py").read_text(encoding="utf-8")
         assert imported(source) <= set(GROUND), name
@@ -76,13 +78,13 @@ def test_the_ground_imports_nothing_but_itself(root):
     ["from soups.mixing.mix import mix", "from soups import claims", "import soups.report.style",
      "def late():\n    from soups.report import style"],
 )  # fmt: skip
-def test_an_import_upwards_is_found(line):
+def test_an_import_of_a_package_above_is_found(line):
     assert violations("data", line)
     assert not violations("data", "from soups import files\nfrom soups.jobs import devices")
 
 
-def test_working_out_the_plan_imports_no_torch():
-    """Snakemake parses the workflow before every job."""
+def test_the_modules_that_make_the_plan_do_not_import_torch():
+    """Snakemake parses the workflow before every job, and imports of torch take seconds."""
     import subprocess
     import sys
 

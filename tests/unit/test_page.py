@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from soups import files
 from soups.jobs import handlers
 from soups.report import page
 from soups.roles import Roles
@@ -17,6 +18,7 @@ SAME = "a greedy soup other than the best individual model"
 
 
 def soup(*accepted: str, tried=("m1", "m0", "m2")) -> page.Soup:
+    """A greedy soup of the accepted models among those that were tried."""
     trace = [
         {"candidate": m, "without": None, "with": 0.75 - 0.01 * i, "accepted": m in accepted}
         for i, m in enumerate(tried)
@@ -28,6 +30,7 @@ def soup(*accepted: str, tried=("m1", "m0", "m2")) -> page.Soup:
 
 @pytest.fixture
 def tables() -> dict[str, pd.DataFrame]:
+    """Tables of a small run."""
     numbers = {"v2": 0.5, "shifts_mean": 0.5, "test_lo": 0.6, "test_hi": 0.8}
     numbers |= {"shifts_mean_lo": 0.4, "shifts_mean_hi": 0.6, "test_sd": np.nan}
     numbers |= {"test_top": True, "shifts_mean_top": True}
@@ -112,13 +115,13 @@ def render(root, tables, figures):
 
 
 def table(html: str, name: str) -> list[str]:
-    """Rows of a table, as text."""
+    """Rows of a table of the page, with a bar between cells."""
     [found] = re.findall(rf'<table id="{name}".*?</table>', html, re.DOTALL)
     rows = re.findall(r"<tr.*?</tr>", found, re.DOTALL)
     return [re.sub("<.*?>", "|", row).replace("||", "|") for row in rows]
 
 
-def test_what_the_reader_has_made_comes_first(render):
+def test_the_page_shows_the_run_and_its_soup_before_the_claims(render):
     run = {"begun": "2026-11-26T13:01:04+02:00", "command": "snakemake --x <y>", "commit": "abc"}
     html = render(soup("m1", "m0"), **run)
     order = [
@@ -134,7 +137,7 @@ def test_what_the_reader_has_made_comes_first(render):
     assert "http" not in html
 
 
-def test_a_run_without_a_plan_names_its_folder_alone(render):
+def test_the_page_of_a_run_without_a_plan_names_only_the_folder(render):
     html = render(soup("m1", "m0"))
     assert "results/mine" in html
     assert "Git commit" not in html
@@ -149,6 +152,13 @@ def test_figures_are_numbered_and_have_alternative_texts(render, figures):
     assert len(re.findall("<img [^>]*alt=", html)) == len(figures) == html.count("<img ")
 
 
+def test_the_soup_is_read_from_its_recipe(tmp_path):
+    made = soup("m1", "m0")
+    files.write_json(tmp_path / "greedy.json", made.recipe)
+    assert page.Soup.read([tmp_path / "greedy.json"], [made.weights]) == made
+    assert page.Soup.read([], []) is None
+
+
 def test_only_a_tall_contact_sheet_is_folded(render, figures, tmp_path):
     assert 'details class="images"' in render()
     Image.new("RGB", (460, 460)).save(tmp_path / "contact_sheet.png")
@@ -156,7 +166,7 @@ def test_only_a_tall_contact_sheet_is_folded(render, figures, tmp_path):
     assert 'figure id="contact_sheet"' in render()
 
 
-def test_the_gain_of_the_greedy_soup_is_said_with_its_interval(tables):
+def test_the_headline_has_the_gain_of_the_greedy_soup_and_its_interval(tables):
     text, warnings = page.headline(tables, ROLES, soup("m1", "m0"))
     assert text == (
         "The greedy soup has an accuracy of 72.0% on the test set and 50.0% on the mean of the "
@@ -166,7 +176,7 @@ def test_the_gain_of_the_greedy_soup_is_said_with_its_interval(tables):
     assert warnings == []
 
 
-def test_without_paired_tests_no_gain_is_said(tables):
+def test_the_headline_without_paired_tests_has_no_gain(tables):
     tables["significance"] = tables["significance"].iloc[:0]
     text, _ = page.headline(tables, ROLES, soup("m1", "m0"))
     assert text.endswith("on the mean of the shifts.")
@@ -175,7 +185,7 @@ def test_without_paired_tests_no_gain_is_said(tables):
 
 def test_members_come_in_the_order_in_which_they_were_added(tables):
     header, rows = page.members(soup("m0", "m1"), tables["models"])
-    # What all candidates share, here the epochs, has no column.
+    # A hyperparameter that all candidates share, here the epochs, has no column.
     assert header == ["member", "held-out alone", "soup so far", "lr", "batch size", "seed"]
     assert rows == [
         ["m1", "75.0", "75.0", "0.0002", "1024", "1"],
@@ -192,7 +202,7 @@ def test_a_soup_that_no_greedy_method_made_shows_its_coefficients(tables):
     assert page.chosen(made) == ""
 
 
-def test_a_greedy_soup_of_the_best_model_alone_is_told_as_such(tables, render):
+def test_a_greedy_soup_of_the_best_model_alone_gives_a_warning(tables, render):
     text, [warning] = page.headline(tables, ROLES, soup("m1"))
     assert "Compared" not in text
     assert warning.startswith(
@@ -223,7 +233,7 @@ def test_a_run_without_a_greedy_soup_has_no_section_for_it(render):
     assert 'href="#greedy"' not in html
 
 
-def test_the_table_of_claims_has_only_those_that_were_tested(render):
+def test_the_table_of_claims_has_only_tested_claims(render):
     html = render(soup("m1", "m0"))
     _, row = table(html, "claims")
     assert "1. Greedy wins." in row
@@ -232,7 +242,7 @@ def test_the_table_of_claims_has_only_those_that_were_tested(render):
     assert "1 of 5 tested, 1 inconclusive" in html
 
 
-def test_what_was_not_tested_says_what_it_needs(tables, figures):
+def test_the_list_of_untested_claims_says_what_each_needs(tables, figures):
     _, others, _ = page.claims(tables["claims"], tables["effects"], figures)
     assert others == [
         ("11. One hyperparameter.", "It needs slices of the sweep (curves.slices)."),
@@ -257,7 +267,7 @@ def test_claims_are_folded(render):
     assert 'class="fold" open' not in html
 
 
-def test_settings_are_escaped(render):
+def test_settings_are_escaped_for_html(render):
     html = render()
     assert "&lt;/pre&gt;&lt;script&gt;" in html
     assert "<script>" not in html
@@ -279,7 +289,7 @@ def test_the_commit_of_a_checkout_is_found(tmp_path):
     (tmp_path / "file").write_text("one")
     git("add", "file")
     git("commit", "--quiet", "--message", "one")
-    # A tag does not take the place of the commit.
+    # With a tag on the commit, the page still shows the commit.
     git("tag", "v1")
     head = git("rev-parse", "HEAD")[:12]
     assert handlers.commit(tmp_path) == head

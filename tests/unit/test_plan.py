@@ -1,4 +1,4 @@
-"""The plan that the rules read, and what a reader may expect of the rules themselves."""
+"""The plan that the rules read, and conventions of the rules."""
 
 import dataclasses
 import re
@@ -24,7 +24,7 @@ MINE = {
 
 @pytest.fixture
 def planned(config, root):
-    """A function that works out the plan of the default under an overlay."""
+    """Return a function that works out the plan of the default with an overlay."""
 
     def made(overlay: dict) -> Plan:
         merged = merge(config, overlay)
@@ -39,7 +39,7 @@ def planned(config, root):
 def test_the_default_is_planned(planned):
     plan = planned({})
     assert plan.base == [f"m{i:02d}" for i in range(12)]
-    assert plan.evaluated == plan.base  # the variants serve figures only
+    assert plan.evaluated == plan.base  # the variants are only for figures
     assert len(plan.ingredients) == 12 + 7
     assert plan.tests == ["test", "v2", "r", "sketch", "objectnet", "a"]
     assert plan.tables == ["models", "methods", "significance", "calibration", "greedy_trace"]
@@ -59,7 +59,7 @@ def test_a_plan_cannot_be_changed(planned):
         planned({}).soups = {}
 
 
-def test_another_experiment_shares_data_and_starts(planned):
+def test_data_and_starts_may_lie_in_another_experiment(planned):
     plan = dataclasses.replace(planned({}), shared="results/first")
     assert plan.pretrained == "results/first/pretrained/model.safetensors"
     assert plan.weights("initialization") == "results/first/models/initialization.safetensors"
@@ -77,12 +77,12 @@ def test_another_experiment_shares_data_and_starts(planned):
          {"paths", "loss_gap", "large_lr", "angles", "soup_vs_ensemble"}),
     ],
 )  # fmt: skip
-def test_what_is_switched_off_is_not_drawn(planned, curves, gone):
+def test_a_figure_without_its_curve_is_not_drawn(planned, curves, gone):
     whole, part = planned({}).figures, planned({"curves": curves}).figures
     assert whole.keys() - part.keys() == gone
 
 
-def test_every_figure_finds_its_tables(planned):
+def test_every_figure_has_its_tables_as_inputs(planned):
     plan = planned({})
     for name, figure in plan.figures.items():
         tables = plan.figure_inputs(name)
@@ -103,7 +103,7 @@ def test_renamed_soups_play_the_same_roles(planned):
     assert renamed.figures.keys() == usual.figures.keys()
 
 
-def test_a_role_may_be_given_to_another_row(planned):
+def test_the_configuration_may_give_a_role_to_another_row(planned):
     part = {"part": {"method": "greedy", "query": "row < 6"}}
     assert planned({"soups": part}).roles["greedy"] == "greedy"
     off = {"soups": dict.fromkeys(["greedy", "greedy_pruned", "greedy_wise_ft"])}
@@ -112,14 +112,17 @@ def test_a_role_may_be_given_to_another_row(planned):
     assert planned({"soups": part, "roles": {"greedy": "part"}}).roles["greedy"] == "part"
     for given, sentence in (
         ({"greedi": "part"}, "roles.greedi is unknown; did you mean greedy?"),
-        ({"greedy": "gone"}, "roles.greedy is 'gone', expected a row of soups: uniform"),
+        (
+            {"greedy": "gone"},
+            "roles.greedy is 'gone', which is not in soups, expected one of uniform",
+        ),
     ):
         with pytest.raises(UserError, match=re.escape(sentence)):
             planned({"roles": given})
 
 
-def test_a_row_of_the_roles_name_plays_it_whatever_it_is_made_of():
-    """As in experiments/large.yaml, whose soups are made of two variants."""
+def test_a_row_with_the_name_of_a_role_plays_it_with_any_ingredients():
+    """The soups of experiments/large.yaml are made of two variants."""
     sections = {
         "soups": {
             "uniform": {"method": "uniform", "variants": ["base", "high"]},
@@ -131,7 +134,7 @@ def test_a_row_of_the_roles_name_plays_it_whatever_it_is_made_of():
 
 
 @pytest.mark.parametrize("section", ["soups", "ensembles"])
-def test_only_some_rows(planned, section, config):
+def test_only_leaves_the_named_rows(planned, section, config):
     name = next(iter(config[section]))
     plan = planned({section: {"only": [name]}, "curves": {"wise_ft": {"of": []}}}
                    | ({"ensembles": {"only": []}} if section == "soups" else {}))  # fmt: skip
@@ -153,19 +156,19 @@ def test_only_some_rows(planned, section, config):
         ({"curves": {"slices": {"lr": None}}}, "curves.slices.lr is null"),
     ],
 )  # fmt: skip
-def test_an_unknown_name_is_refused_though_it_is_null(planned, overlay, sentence):
+def test_an_unknown_name_set_to_null_is_an_error(planned, overlay, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)):
         planned(overlay)
 
 
-def test_a_name_of_another_overlay_may_be_switched_off(config, root, tmp_path):
+def test_null_may_switch_off_a_row_of_another_overlay(config, root, tmp_path):
     (tmp_path / "other.yaml").write_text("soups: {mine: {method: greedy}}")
     merged = merge(config, {"soups": {"mine": None}})
     files = [root / "config.yaml", tmp_path / "other.yaml"]
     settings.validate(merged, root / "rules" / "schemas" / "config.schema.yaml", files)
 
 
-def test_the_minimal_overlay_leaves_the_two_soups(planned, root):
+def test_the_minimal_overlay_leaves_two_soups(planned, root):
     text = (root / "experiments" / "minimal.yaml").read_text(encoding="utf-8")
     plan = planned(yaml.safe_load(text))
     assert list(plan.soups) == ["uniform", "greedy"]
@@ -175,7 +178,7 @@ def test_the_minimal_overlay_leaves_the_two_soups(planned, root):
     ]  # fmt: skip
 
 
-def test_a_method_is_described():
+def test_every_method_has_a_description():
     for section, methods in registry.SECTIONS.items():
         for name, method in methods.items():
             assert len(method.about.split()) >= 3, (section, name)
@@ -187,8 +190,8 @@ def test_every_hyperparameter_is_in_the_default_configuration(root):
     assert set(config["finetune"]) == set(HYPERPARAMETERS)
 
 
-def test_no_shift_can_be_called_like_a_column_of_the_tables(root):
-    """Every column of the recorded tables that have a column per shift is reserved."""
+def test_no_shift_can_have_the_name_of_a_column(root):
+    """All columns of recorded tables with a column per shift are reserved."""
     shifts = {
         "v2",
         "r",
@@ -219,12 +222,12 @@ def test_no_shift_can_be_called_like_a_column_of_the_tables(root):
 
 @pytest.fixture
 def sources(root) -> dict[str, str]:
-    """Name of a file of rules to its text, the Snakefile included."""
+    """Return the text of each file of rules and of the Snakefile, by file name."""
     files = [root / "Snakefile", *sorted((root / "rules").glob("*.smk"))]
     return {path.name: path.read_text(encoding="utf-8") for path in files}
 
 
-def test_a_rule_is_called_like_its_script(sources, root):
+def test_a_rule_has_the_name_of_its_script(sources, root):
     scripts = set()
     for text in sources.values():
         for name, body in re.findall(r"(?ms)^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |\Z)", text):
@@ -240,8 +243,8 @@ def test_the_first_screen_of_the_snakefile_shows_the_workflow(sources):
     assert any("rule all" in line for line in lines[:40])
 
 
-def test_rules_have_few_names_of_their_own(sources):
-    names = {"plan"}  # made inside a `try`
+def test_rules_define_few_names(sources):
+    names = {"plan"}  # the expression below does not find it inside the `try`
     for text in sources.values():
         names |= set(re.findall(r"(?m)^(\w+)(?:, \w+)* = ", text))
         names |= set(re.findall(r"(?m)^def (\w+)", text))

@@ -18,7 +18,7 @@ def kitchen(pretrained, tmp_path, images, labels) -> Kitchen:
     return tiny_kitchen(pretrained, tmp_path, images, labels)
 
 
-def test_lines_lead_from_the_start_to_their_ends(kitchen):
+def test_a_line_has_a_point_between_its_start_and_its_end_for_every_alpha(kitchen):
     ends = {BEST: INITIALIZATION, "my_soup": INITIALIZATION}
     plan = plans.wise_ft(kitchen, ends, ["my_soup"], [0, 0.5, 1.5])
     assert [point["labels"]["method"] for point in plan] == [BEST] * 3 + ["my_soup"] * 3
@@ -30,7 +30,7 @@ def test_lines_lead_from_the_start_to_their_ends(kitchen):
         assert point["recipe"]["coefficients"] == {end: alpha, INITIALIZATION: 1 - alpha}
 
 
-def test_growing_sweeps_have_a_point_per_order_number_and_method(kitchen):
+def test_a_growing_sweep_has_a_point_for_each_order_number_of_models_and_method(kitchen):
     plan = plans.number_of_models(kitchen, orders=2, seed=3)
     rows = [BEST, UNIFORM, GREEDY, ENSEMBLE, GREEDY_ENSEMBLE]
     assert [tuple(point["labels"].values()) for point in plan] == [
@@ -80,7 +80,7 @@ def test_a_slice_is_compared_with_its_best_model(kitchen):
     assert plan[3]["recipe"]["coefficients"] == {best: 1.0}
 
 
-def test_tasks_are_combined_in_every_number(monkeypatch):
+def test_every_combination_of_tasks_has_a_point(monkeypatch):
     of_model = {"m0": "cats", "m1": "dogs", "m2": "cats", "m3": "birds"}
     plan = plans.tasks(of_model, "zeroshot")
     assert plan[0]["recipe"]["coefficients"] == {"zeroshot": 1.0}
@@ -103,7 +103,7 @@ def test_tasks_are_combined_in_every_number(monkeypatch):
 
 
 def changes(kitchen: Kitchen) -> dict[str, torch.Tensor]:
-    """The whole change of every model from the start, as a vector."""
+    """The difference of all weights between each model and the start, as one vector."""
     start = Checkpoint(kitchen.paths[INITIALIZATION]).state()
     return {
         name: torch.cat(
@@ -121,6 +121,7 @@ def test_pairs_have_angles_and_lengths(kitchen):
     starts = {INITIALIZATION: Checkpoint(kitchen.paths[INITIALIZATION])}
     chosen = [{"model_1": "m0", "model_2": "m3"}, {"model_1": "m2", "model_2": "m1"}]
     plan = plans.pairs(chosen, models, starts, dict.fromkeys(NAMES, INITIALIZATION))
+    assert [(pair["model_1"], pair["model_2"]) for pair in plan] == [("m0", "m3"), ("m2", "m1")]
     vectors = changes(kitchen)
     for pair in plan:
         one, two = vectors[pair["model_1"]], vectors[pair["model_2"]]
@@ -130,7 +131,7 @@ def test_pairs_have_angles_and_lengths(kitchen):
         assert pair["distance_2"] == pytest.approx(two.norm().item(), rel=1e-5)
 
 
-def test_a_panel_has_a_grid_and_marks_in_units_of_distance(kitchen):
+def test_a_panel_has_a_grid_and_marks_at_their_distances_from_the_start(kitchen):
     names = [INITIALIZATION, "m0", "m2"]
     models = {name: Checkpoint(kitchen.paths[name]) for name in names}
     plan = plans.panel("medium", 0.1, models, points=3)

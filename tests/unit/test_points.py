@@ -1,4 +1,4 @@
-"""Points of weight space against soups that are mixed and evaluated explicitly."""
+"""Points in weight space, compared with soups that are mixed and evaluated explicitly."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def model(pretrained):
 
 @pytest.fixture
 def paths(model, tmp_path) -> dict:
-    """Files of ingredients far enough apart that their soups disagree."""
+    """Files of ingredients that are far enough apart for their soups to disagree."""
     generator = torch.Generator().manual_seed(0)
     paths = {name: tmp_path / f"{name}.safetensors" for name in NAMES}
     for path in paths.values():
@@ -44,6 +44,7 @@ def paths(model, tmp_path) -> dict:
 
 @pytest.fixture
 def sets(images, labels, tmp_path) -> dict:
+    """A test set and a shift, which has the first 40 of the same images."""
     classes = identity(["a", "b", "c", "d"])
     write_set(tmp_path / "test.npy", images, labels, classes)
     write_set(tmp_path / "art.npy", images[:40], labels[:40], classes)
@@ -57,7 +58,7 @@ def samples(sets) -> Samples:
 
 @pytest.fixture
 def explicit(model, paths, samples):
-    """A function: logits of a recipe's soup on the sampled images."""
+    """A function that returns the logits of a recipe's soup on the sampled images."""
 
     def logits(made: dict) -> dict:
         model.load_state_dict(mix(made, paths))
@@ -71,7 +72,7 @@ def explicit(model, paths, samples):
 
 @pytest.fixture
 def cached(explicit, samples, sets, model, paths, tmp_path) -> dict:
-    """Cached logits of the first two models on whole sets."""
+    """Files of cached logits of the first two models on whole sets."""
     files = {}
     for name in NAMES[:2]:
         model.load_state_dict(checkpoints.Checkpoint(paths[name]).state())
@@ -92,6 +93,7 @@ def points(mixed, samples, cached) -> Points:
 
 
 def close(ours: dict, theirs: dict) -> None:
+    """Check that two dictionaries of logits are nearly equal."""
     assert ours.keys() == theirs.keys()
     for name, logits in ours.items():
         np.testing.assert_allclose(logits, theirs[name], rtol=1e-4, atol=1e-5)
@@ -105,11 +107,11 @@ def close(ours: dict, theirs: dict) -> None:
     ],
 )  # fmt: skip
 def test_a_point_has_the_logits_of_its_soup(points, explicit, made):
-    points.of(uniform(["m0", "m1"]))  # An earlier soup must leave nothing behind.
+    points.of(uniform(["m0", "m1"]))  # An earlier soup must not change a later one.
     close(points.of(made), explicit(made))
 
 
-def test_growing_uniform_soups_extend_one_sum(mixed, monkeypatch):
+def test_growing_uniform_soups_add_each_model_once_to_a_running_sum(mixed, monkeypatch):
     added, add = [], Mixture.add
 
     def recorded(self, checkpoint, weight) -> None:
@@ -119,7 +121,7 @@ def test_growing_uniform_soups_extend_one_sum(mixed, monkeypatch):
     monkeypatch.setattr(Mixture, "add", recorded)
     for n in range(1, 4):
         mixed.average(NAMES[:n])
-    assert added == NAMES[:2]  # The last model is read as the candidate.
+    assert added == NAMES[:2]  # The last model is a candidate, so it is not added to the sum.
     mixed.average(["m0", "m2"])
     assert added == [*NAMES[:2], "m0"]
 
@@ -129,7 +131,9 @@ def test_an_ensemble_is_the_mean_of_cached_logits(points, explicit):
     close(points.of_ensemble(NAMES[:2]), {name: (one[name] + two[name]) / 2 for name in SETS})
 
 
-def test_a_model_without_cached_logits_is_computed_once(mixed, points, explicit, monkeypatch):
+def test_logits_of_a_model_without_cached_ones_are_computed_once(
+    mixed, points, explicit, monkeypatch
+):
     calls, single = [], mixed.single
     monkeypatch.setattr(mixed, "single", lambda name: calls.append(name) or single(name))
     for name in [*NAMES, *NAMES]:
@@ -137,7 +141,7 @@ def test_a_model_without_cached_logits_is_computed_once(mixed, points, explicit,
     assert calls == ["m2"]
 
 
-def test_a_line_has_soups_between_its_models(points, explicit, sets):
+def test_a_line_has_the_soups_between_its_models_and_their_temperatures(points, explicit, sets):
     alphas = [0, 0.25, 1]
     soups, betas = points.on_line("m0", "m2", alphas)
     assert betas is None
@@ -158,7 +162,9 @@ PLAN = [
 ]
 
 
-def test_a_plan_is_evaluated_point_by_point(points, samples, explicit):
+def test_every_point_of_a_plan_has_the_accuracies_of_its_soup_or_ensemble(
+    points, samples, explicit
+):
     rows, right = evaluate(PLAN, points, samples)
     wanted = [samples.right(explicit(point["recipe"])) for point in PLAN if "recipe" in point]
     wanted.insert(3, samples.right(points.of_ensemble(["m0", "m1"])))
@@ -178,7 +184,8 @@ def test_points_with_the_same_models_and_shares_are_computed_once(points, sample
         function = getattr(points, name)
         monkeypatch.setattr(points, name, lambda made, f=function: calls.append(made) or f(made))
     evaluate(PLAN, points, samples)
-    # Points are computed by method. Point 2 repeats point 1, and point 0 repeats point 4.
+    # Points are computed method by method. Point 2 has the models and shares of point 1, and
+    # point 0 those of point 4.
     assert calls == [PLAN[1]["recipe"], PLAN[3]["ensemble"], PLAN[4]["recipe"]]
 
 
@@ -232,7 +239,7 @@ def with_statistics(tmp_path) -> tuple:
     return model, paths
 
 
-def test_mixed_models_are_settled_and_single_ones_keep_their_statistics(with_statistics):
+def test_mixed_models_get_new_batch_statistics_and_single_models_keep_theirs(with_statistics):
     model, paths = with_statistics
     settled = []
     mixed = MixedModel(model, paths, settled.append)
@@ -247,7 +254,7 @@ def test_mixed_models_are_settled_and_single_ones_keep_their_statistics(with_sta
     assert torch.equal(model.visual[1].running_var, torch.full((8,), 2.0))
 
 
-def test_a_cooked_state_has_the_settled_statistics_in_the_ingredients_dtypes(with_statistics):
+def test_a_cooked_state_has_the_new_statistics_in_the_dtypes_of_the_ingredients(with_statistics):
     model, paths = with_statistics
     for path in paths.values():
         state = {

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from open_clip import IMAGENET_CLASSNAMES
 
-from soups.data import layouts, prompts
+from soups.data import imagenet, prompts
 
 
 def test_names_are_given_or_those_of_the_folders():
@@ -11,7 +12,7 @@ def test_names_are_given_or_those_of_the_folders():
 
 
 def test_imagenets_names_are_found_by_wordnet_id():
-    known = layouts.imagenet_classes()
+    known = imagenet.imagenet_classes()
     assert prompts.display_names(known, "imagenet") == list(IMAGENET_CLASSNAMES)
     some = ["n07753592", "n01484850", "n01860187", "n03792782"]
     names = prompts.display_names(some, "imagenet")
@@ -33,3 +34,15 @@ def test_clips_templates():
 @pytest.mark.parametrize("given", [["a {}"], ("a {}", "the {}")])
 def test_given_templates_are_used_unchanged(given):
     assert prompts.templates(given) == list(given)
+
+
+def test_captions_name_the_class_of_their_image_or_by_chance_another():
+    labels, titles = np.arange(300) % 3, ["cat", "dog", "sea lion"]
+    right = prompts.captions(labels, titles, ["a {}", "the {}"], wrong=0.0, seed=0)
+    assert {"a cat", "the dog", "a sea lion"} <= set(right)
+    assert all(caption.endswith(titles[c]) for caption, c in zip(right, labels, strict=True))
+    chance = prompts.captions(labels, titles, ["a {}"], wrong=1.0, seed=0)
+    hits = sum(caption == f"a {titles[c]}" for caption, c in zip(chance, labels, strict=True))
+    assert 70 < hits < 130  # 1 in 3 by chance
+    assert chance == prompts.captions(labels, titles, ["a {}"], wrong=1.0, seed=0)
+    assert chance != prompts.captions(labels, titles, ["a {}"], wrong=1.0, seed=1)

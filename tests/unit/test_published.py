@@ -1,4 +1,4 @@
-"""The tables and figures of the paper's released results."""
+"""Tables and figures of the results that the paper's authors released."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def table(path):
 
 @pytest.fixture(scope="module")
 def tables(table, tmp_path_factory):
-    """The tables as the figures read them, from CSV."""
+    """The tables, read from CSV files as the figures read them."""
     models = published.models_table(table)
     made = {
         "models": models,
@@ -50,7 +50,7 @@ def test_every_accuracy_is_a_whole_number_of_images(table):
         assert (images - images.round()).abs().max() < 1e-6
 
 
-def test_the_paper_s_numbers(table):
+def test_the_table_has_the_numbers_that_the_paper_states(table):
     assert table.index[table["ImageNet2p"] == table["ImageNet2p"][:72].max()][0] == "model_43"
     assert table.loc["best_individual", "ImageNet"] == pytest.approx(0.80386)
     assert table.loc["greedy_soup", "shifts_mean"] == pytest.approx(0.5086, abs=1e-4)
@@ -64,12 +64,12 @@ def test_the_interval_of_one_set_is_that_of_two_binomials(table):
     assert (high - value, value - low) == (pytest.approx(half), pytest.approx(half))
 
 
-def test_the_column_follows_the_numbers(table):
+def test_the_published_verdicts_follow_the_numbers(table):
     parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
     columns = published.columns(parts, table)
-    told = columns[columns["published_verdict"] != verdicts.NOT_TESTED]
-    assert set(parts.loc[told.index, "claim"]) == {1, 2, 3}
-    assert (told["published_verdict"].iloc[:2] == verdicts.SUPPORTED).all()
+    judged = columns[columns["published_verdict"] != verdicts.NOT_TESTED]
+    assert set(parts.loc[judged.index, "claim"]) == {1, 2, 3}
+    assert (judged["published_verdict"].iloc[:2] == verdicts.SUPPORTED).all()
 
     worse = table.copy()
     worse.loc["greedy_soup", list(published.IMAGES)] -= 0.1
@@ -95,12 +95,12 @@ def test_methods_have_the_published_numbers(tables, method, test, shifts):
     assert (row["n_test"], row["n_shifts"]) == (50_000, 116_963)
 
 
-def test_methods_say_what_they_are_made_of(tables):
+def test_the_table_of_methods_names_members_and_marks_the_best(tables):
     methods = tables["methods"].set_index("method")
     assert methods.loc["best_individual", "members"] == "model_43"
     assert methods.loc["uniform", "members"].split() == [f"model_{i}" for i in range(72)]
     assert methods.loc["greedy", "ingredients"] == 5
-    assert pd.isna(methods.loc["greedy", "members"])  # not released
+    assert pd.isna(methods.loc["greedy", "members"])  # The authors did not release them.
     assert list(methods.index[methods["test_top"]]) == ["greedy"]
     assert list(methods.index[methods["shifts_mean_top"]]) == ["uniform"]
 
@@ -109,7 +109,7 @@ def test_the_oracle_takes_the_best_fine_tuned_model_of_each_set(tables):
     oracle = tables["methods"].set_index("method").loc["oracle"]
     models = tables["models"]
     for name in [*presentation.shift_names(tables["methods"]), "test"]:
-        # The initialisation is the best on no set, so leaving it out changes nothing.
+        # The oracle leaves the initialisation out, but that model is the best on no set.
         assert oracle[name] == models[name].max()
     assert pd.isna(oracle["heldout"])
     assert "oracle" not in set(tables["differences"]["method"])
@@ -118,7 +118,7 @@ def test_the_oracle_takes_the_best_fine_tuned_model_of_each_set(tables):
 @pytest.mark.parametrize(
     "measure", [name for name in published.SETS_OF_MEASURES if name != "shifts_mean"]
 )
-def test_intervals_of_one_set_are_nearly_the_exact_ones(tables, measure):
+def test_the_interval_on_one_set_is_nearly_the_exact_binomial_one(tables, measure):
     row = tables["methods"].set_index("method").loc["greedy"]
     n = int(row[f"n_{measure}"])
     exact = binomtest(round(row[measure] * n), n).proportion_ci(0.95, "exact")
@@ -128,7 +128,7 @@ def test_intervals_of_one_set_are_nearly_the_exact_ones(tables, measure):
     )
 
 
-def test_the_interval_of_the_mean_of_shifts_is_that_of_simulated_sets(table, tables):
+def test_the_interval_of_the_mean_of_shifts_equals_that_of_simulated_sets(table, tables):
     row = tables["methods"].set_index("method").loc["uniform"]
     rng = np.random.default_rng(0)
     draws = [
@@ -141,7 +141,7 @@ def test_the_interval_of_the_mean_of_shifts_is_that_of_simulated_sets(table, tab
     assert row["shifts_mean_hi"] == pytest.approx(high, abs=1e-4)
 
 
-def test_differences_are_those_of_the_methods(tables):
+def test_differences_are_those_between_accuracies_of_methods(tables):
     methods = tables["methods"].set_index("method")
     differences = tables["differences"]
     assert len(differences) == 4 * len(published.SETS_OF_MEASURES)
@@ -150,7 +150,7 @@ def test_differences_are_those_of_the_methods(tables):
         assert row["difference"] == pytest.approx(apart, abs=2e-6)
         size = "shifts" if row["measure"] == "shifts_mean" else row["measure"]
         assert row["n"] == methods[f"n_{size}"].iloc[0]
-        # The interval is wider than that of either, and narrower than their sum.
+        # The interval is wider than that of each method, and narrower than both together.
         width = [methods[f"{row['measure']}_hi"][m] - methods[f"{row['measure']}_lo"][m]
                  for m in (row["method"], "best_individual")]  # fmt: skip
         assert max(width) < row["hi"] - row["lo"] < sum(width)
@@ -185,7 +185,7 @@ def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
     assert order["model"].tolist().index("model_5") == order["model"].tolist().index("model_4") + 1
 
 
-def test_rank_correlations_are_spearman_s(tables):
+def test_rank_correlations_equal_spearman_s(tables):
     models, found = tables["models"], tables["correlations"].set_index(["of", "with"])
     for (of, measure), row in found.iterrows():
         known = models[models[of].notna()]
@@ -208,7 +208,7 @@ def test_rank_correlations_are_spearman_s(tables):
         (lambda rows: rows.assign(ImageNetA=np.nan), "model_0 has ImageNetA = nan"),
     ],
 )
-def test_a_table_that_is_not_the_released_one_is_refused(path, tmp_path, change, message):
+def test_a_table_with_missing_or_impossible_entries_is_refused(path, tmp_path, change, message):
     broken = tmp_path / "broken.csv"
     change(pd.read_csv(path)).to_csv(broken, index=False)
     with pytest.raises(UserError, match=message) as error:
@@ -223,12 +223,12 @@ def test_an_unknown_augmentation_is_refused():
 
 
 def drawn(ax) -> np.ndarray:
-    """The points of an axes, shape (n, 2)."""
+    """The points that an axes shows, shape (n, 2)."""
     points = [part for part in ax.collections if isinstance(part, PathCollection)]
     return np.concatenate([part.get_offsets() for part in points])
 
 
-def test_figures_show_every_model(tables):
+def test_figures_show_every_model_and_both_soups(tables):
     models, methods = tables["models"], tables["methods"]
     for figure, panels in (
         (figures.function("published_scatter")(models, methods, ROLES), ["shifts_mean"]),
@@ -237,6 +237,7 @@ def test_figures_show_every_model(tables):
             presentation.shift_names(methods),
         ),
     ):
+        assert len(figure.axes) >= len(panels)
         for ax, name in zip(figure.axes, panels, strict=False):
             offsets = {tuple(point) for point in drawn(ax).round(4)}
             rows = pd.concat([models, methods[methods["kind"] == "soup"]])
@@ -268,7 +269,7 @@ def test_the_sweep_shows_models_without_a_hyperparameter_apart(tables):
     plt.close(figure)
 
 
-def test_printed_tables(tables):
+def test_printed_tables_have_aligned_lines_and_intervals(tables):
     text = presentation.text(*presentation.methods(tables["methods"], digits=2))
     assert "81.03 [80.68, 81.37] •" in text
     assert len({len(line) for line in text.splitlines()}) == 1

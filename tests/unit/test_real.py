@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soups.data import real
-from soups.data.layouts import imagenet_classes
+from soups.data.imagenet import imagenet_classes
 from soups.errors import UserError
 
 CLASSES = [imagenet_classes()[i] for i in (0, 5, 900)]

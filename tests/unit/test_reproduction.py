@@ -11,6 +11,7 @@ MEASURES = list(published.SETS_OF_MEASURES)
 
 @pytest.fixture
 def table(root):
+    """The released table."""
     return published.load(root / "experiments" / "published" / "clip-vitb32-72.csv")
 
 
@@ -41,7 +42,7 @@ def test_models_match_by_name_and_soups_by_role(table, rows):
     assert best["published"].item() == pytest.approx(0.80386, abs=1e-5)
 
 
-def test_what_only_one_side_has_is_left_out(table):
+def test_models_and_measures_of_only_one_side_are_left_out(table):
     models = ours(table, ["model_1"])[["heldout", "test", "v2", "shifts_mean"]]
     models.insert(0, "model", ["m00"])
     none = pd.DataFrame({"method": []})
@@ -55,12 +56,12 @@ def test_what_only_one_side_has_is_left_out(table):
     ]
 
 
-def test_the_published_sweep_is_that_of_the_released_table(root, config, table):
+def test_the_published_sweep_has_the_hyperparameters_of_the_released_table(root, config, table):
     settings = {"kind": "table", "table": str(root / "experiments" / "published" / "sweep.csv")}
     rows = sweep.draw(settings, config["finetune"])
     assert list(rows) == [f"model_{i}" for i in range(72)]
-    assert rows["model_0"]["epochs"] == 0  # the linear probe as it is
-    # The authors' seeds are unknown, but models of one configuration need different seeds.
+    assert rows["model_0"]["epochs"] == 0  # This model is the linear probe.
+    # The authors' seeds are unknown. Models with equal hyperparameters need different seeds.
     assert [row["seed"] for row in rows.values()] == list(range(72))
     for name, row in list(rows.items())[1:]:
         for key in published.HYPERPARAMETERS:

@@ -6,14 +6,14 @@ from soups.evaluation import resampling
 from soups.evaluation.metrics import bootstrap_mean
 
 
-def test_the_first_column_has_the_observed_values():
+def test_the_first_column_of_means_has_the_observed_values():
     right = np.random.default_rng(0).random((3, 200)) < 0.7
     means = resampling.means({"test": right, "r": ~right}, {})
     np.testing.assert_allclose(means["test"][:, 0], right.mean(1), rtol=1e-5)
     np.testing.assert_allclose(means["shifts_mean"][:, 0], 1 - right.mean(1), rtol=1e-5)
 
 
-def test_the_interval_of_an_accuracy_is_that_of_the_bootstrap():
+def test_the_interval_of_an_accuracy_equals_the_analytic_bootstrap():
     right = np.arange(1000) < 700
     value, low, high = resampling.interval(resampling.means({"test": right[None]}, {})["test"][0])
     assert value == pytest.approx(0.7)
@@ -21,7 +21,7 @@ def test_the_interval_of_an_accuracy_is_that_of_the_bootstrap():
 
 
 def test_points_on_the_same_images_are_paired():
-    """A difference that is equal in every resample has an interval without width."""
+    """A difference that is equal in every resample has an interval of width 0."""
     right = np.arange(50) < 25
     means = resampling.means({"test": np.stack([right, right])}, {})["test"]
     assert resampling.interval(means[0] - means[1]) == (0, 0, 0)
@@ -32,25 +32,25 @@ def test_versions_of_the_same_images_are_resampled_together():
     apart = resampling.means({"a": right, "b": ~right}, {})["shifts_mean"][0]
     together = resampling.means({"a": right, "b": ~right}, {"a": "test", "b": "test"})
     assert np.ptp(apart) > 0.1
-    assert np.ptp(together["shifts_mean"][0]) < 1e-6  # One is wrong where the other is right.
+    assert np.ptp(together["shifts_mean"][0]) < 1e-6  # One is right where the other is wrong.
 
 
-def test_pairs_are_weighted_by_their_models():
+def test_the_weight_of_a_pair_is_the_product_of_the_counts_of_its_models():
     weights = resampling.pair_weights(["a", "a", "b"], ["b", "c", "c"])
     assert (weights[:, 0] == 1).all()
-    # Three models are drawn. The weight of a pair is the product of two of their counts.
+    # Three models are drawn with replacement, so their counts sum to 3.
     drawn = {tuple(column) for column in weights.T[1:].astype(int)}
     assert drawn == {(1, 1, 1), (2, 0, 0), (0, 2, 0), (0, 0, 2), (0, 0, 0)}
 
 
-def test_rank_correlation_is_that_of_scipy():
+def test_the_rank_correlation_equals_that_of_scipy():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 20, 3))
     ours = resampling.rank_correlation(x, y)
     np.testing.assert_allclose(ours, [spearmanr(x[:, i], y[:, i])[0] for i in range(3)])
 
 
-def test_a_weight_of_a_rank_correlation_acts_like_repetition():
+def test_a_weight_in_a_rank_correlation_acts_like_repetition():
     x = np.array([1.0, 2, 3, 4])[:, None]
     y = np.array([2.0, 1, 4, 3])[:, None]
     weighted = resampling.rank_correlation(x, y, np.array([2.0, 0, 1, 1])[:, None])
@@ -66,7 +66,7 @@ def test_a_bias_is_subtracted_from_the_value_once_and_from_the_bounds_twice():
     assert (low, high) == (pytest.approx(0.405), pytest.approx(0.595))
 
 
-def test_the_size_of_chunks_does_not_change_totals(monkeypatch):
+def test_the_chunk_size_does_not_change_totals(monkeypatch):
     right = np.random.default_rng(0).random((2, 30)) < 0.5
     whole = resampling.totals(right, [1])
     monkeypatch.setattr(resampling, "CHUNK", 30 * 7)

@@ -115,11 +115,11 @@ def test_an_ignored_signal_stays_ignored(tuned, at_step, tmp_path):
 
 @pytest.mark.parametrize("key", ["ema", "swa"])
 def test_averages_survive_a_kill(tuned, killed, tmp_path, key):
-    h = PLAIN | {"epochs": 2.5, key: 0.7}
-    whole = tuned(h)
+    hyperparameters = PLAIN | {"epochs": 2.5, key: 0.7}
+    whole = tuned(hyperparameters)
     with pytest.raises(KeyboardInterrupt):
-        tuned(h, killed(tmp_path, h))
-    assert same(tuned(h, Resumable(tmp_path, h)), whole)
+        tuned(hyperparameters, killed(tmp_path, hyperparameters))
+    assert same(tuned(hyperparameters, Resumable(tmp_path, hyperparameters)), whole)
 
 
 # Within an epoch
@@ -135,18 +135,18 @@ def test_a_signal_at_any_step_changes_nothing(
     tuned, whole, teacher, at_step, tmp_path_factory, kind, steps, number
 ):
     """The signals also come one after another, within epochs and at their ends."""
-    h, folder = KINDS[kind], tmp_path_factory.mktemp("state")
+    hyperparameters, folder = KINDS[kind], tmp_path_factory.mktemp("state")
     expected = whole(kind)  # before any step is disturbed
     for step in steps:
         at_step(step, lambda: signal.raise_signal(number))
         with pytest.raises(SystemExit) as end:
-            tuned(h, Resumable(folder, h), teacher=teacher)
+            tuned(hyperparameters, Resumable(folder, hyperparameters), teacher=teacher)
         assert end.value.code == 143
     at_step(0, None)
-    state = Resumable(folder, h)
+    state = Resumable(folder, hyperparameters)
     saved = torch.load(state.path, weights_only=True)
     assert saved["done"] == sum(steps)
-    assert same(tuned(h, state, teacher=teacher), expected)
+    assert same(tuned(hyperparameters, state, teacher=teacher), expected)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -154,27 +154,29 @@ def test_a_signal_at_any_step_changes_nothing(
 def test_a_state_that_was_saved_before_a_crash_is_not_lost(
     tuned, whole, teacher, at_step, tmp_path, configured, kind, minutes, step, done
 ):
-    h, expected = KINDS[kind], whole(kind)
-    state = Resumable(tmp_path, h)
+    hyperparameters, expected = KINDS[kind], whole(kind)
+    state = Resumable(tmp_path, hyperparameters)
     configured(save_minutes=minutes)
     at_step(step, crash)
     with pytest.raises(KeyboardInterrupt):
-        tuned(h, state, teacher=teacher)
+        tuned(hyperparameters, state, teacher=teacher)
     assert state.path.exists() == (done is not None)
     if done:
         assert torch.load(state.path, weights_only=True)["done"] == done
     at_step(0, None)
-    assert same(tuned(h, Resumable(tmp_path, h), teacher=teacher), expected)
+    assert same(
+        tuned(hyperparameters, Resumable(tmp_path, hyperparameters), teacher=teacher), expected
+    )
 
 
 def test_workers_do_not_matter_to_a_resumed_run(tuned, whole, at_step, tmp_path):
-    h, expected = KINDS["transforms"], whole("transforms", workers=2)
+    hyperparameters, expected = KINDS["transforms"], whole("transforms", workers=2)
     for step, workers in ((2, 2), (2, 0)):
         at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit):
-            tuned(h, Resumable(tmp_path, h), workers=workers)
+            tuned(hyperparameters, Resumable(tmp_path, hyperparameters), workers=workers)
     at_step(0, None)
-    assert same(tuned(h, Resumable(tmp_path, h), workers=2), expected)
+    assert same(tuned(hyperparameters, Resumable(tmp_path, hyperparameters), workers=2), expected)
 
 
 def test_a_stopped_run_logs_its_step_and_its_state(tuned, at_step, tmp_path, caplog):
@@ -212,12 +214,12 @@ def test_the_loss_of_an_epoch_is_that_of_all_its_steps(tuned, at_step, tmp_path,
 # Files that hold no state of the run
 
 
-def stopped(tuned, at_step, folder, h: dict, step: int = 2) -> Resumable:
+def stopped(tuned, at_step, folder, hyperparameters: dict, step: int = 2) -> Resumable:
     at_step(step, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):
-        tuned(h, Resumable(folder, h))
+        tuned(hyperparameters, Resumable(folder, hyperparameters))
     at_step(0, None)
-    return Resumable(folder, h)
+    return Resumable(folder, hyperparameters)
 
 
 def test_a_torn_state_starts_from_the_beginning(tuned, at_step, tmp_path, caplog):

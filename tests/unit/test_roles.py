@@ -1,4 +1,4 @@
-"""Rows are found by their roles, whatever the user calls them."""
+"""Rows are found by their roles, under any name that the user gives them."""
 
 import ast
 
@@ -24,8 +24,8 @@ from soups.roles import (
 )
 from tests.unit.plotted import draw, legend, look, texts
 
-MADE = {role.name for role in ROLES if role.section}  # names of rows that users make
-# Constants that are equal to the name of a row, but are something else.
+MADE = {role.name for role in ROLES if role.section}  # default names of rows that users make
+# Constants that equal the name of a row but have another meaning.
 OTHER_MEANINGS = {
     ("soups/report/style.py", "ensemble"): "a kind of row",
     ("soups/claims/evidence.py", "ensemble"): "a part of the points of a curve",
@@ -34,7 +34,7 @@ OTHER_MEANINGS = {
 
 
 def names_of_rows(source: str) -> set[str]:
-    """The string constants of a module that are names of rows that users make."""
+    """String constants of a module that equal the name of a row in `MADE`."""
     nodes = ast.walk(ast.parse(source))
     constants = {node.value for node in nodes if isinstance(node, ast.Constant)}
     return {value for value in constants if isinstance(value, str)} & MADE
@@ -53,7 +53,7 @@ def test_no_module_looks_a_row_up_by_its_name(root):
         for path in modules
         for name in names_of_rows(path.read_text(encoding="utf-8"))
     }
-    assert found - OTHER_MEANINGS.keys() == set()
+    assert found == OTHER_MEANINGS.keys()
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_no_module_looks_a_row_up_by_its_name(root):
     ["rows.loc['greedy']", "def f(name='uniform'):\n    pass", "COLOURS = {'learned_by_layer': 1}",
      "NAMES = ('soup_of_EMA', BEST)"],
 )  # fmt: skip
-def test_the_name_of_a_row_is_found_in_a_module(line):
+def test_a_row_name_among_the_constants_of_a_module_is_found(line):
     assert names_of_rows(line)
 
 
 @pytest.mark.parametrize("line", ['"""The greedy soup."""', "f'greedy {n}'", "greedy = UNIFORM"])
-def test_words_and_variables_are_no_names_of_rows(line):
+def test_docstrings_and_variables_do_not_count_as_row_names(line):
     assert not names_of_rows(line)
 
 
@@ -80,7 +80,7 @@ def test_a_role_finds_its_row_and_a_row_its_role():
     assert roles.among((UNIFORM, GREEDY, BEST), rows) == {GREEDY: "mine", BEST: BEST}
 
 
-def test_a_row_with_several_roles_has_the_look_of_the_role_of_its_name():
+def test_a_row_with_several_roles_plays_the_one_that_has_its_name():
     assert Roles({PLAIN: GREEDY, GREEDY: GREEDY}).of(GREEDY) == GREEDY
     assert Roles({GREEDY: GREEDY, PLAIN: GREEDY}).of(GREEDY) == GREEDY
     assert Roles({GREEDY: "mine", PLAIN: "mine"}).of("mine") == GREEDY
@@ -91,7 +91,7 @@ def test_a_row_has_the_title_of_its_role_unless_the_user_named_it():
     assert roles.title(UNIFORM) == "uniform soup"
     assert roles.title(BEST) == "best individual model"
     assert roles.title("my_soup") == "my soup"
-    # This row is called like another role, and it is not that soup.
+    # The name of this row is that of a role which it does not play.
     assert roles.title("learned") == "learned"
     assert roles.title(GREEDY) == "greedy"
     named = Roles.named()
@@ -102,7 +102,7 @@ RENAMED = {
     GREEDY: "mine", UNIFORM: "mean", ENSEMBLE: "all", GREEDY_ENSEMBLE: "some", PLAIN: "six",
     LEARNED_BY_LAYER: "by_layer", SOUP_OF_EMA: "smooth",
 }  # fmt: skip
-# Figures with rows of the methods table in them, and the folder of their recorded tables.
+# Figures that show rows of the methods table, and the folder of their recorded tables.
 WITH_ROWS = {
     "scatter": "miniature", "methods": "ablations", "shifts": "miniature", "sweep": "miniature",
     "reliability": "miniature", "wise_ft": "miniature", "averaging": "ablations",
@@ -111,6 +111,7 @@ WITH_ROWS = {
 
 
 def tables_of(root, name: str) -> dict[str, pd.DataFrame]:
+    """The recorded tables of a figure."""
     folder = root / "results" / "recorded" / WITH_ROWS[name]
     row = next(row for row in registry.FIGURES if row.name == name)
     files = {key: table.replace("weaker_", "") for key, table in row.tables.items()}
@@ -118,20 +119,20 @@ def tables_of(root, name: str) -> dict[str, pd.DataFrame]:
 
 
 def renamed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of a user who gave rows other names."""
+    """The table with the row names of `RENAMED`."""
     columns = [name for name in ("method", "reference", "as") if name in table]
     return table.assign(**{name: table[name].replace(RENAMED) for name in columns})
 
 
 @pytest.mark.parametrize("name", WITH_ROWS)
-def test_renamed_rows_look_the_same_in_a_figure(root, name):
+def test_a_figure_of_renamed_rows_differs_only_in_words(root, name):
     style.use()
     tables = tables_of(root, name)
     others = {key: renamed(table) for key, table in tables.items()}
     usual = draw(name, tables)
     own = draw(name, others, Roles({role: role for role in TITLES} | RENAMED))
     assert look(usual) == look(own)
-    if name != "sweep":  # which has no names of rows
+    if name != "sweep":  # This figure shows no names of rows.
         words = [
             [*(legend(f) if f.legends else []), *texts(f.axes[0].get_yticklabels())]
             for f in (usual, own)
@@ -143,10 +144,11 @@ def test_renamed_rows_look_the_same_in_a_figure(root, name):
         titles = {TITLES[role]: row.replace("_", " ") for role, row in RENAMED.items()}
         assert [titles.get(word, word) for word in words[0]] == words[1]
         assert "mine" in words[1]
-    # Negative control: nobody plays these roles, so their looks are gone.
-    nobody = Roles({role: role for role in TITLES if role not in RENAMED})
-    if name not in ("methods", "averaging"):  # the first has no looks of roles, the second no rows
-        assert look(draw(name, others, nobody)) != look(usual)
+    # As a negative control, no row plays the renamed roles, so the figure looks different.
+    without = Roles({role: role for role in TITLES if role not in RENAMED})
+    # "methods" gives roles no colours or shapes, and "averaging" would have no rows to draw.
+    if name not in ("methods", "averaging"):
+        assert look(draw(name, others, without)) != look(usual)
     plt.close("all")
 
 

@@ -10,6 +10,7 @@ CLASSES = ["a", "b", "c", "d"]
 
 @pytest.fixture
 def paths(tmp_path):
+    """A test set of 40 images, and a shift derived from the first 30."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 2, 2, 3), np.uint8)
     labels = np.arange(40) % 4
@@ -25,6 +26,7 @@ def logits(n: int) -> np.ndarray:
 
 
 def cached(tmp_path) -> dict:
+    """Write logits of both sets, and return their files by set."""
     for name, n in (("test", 40), ("art", 30)):
         np.save(tmp_path / f"{name}.logits.npy", logits(n))
     return {name: tmp_path / f"{name}.logits.npy" for name in ("test", "art")}
@@ -48,7 +50,7 @@ def test_every_instance_samples_the_same_images(paths):
         np.testing.assert_array_equal(one.rows[name], two.rows[name])
 
 
-def test_with_some_classes_only_these_compete(paths, tmp_path):
+def test_with_a_choice_of_classes_only_their_images_and_logits_count(paths, tmp_path):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[2, 3])
     outputs = samples.cached(cached(tmp_path))
     right = samples.right(outputs)
@@ -56,19 +58,19 @@ def test_with_some_classes_only_these_compete(paths, tmp_path):
     np.testing.assert_array_equal(samples.rows["test"], rows)
     guess = logits(40)[rows][:, 2:].argmax(1) + 2
     np.testing.assert_array_equal(right["test"], guess == rows % 4)
-    # The shift's class "ab" stands for neither of these.
+    # The shift's class "ab" stands for neither of the two classes.
     assert set(np.arange(30)[samples.rows["art"]] % 3) == {1, 2}
 
 
 def test_a_shift_without_any_of_the_classes_is_left_out(paths):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[0])
-    assert samples.names == ["test"]  # The class "ab" stands for more than class 0.
+    assert samples.names == ["test"]  # Its class "ab" stands for two classes.
     right = {"test": np.ones(10, bool)}
     assert samples.row(right)["test"] == 1
     assert "shifts_mean" not in samples.row(right)
 
 
-def test_points_come_back_as_written(tmp_path):
+def test_points_are_read_as_they_were_written(tmp_path):
     points = [{"test": np.arange(4) < n, "art": np.arange(3) < n} for n in range(2)]
     save_points(tmp_path / "x.safetensors", stacked(points), {"art": "test"})
     arrays, derived = load_points(tmp_path / "x.safetensors")

@@ -14,7 +14,7 @@ from soups.mixing.select import (
 
 
 def random_score(seed: int):
-    """Make a score of sets of ingredients with few levels, so that ties are common."""
+    """Return a random score of sets of ingredients with five levels, so that ties are common."""
 
     def score(names) -> float:
         ids = sorted(int(name[1:]) for name in names)
@@ -37,7 +37,7 @@ SOUPS = {"count": st.integers(1, 12), "seed": st.integers(0, 10_000)}
 
 
 @given(**SOUPS)
-def test_greedy_follows_the_paper(count, seed):
+def test_greedy_chooses_as_the_recipe_of_the_paper(count, seed):
     score = random_score(seed)
     order = by_score({f"m{i}": score([f"m{i}"]) for i in range(count)})
     chosen, _ = greedy(order, score)
@@ -75,11 +75,11 @@ def test_each_candidate_is_scored_once_and_comes_last(count, seed):
     assert [names[-1] for names in calls] == order
 
 
-def test_ties_are_accepted():
+def test_greedy_accepts_a_candidate_that_changes_nothing():
     assert greedy(["a", "b", "c"], lambda names: 0.5)[0] == ["a", "b", "c"]
 
 
-def test_the_smallest_loss_is_refused():
+def test_greedy_refuses_a_candidate_that_lowers_the_score_slightly():
     scores = {("a",): 0.5, ("a", "b"): 0.5 - 1e-12, ("a", "c"): 0.5}
     assert greedy(["a", "b", "c"], scores.get)[0] == ["a", "c"]
 
@@ -90,7 +90,7 @@ def test_a_single_model_is_its_own_soup_even_with_score_0():
     assert trace == [{"candidate": "a", "without": None, "with": 0.0, "accepted": True}]
 
 
-def test_order_is_by_falling_score_then_by_id():
+def test_candidates_are_sorted_by_falling_score_then_by_id():
     assert by_score({"m2": 0.5, "m0": 0.1, "m1": 0.5, "m3": 0.9}) == ["m3", "m1", "m2", "m0"]
 
 
@@ -98,7 +98,7 @@ def test_order_is_by_falling_score_then_by_id():
 
 
 @given(**SOUPS)
-def test_a_pruned_soup_is_a_part_of_the_soup_and_not_worse(count, seed):
+def test_a_pruned_soup_is_a_subset_of_the_soup_and_not_worse(count, seed):
     score = random_score(seed)
     chosen = [f"m{i}" for i in range(count)]
     left, trace = prune(chosen, score)
@@ -109,7 +109,7 @@ def test_a_pruned_soup_is_a_part_of_the_soup_and_not_worse(count, seed):
     assert {step["candidate"] for step in trace if step["removed"]} == set(chosen) - set(left)
 
 
-def test_ingredients_that_do_not_help_are_pruned():
+def test_pruning_removes_ingredients_that_do_not_help():
     scores = {"abc": 0.5, "ab": 0.5, "ac": 0.6, "a": 0.4}
     assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "b"]
     scores = {"abc": 0.5, "ab": 0.4, "ac": 0.6, "a": 0.4}
@@ -126,12 +126,13 @@ def test_random_orders_are_seeded_permutations():
 
 
 @given(**SOUPS)
-def test_greedy_of_the_first_n_scores_nothing_twice(count, seed):
+def test_greedy_soups_of_the_first_n_models_score_no_set_twice(count, seed):
     score, calls = random_score(seed), []
     names = [f"m{i}" for i in range(count)]
     scores = {name: score([name]) for name in names}
     known = remembered(lambda members: calls.append(frozenset(members)) or score(members))
     soups = list(greedy_first(names, scores, known))
+    assert len(soups) == count
     for n, soup in enumerate(soups, start=1):
         order = by_score({name: scores[name] for name in names[:n]})
         assert soup == greedy(order, score)[0]
@@ -139,12 +140,12 @@ def test_greedy_of_the_first_n_scores_nothing_twice(count, seed):
 
 
 @given(st.lists(st.lists(st.integers(0, 3).map(str), max_size=5), min_size=1, max_size=6))
-def test_a_running_sum_is_the_sum(asked):
+def test_a_running_sum_equals_the_sum_and_reuses_the_last_one(asked):
     additions = []
     running = RunningSum(list, lambda total, name: additions.append(name) or [*total, name])
     for names in asked:
         assert running.of(tuple(names)) == names
-    # Names that extend those of the last call cost one addition each.
+    # Extending the names of the last call by one costs one addition.
     before = len(additions)
     running.of((*asked[-1], "x"))
     assert additions[before:] == ["x"]

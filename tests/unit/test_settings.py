@@ -18,7 +18,7 @@ def change(config: dict, changes: dict) -> None:
 
 @pytest.fixture
 def validate(config, root):
-    """A function that validates the default with some keys changed."""
+    """Return a function that validates the default configuration with some keys changed."""
 
     def changed(changes: dict) -> None:
         change(config, changes)
@@ -28,7 +28,7 @@ def validate(config, root):
 
 
 def refusal(validate, changes: dict) -> str:
-    """The one sentence a configuration is refused with."""
+    """Return the message of the error, which has to be one sentence."""
     with pytest.raises(UserError) as error:
         validate(changes)
     sentence = str(error.value)
@@ -37,7 +37,7 @@ def refusal(validate, changes: dict) -> str:
     return sentence
 
 
-def test_the_default_is_good(validate):
+def test_the_default_configuration_is_valid(validate):
     validate({})
 
 
@@ -57,8 +57,11 @@ def test_the_default_is_good(validate):
         ({"finetune.seed": -1}, "config key finetune.seed is -1, expected at least 0"),
         ({"finetune.warmup": -1}, "config key finetune.warmup is -1, expected at least 0"),
         ({"soups": {"x": {"method": "gredy"}}}, "soups.x.method is 'gredy', expected one of unif"),
-        ({"soups": {1: {"method": "greedy"}}}, "config has the key soups.1, expected text; quote"),
-        ({"soups": {}}, "config key soups is {}, expected at least 1 entries"),
+        (
+            {"soups": {1: {"method": "greedy"}}},
+            "config has the key soups.1, expected text in quotes",
+        ),
+        ({"soups": {}}, "config key soups is {}, expected at least 1 entry"),
         ({"soups": ["greedy"]}, "config key soups is ['greedy'], expected object"),
         ({"soups": {"x": {"method": "ties", "desnity": 1}}}, "soups.x.desnity is unknown; did you"),
         ({"soups": {"x": {}}}, "config key soups.x: 'method' is a required"),
@@ -75,7 +78,7 @@ def test_the_default_is_good(validate):
         ),
     ],
 )
-def test_bad_values(validate, changes, sentence):
+def test_a_value_against_the_schema_is_an_error(validate, changes, sentence):
     assert sentence in refusal(validate, changes)
 
 
@@ -87,7 +90,7 @@ def test_bad_values(validate, changes, sentence):
             "sweep.random.parameters.lr is 'unifrom(0, 1)', expected a number, uniform(low, high)",
         ),
         ({"sweep.random.parameters.lr": "uniform(0, 1) or 1"}, "expected a number, uniform(low, h"),
-        ({"sweep.random.parameters.lr": "uniform(1, 0)"}, "expected two numbers, low <= high"),
+        ({"sweep.random.parameters.lr": "uniform(1, 0)"}, "expected two numbers with low <= high"),
         (
             {"sweep.random.parameters.lr": {"uniform": [0, 1]}},
             "sweep.random.parameters.lr is {'uniform': [0, 1]}, expected number or string or null",
@@ -98,13 +101,13 @@ def test_bad_values(validate, changes, sentence):
             "parameters.momentum is unknown, expected one of start",
         ),
         ({"sweep.grid": {"momentum": [0.9]}}, "sweep.grid.momentum is unknown"),
-        ({"sweep.grid": {"lr": []}}, "config key sweep.grid.lr is [], expected at least 1 entries"),
+        ({"sweep.grid": {"lr": []}}, "config key sweep.grid.lr is [], expected at least 1 entry"),
         ({"sweep.random.n": 0}, "config key sweep.random.n is 0, expected at least 1"),
         ({"sweep.kind": "grid"}, "sweep.kind is 'grid' but sweep.grid is empty"),
         ({"sweep.kind": "table"}, "sweep.kind is 'table' but sweep.table is empty"),
     ],
 )
-def test_bad_sweeps(validate, changes, sentence):
+def test_an_invalid_sweep_is_an_error(validate, changes, sentence):
     assert sentence in refusal(validate, changes)
 
 
@@ -138,12 +141,12 @@ def test_bad_sweeps(validate, changes, sentence):
         ),
     ],
 )
-def test_bad_models(validate, changes, sentence):
+def test_an_invalid_model_is_an_error(validate, changes, sentence):
     assert sentence in refusal(validate, changes)
 
 
-def test_numbers_that_came_as_text_become_numbers(validate, config):
-    # Snakemake's --config and YAML's 1e-3 are text.
+def test_text_becomes_a_number_where_the_schema_expects_one(validate, config):
+    # Nested values of --config are text, and so is 1e-3 in YAML.
     validate({"sweep.random.n": "20", "finetune.lr": "1e-3", "data.folders": "null"})
     assert config["sweep"]["random"]["n"] == 20
     assert config["finetune"]["lr"] == 0.001
@@ -155,7 +158,7 @@ def test_numbers_that_came_as_text_become_numbers(validate, config):
 
 @pytest.fixture
 def folder_config(config, tmp_path, write_images):
-    """The default turned to folders of cats and dogs, with a shift of each kind."""
+    """Return the default configuration with image folders of cats and dogs."""
     write_images(tmp_path / "train", {"cat": 4, "dog": 4})
     write_images(tmp_path / "test", {"cat": 1, "dog": 1})
     write_images(tmp_path / "drawn", {"puppy": 1})
@@ -177,7 +180,7 @@ def folder_config(config, tmp_path, write_images):
     return config
 
 
-def test_good_folders(validate, folder_config):
+def test_valid_image_folders_are_accepted(validate, folder_config):
     validate({})
     assert settings.shifts(folder_config) == ["sketch", "blurred"]
 
@@ -217,22 +220,22 @@ SKETCH = "data.folders.shifts.sketch"
         ),
     ],
 )
-def test_bad_folders(validate, folder_config, changes, sentence):
+def test_invalid_image_folders_are_an_error(validate, folder_config, changes, sentence):
     assert sentence in refusal(validate, changes)
 
 
 @pytest.mark.parametrize("folder", ["train/dog", "test/dog", "drawn/puppy"])
-def test_an_empty_class_folder_is_named(validate, folder_config, tmp_path, folder):
+def test_an_error_names_an_empty_class_folder(validate, folder_config, tmp_path, folder):
     for image in (tmp_path / folder).glob("*.png"):
         image.unlink()
     (tmp_path / folder / "notes.txt").touch()
     assert f"/{folder}: the folder has no image, expected at least one" in refusal(validate, {})
 
 
-def test_training_and_test_have_the_same_classes(validate, folder_config, tmp_path):
+def test_the_training_and_the_test_folder_need_the_same_classes(validate, folder_config, tmp_path):
     shutil.rmtree(tmp_path / "test" / "dog")
     assert "/test: only the training folder has 'dog', expected the same" in refusal(validate, {})
 
 
-def test_shifts_of_the_world(config):
+def test_the_default_has_the_shifts_of_the_world(config):
     assert settings.shifts(config) == ["v2", "r", "sketch", "objectnet", "a"]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.data.images import identity, write_set
-from soups.data.splits import given_split, heldout_split
+from soups.data.splits import given_split, heldout_split, manifest
 from soups.errors import UserError
+from soups.files import fingerprint
 
 # Every class has at least two held-out and two training images.
 COUNTS = st.lists(st.integers(20, 60), min_size=1, max_size=8)
@@ -206,3 +207,14 @@ def test_the_rule_reports_a_file_without_marks(job, tmp_path):
     with pytest.raises(UserError, match=r"marks\.npy: .*, expected an array written by numpy.save"):
         split.main(job)
     assert not job.output.manifest.exists()
+
+
+def test_a_manifest_records_the_split_with_its_fingerprint():
+    settings = {"fraction": 0.5, "per_class": None, "indices": None, "seed": 0}
+    labels, sides = np.array([0, 0, 1, 1]), (np.array([0, 2]), np.array([1, 3]))
+    made = manifest(settings, ["cat", "dog"], labels, ["a", "b", "c", "d"], *sides)
+    assert made["indices"] == [1, 3]
+    assert (made["labels"], made["paths"]) == ([0, 1], ["b", "d"])
+    assert (made["train_images"], made["heldout_images"]) == (2, 2)
+    assert made.pop("sha256") == fingerprint(made)
+    assert manifest(settings, ["cat", "dog"], labels, None, *sides)["paths"] is None

@@ -534,3 +534,12 @@ def test_of_two_living_runs_the_first_may_end(alive):
     second.kill()
     second.wait()
     assert not runs.living(path)
+
+
+def test_soups_of_an_earlier_configuration_are_listed(tmp_path):
+    assert runs.stale_soups(tmp_path) == []
+    runs.begin(str(tmp_path), soups=["greedy"])
+    (tmp_path / "soups").mkdir()
+    for name in ("uniform", "greedy", "ties"):
+        (tmp_path / "soups" / f"{name}.safetensors").touch()
+    assert runs.stale_soups(tmp_path) == ["ties", "uniform"]

@@ -42,13 +42,13 @@ def column(rows: dict[str, dict], key: str) -> np.ndarray:
 
 
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(0, 1000))
-def test_growing_leaves_the_first_rows_as_they_are(n, more, seed):
+def test_a_growing_sweep_keeps_its_first_rows(n, more, seed):
     grown = random(n + more, PARAMETERS, seed)
     assert dict(itertools.islice(grown.items(), n)) == random(n, PARAMETERS, seed)
 
 
 @given(st.sampled_from(sorted(PARAMETERS)), st.integers(0, 1000))
-def test_adding_a_parameter_leaves_the_others_as_they_are(added, seed):
+def test_a_new_parameter_changes_no_other_parameter(added, seed):
     fewer = {name: spec for name, spec in PARAMETERS.items() if name != added}
     before, after = random(8, fewer, seed), random(8, PARAMETERS, seed)
     assert any(row[added] != DEFAULTS[added] for row in after.values())
@@ -61,13 +61,13 @@ def test_the_order_of_parameters_does_not_matter():
     assert random(5, dict(reversed(PARAMETERS.items()))) == random(5, PARAMETERS)
 
 
-def test_another_seed_is_another_sweep():
+def test_another_seed_gives_another_sweep():
     assert column(random(5, PARAMETERS, 0), "lr").tolist() != (
         column(random(5, PARAMETERS, 1), "lr").tolist()
     )
 
 
-def test_rows_are_whole_and_have_seeds_of_their_own():
+def test_rows_have_all_hyperparameters_and_different_seeds():
     rows = random(101, {})
     assert list(rows)[:2] == ["m00", "m01"]
     assert list(rows)[-1] == "m100"
@@ -86,7 +86,7 @@ def test_values_lie_in_their_distributions():
     assert set(column(rows, "augment")) == {0, 0.5, 2}
 
 
-def test_a_number_is_itself_and_null_is_the_default():
+def test_a_number_stands_for_itself_and_null_for_the_default():
     (row,) = random(1, {"lr": 0.5, "clip": "1e-3", "mixup": None}).values()
     assert (row["lr"], row["clip"], row["mixup"]) == (0.5, 0.001, 0)
 
@@ -103,7 +103,7 @@ GRIDS = st.fixed_dictionaries({"lr": VALUES, "epochs": VALUES, "seed": VALUES})
 
 
 @given(GRIDS, st.sampled_from(["lr", "epochs", "seed"]), st.integers(51, 99), st.data())
-def test_adding_a_value_anywhere_leaves_ids_as_they_are(values, key, added, data):
+def test_a_new_value_in_a_grid_keeps_the_other_rows_and_their_names(values, key, added, data):
     place = data.draw(st.integers(0, len(values[key])))
     wider = values | {key: [*values[key][:place], added, *values[key][place:]]}
     before, after = grid(values), grid(wider)
@@ -111,7 +111,7 @@ def test_adding_a_value_anywhere_leaves_ids_as_they_are(values, key, added, data
 
 
 @given(GRIDS)
-def test_a_grid_is_the_product(values):
+def test_a_grid_has_a_row_for_each_combination(values):
     rows = grid(values)
     combinations = {(row["lr"], row["epochs"], row["seed"]) for row in rows.values()}
     assert combinations == set(
@@ -120,12 +120,12 @@ def test_a_grid_is_the_product(values):
     assert len(rows) == math.prod(map(len, values.values()))
 
 
-def test_numbers_may_be_written_as_text():
-    (row,) = grid({"lr": ["1e-4"]}).values()  # YAML reads it so
+def test_numbers_may_be_text():
+    (row,) = grid({"lr": ["1e-4"]}).values()  # YAML reads 1e-4 as text
     assert row["lr"] == 1e-4
 
 
-def test_a_grid_passes_over_null():
+def test_a_grid_ignores_null():
     assert grid({"lr": [1, 2], "mixup": None}) == grid({"lr": [1, 2]})
 
 
@@ -134,7 +134,7 @@ def test_a_grid_passes_over_null():
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that draws the sweep of a CSV's text."""
+    """Return a function that draws the sweep of a CSV with the given text."""
 
     def drawn(text: str) -> dict[str, dict]:
         (tmp_path / "sweep.csv").write_text(text)
@@ -143,23 +143,23 @@ def table(tmp_path):
     return drawn
 
 
-def test_a_table_is_what_it_says(table):
+def test_rows_of_a_table_complete_the_defaults(table):
     rows = table("model,lr,batch_size\nslow,0.001,4\nfast,0.1,16\n")
     assert rows == {
         "slow": DEFAULTS | {"lr": 0.001, "batch_size": 4},
         "fast": DEFAULTS | {"lr": 0.1, "batch_size": 16},
     }
-    # Plain numbers: they go to JSON and to a fingerprint.
+    # Plain Python numbers are needed for JSON and for fingerprints.
     assert [type(rows["fast"][key]) for key in ("lr", "batch_size")] == [float, int]
 
 
-def test_an_empty_cell_is_left_to_the_defaults(table):
+def test_an_empty_cell_takes_the_default(table):
     rows = table("model,lr,mixup\nslow,0.001,\nfast,,0.5\n")
     assert rows["slow"] == DEFAULTS | {"lr": 0.001}
     assert rows["fast"] == DEFAULTS | {"mixup": 0.5}
 
 
-def test_a_table_without_names_counts_its_rows(table):
+def test_rows_of_a_table_without_names_are_numbered(table):
     assert list(table("lr\n0.1\n0.2\n")) == ["m00", "m01"]
 
 
@@ -167,36 +167,39 @@ def test_a_table_without_names_counts_its_rows(table):
     ("text", "message"),
     [
         ("model,lr\na,0.1\na,0.2\n", r"sweep\.csv: model 'a' occurs twice"),
-        ("model,lrr\na,0.1\n", "a sets 'lrr', expected one of lr, weight_decay"),
+        ("model,lrr\na,0.1\n", "a has the hyperparameter 'lrr', expected one of lr, weight_decay"),
         ("lr,seed\n0.1,1.5\n", "m00 has seed = 1.5, expected a whole number"),
         ("model,lr\na,fast\n", "row 2 has 'fast' for 'lr', expected a number"),
         ("model,lr\na,True\n", "row 2 has 'True' for 'lr', expected a number"),
-        ("model,lr\nzeroshot,0.1\n", r"sweep\.csv: a model is called 'zeroshot', expected letters"),
+        (
+            "model,lr\nzeroshot,0.1\n",
+            r"sweep\.csv: row 2 has the model 'zeroshot', expected a name",
+        ),
         ("start\nmiddle\n", "m00 has start = 'middle', expected 'probe', 'zeroshot', 'new'"),
-        ("model,lr\na/b,0.1\n", r"sweep\.csv: a model is called 'a/b', expected letters"),
+        ("model,lr\na/b,0.1\n", r"sweep\.csv: row 2 has the model 'a/b', expected a name"),
         ("lr\ninf\n", "row 2 has 'inf' for 'lr', expected a number"),
         ("lr\n0.1,0.2\n", r"sweep\.csv: row 2 has 2 values, expected 1"),
-        ("", "sweep.table gives no configuration, expected at least one"),
-        ("lr\n", "sweep.table gives no configuration, expected at least one"),
+        ("", "sweep.table has no rows, expected at least one"),
+        ("lr\n", "sweep.table has no rows, expected at least one"),
     ],
 )
-def test_table_errors(table, text, message):
+def test_an_invalid_table_is_an_error(table, text, message):
     with pytest.raises(UserError, match=message):
         table(text)
 
 
-def test_rows_that_are_alike_would_be_trained_twice(table):
+def test_two_equal_rows_are_an_error(table):
     check_different(table("lr,seed\n0.1,0\n0.1,1\n"))
-    with pytest.raises(UserError, match="m01 and m03 are the same configuration"):
+    with pytest.raises(UserError, match="m01 and m03 have the same hyperparameters"):
         check_different(table("lr,seed\n0.1,0\n0.1,1\n0.1,2\n0.10,1\n"))
 
 
-def test_a_missing_table_is_named():
-    with pytest.raises(UserError, match=r"sweep.table is 'none.csv': no such file"):
+def test_an_error_names_a_missing_table():
+    with pytest.raises(UserError, match=r"sweep.table is 'none.csv', expected an existing CSV"):
         draw({"kind": "table", "table": "none.csv"}, DEFAULTS)
 
 
-# Values no fine-tune can use, whatever kind of sweep they come from
+# Values that no fine-tune can use, in any kind of sweep
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,7 @@ def test_a_missing_table_is_named():
         ("lr", "fast", "a number"),
     ],
 )
-def test_unusable_values(key, value, expected):
+def test_a_value_outside_its_limits_is_an_error(key, value, expected):
     with pytest.raises(UserError, match=rf"has {key} = {value!r}, expected {expected}$"):
         grid({key: [value]})
 
@@ -236,12 +239,12 @@ def test_unusable_values(key, value, expected):
         ({"task": ["birds"]}, "task = 'birds' and start = 'probe', expected 'zeroshot'"),
     ],
 )
-def test_values_that_exclude_each_other(values, message):
+def test_values_that_exclude_each_other_are_an_error(values, message):
     with pytest.raises(UserError, match=message):
         grid(values)
 
 
-def test_where_to_start_is_a_word():
+def test_the_start_is_a_word():
     assert set(column(random(30, {"start": "choice(probe, new)"}), "start")) == {"probe", "new"}
     assert set(column(random(3, {"start": "zeroshot"}), "start")) == {"zeroshot"}
     assert {row["start"] for row in grid({"start": ["probe", "new"]}).values()} == {"probe", "new"}
@@ -256,7 +259,7 @@ def varied() -> tuple[dict, dict]:
     return vary(rows, {"ema": {"set": {"ema": 0.9}, "first": 2}, "sam": {"set": {"sam": 0.1}}})
 
 
-def test_variants_are_rows_once_more(varied):
+def test_a_variant_repeats_rows_with_changed_hyperparameters(varied):
     rows, origin = varied
     assert list(rows) == [
         "m00", "m01", "m02", "m03",
@@ -266,33 +269,37 @@ def test_variants_are_rows_once_more(varied):
     assert (origin["m01"], origin["m01_ema"]) == (("m01", "base"), ("m01", "ema"))
 
 
-def test_variants_leave_the_sweep_as_it_is(varied):
+def test_variants_do_not_change_the_sweep(varied):
     rows, _ = varied
     base = {name: row for name, row in rows.items() if "_" not in name}
     assert vary(base, {}) == (base, {name: (name, "base") for name in base})
     assert vary(base, {"off": None})[0] == base
 
 
-def test_a_variant_is_checked_like_any_row(varied):
+def test_an_invalid_variant_is_an_error(varied):
     rows = {"m00": varied[0]["m00"]}
     with pytest.raises(UserError, match="m00_x has ema = 2, expected at least 0, below 1"):
         vary(rows, {"x": {"set": {"ema": 2}}})
-    with pytest.raises(UserError, match=r"sweep.variants.base: the sweep itself is called so"):
+    with pytest.raises(UserError, match=r"sweep.variants has the name 'base', expected another"):
         vary(rows, {"base": {"set": {"ema": 0.5}}})
-    with pytest.raises(UserError, match=r"m00 has distill = 0.5, but the whole sweep is the teac"):
+    with pytest.raises(
+        UserError, match=r"m00 has distill = 0.5, expected 0 outside sweep.variants"
+    ):
         vary({"m00": rows["m00"] | {"distill": 0.5}}, {})
-    with pytest.raises(UserError, match=r"sweep.variants.x: m00_x is there already"):
+    with pytest.raises(
+        UserError, match=r"sweep.variants.x makes a model 'm00_x', expected another"
+    ):
         vary(rows | {"m00_x": rows["m00"]}, {"x": {"set": {"ema": 0.5}}})
 
 
-def test_a_pool_is_the_sweep_unless_it_says_otherwise(varied):
+def test_a_pool_holds_the_rows_of_its_variants(varied):
     assert pool(*varied, ["base"], None, "key") == ["m00", "m01", "m02", "m03"]
     assert pool(*varied, ["ema"], None, "key") == ["m00_ema", "m01_ema"]
     mixed = ["m00", "m01", "m00_ema", "m01_ema"]
     assert pool(*varied, ["ema", "base"], "row < 2", "key") == mixed
 
 
-def test_a_query_is_on_hyperparameters(varied):
+def test_a_query_is_a_condition_on_hyperparameters(varied):
     rows = varied[0]
     middle = sorted(rows[name]["lr"] for name in ("m00", "m01", "m02", "m03"))[2]
     below = [n for n in ("m00", "m01", "m02", "m03") if rows[n]["lr"] < middle]
@@ -305,14 +312,14 @@ def test_a_query_is_on_hyperparameters(varied):
     [
         (["base"], "learning_rate < 1", r"key.query is 'learning_rate < 1', which cannot be read"),
         (["base"], "lr <", "which cannot be read"),
-        (["base"], "lr", "key.query is 'lr', which is not true or false; expected a condition on"),
+        (["base"], "lr", "key.query is 'lr', which is not true or false, expected a condition on"),
         (["base"], "row % 2", "which is not true or false"),
         (["base"], "True", "which is not true or false"),
-        (["base"], "lr > 1", "key.query is 'lr > 1': no ingredient is so"),
-        (["emaa"], None, r"key.variants has 'emaa', expected among base, ema, sam"),
+        (["base"], "lr > 1", "key.query is 'lr > 1', expected a condition that an ingredient"),
+        (["emaa"], None, r"key.variants has 'emaa', expected one of base, ema, sam"),
     ],
 )
-def test_bad_pools(varied, variants, query, message):
+def test_an_invalid_pool_is_an_error(varied, variants, query, message):
     with pytest.raises(UserError, match=message):
         pool(*varied, variants, query, "key")
 
@@ -320,24 +327,24 @@ def test_bad_pools(varied, variants, query, message):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("uniform(0.2, 0.1)", "two numbers, low <= high"),
-        ("integer(3, 2)", "two numbers, low <= high"),
-        ("uniform(1)", "two numbers, low <= high"),
-        ("log_uniform(0, 1)", "two numbers, 0 < low <= high"),
-        ("log_uniform(0.2, 0.1)", "two numbers, 0 < low <= high"),
+        ("uniform(0.2, 0.1)", "two numbers with low <= high"),
+        ("integer(3, 2)", "two numbers with low <= high"),
+        ("uniform(1)", "two numbers with low <= high"),
+        ("log_uniform(0, 1)", "two numbers with 0 < low <= high"),
+        ("log_uniform(0.2, 0.1)", "two numbers with 0 < low <= high"),
         ("uniform(0, x)", "numbers between the brackets"),
         ("uniform(0, inf)", "numbers between the brackets"),
         ("integer(1.5, 3)", "whole numbers between the brackets"),
         ("choice()", "numbers between the brackets"),
     ],
 )
-def test_bad_distributions(spec, expected):
+def test_an_invalid_distribution_is_an_error(spec, expected):
     with pytest.raises(UserError) as error:
         random(1, {"lr": spec})
     assert str(error.value) == f"sweep.random.parameters.lr is {spec!r}, expected {expected}"
 
 
-def test_rows_that_a_variant_makes_alike_are_trained_once():
+def test_equal_rows_of_a_variant_are_trained_once():
     rows = grid({"lr": [0.1, 0.2], "seed": [0, 1]})
     out, origin = vary(rows, {"same": {"set": {"lr": 0.3}}})
     same = [row for name, row in out.items() if origin[name][1] == "same"]
@@ -359,7 +366,7 @@ def test_pairs_that_differ_in_one_hyperparameter():
     ]  # fmt: skip
     assert single[1] | {"lr_1": 0.01, "lr_2": 0.1} == single[1]
     every = pairs(rows, starts)
-    assert len(every) == 6  # not those with another start
+    assert len(every) == 6  # pairs with another start are left out
     assert {p["differ"] for p in every} == {"seed", "lr", "several"}
     some = pairs(rows, starts, most=4)
     assert some == pairs(rows, starts, most=4)
@@ -367,12 +374,12 @@ def test_pairs_that_differ_in_one_hyperparameter():
     assert all(pair in every for pair in some)
 
 
-def test_identical_models_are_no_pair():
+def test_equal_models_are_no_pair():
     rows = {"a": {"lr": 0.1}, "b": {"lr": 0.1}}
     assert pairs(rows, dict.fromkeys(rows, "initialization"), single=True) == []
 
 
-def test_what_was_not_trained_is_in_no_pair():
+def test_a_model_with_0_epochs_is_in_no_pair():
     rows = {name: DEFAULTS | {"seed": i} for i, name in enumerate("abc")}
     rows["a"]["epochs"] = 0
     found = pairs(rows, dict.fromkeys(rows, "initialization"))

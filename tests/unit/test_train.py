@@ -1,5 +1,7 @@
 import copy
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from soups.jobs import devices
 from soups.jobs.resume import Resumable
 from soups.models.classifier import Classifier
 from soups.training import optim
-from soups.training.finetune import finetune, freeze_batch_norm, weight_average
+from soups.training.finetune import finetune, finetune_on, freeze_batch_norm, weight_average
 from soups.training.probe import linear_probe
 from soups.training.schedule import warmup_cosine
 from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
@@ -203,3 +205,35 @@ def test_the_smallest_share_averages_the_last_step(tuned):
 def test_no_epochs_leave_the_start_as_it_is(tuned, start, more):
     before = {name: value.clone() for name, value in start.state_dict().items()}
     assert same(tuned(PLAIN | {"epochs": 0} | more), before)
+
+
+# Tasks
+
+
+@pytest.fixture
+def data(images, labels):
+    return SimpleNamespace(images=images, labels=labels, classes=["cat", "dog", "cow", "axe"])
+
+
+def test_a_fine_tune_without_a_task_has_all_classes(tuned, start, data, teacher, tmp_path):
+    row = PLAIN | {"distill": 0.5}
+    state = Resumable(tmp_path / "task", {})
+    model = finetune_on(copy.deepcopy(start), data, ROWS, row, state, None, teacher)
+    assert same(dict(model.state_dict()), tuned(row, teacher=teacher))
+
+
+def test_a_task_trains_the_tower_on_its_own_images_alone(start, data, tmp_path):
+    def weights(name: str) -> dict:
+        state = Resumable(tmp_path / name, {})
+        model = copy.deepcopy(start)
+        torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+        finetune_on(model, data, ROWS, PLAIN, state, ["cow", "dog"])
+        return dict(model.state_dict())
+
+    first = weights("one")
+    head = torch.randn(4, start.head.in_features, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(first["head.weight"], head)  # frozen, and whole again afterwards
+    assert any(not torch.equal(first[n], t) for n, t in start.state_dict().items() if "visual" in n)
+    data.images = np.array(data.images)
+    data.images[(data.labels == 0) | (data.labels == 3)] = 0
+    assert same(first, weights("two"))

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from soups.world import reference
+from soups.data.images import PreparedSet, write_set
+from soups.errors import UserError
+from soups.world import adversarial, reference
 from soups.world.sets import (
     CHUNK,
     DOMAINS,
@@ -170,3 +172,31 @@ def test_the_reference_network_finds_the_images_it_misclassifies():
     assert not reference.wrong(model, images, labels).any()
     flipped = np.where(np.arange(512) % 3 == 0, 1 - labels, labels)
     np.testing.assert_array_equal(reference.wrong(model, images, flipped), np.arange(512) % 3 == 0)
+
+
+REFERENCE = {"images": 48, "epochs": 1, "lr": 0.005, "seed": 0}
+WORLD = {"seed": 0, "variants": VARIANTS, "reference": REFERENCE}
+
+
+@pytest.fixture
+def train(tmp_path) -> PreparedSet:
+    """A training set on which the reference network learns next to nothing."""
+    pixels, labels, _ = draw_set("train", 48, 0, VARIANTS)
+    write_set(tmp_path / "train.npy", pixels, labels, set_mapping("train"))
+    return PreparedSet(tmp_path / "train.npy")
+
+
+def test_shift_a_has_images_that_the_reference_network_misclassifies(train):
+    pixels, labels, mapping = adversarial.draw_adversarial(train, 30, WORLD)
+    assert pixels.shape == (30, SIZE, SIZE, 3)
+    assert set(labels) == set(range(len(mapping)))  # no class is without an image
+    assert all(NAMES[members[0]] == name for name, members in mapping)
+    fitted = train.images, train.labels, len(NAMES), 1, 0.005, 0
+    members = np.array([members[0] for _, members in mapping])
+    assert reference.wrong(reference.train_reference(*fitted), pixels, members[labels]).all()
+
+
+def test_a_network_without_a_mistake_is_an_error(train, monkeypatch):
+    monkeypatch.setattr(reference, "wrong", lambda model, images, labels: labels < 0)
+    with pytest.raises(UserError, match="network misclassifies 0 of 500 images, expected more"):
+        adversarial.draw_adversarial(train, 30, WORLD)

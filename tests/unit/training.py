@@ -1,4 +1,4 @@
-"""Hyperparameters and comparisons that the tests of training share."""
+"""Hyperparameters and comparisons for the tests of training."""
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ def convolutional() -> Classifier:
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     model = Classifier(visual, 4, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    # With a head of zeros, rounding decides the sign of some gradients, and AdamW steps by it.
+    # With a head of zeros, rounding decides the sign of some gradients. AdamW's first step depends
+    # on that sign.
     for parameter in model.head.parameters():
         nn.init.normal_(parameter)
     return model

@@ -1,4 +1,4 @@
-"""A copy of the project in a temporary folder, in which Snakemake runs for real."""
+"""Real Snakemake runs in copies of the project in temporary folders."""
 
 import os
 import re
@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "profiles", "envs", "experiments")
 
-# The miniature, made smaller still: every rule of the default runs, pre-training included.
+# A smaller version of the default experiment. It runs every rule of the default, and pre-training.
 TINY = {
     "name": "tiny",
     "data": {
@@ -55,7 +55,7 @@ TINY = {
     },
 }
 
-# What the tiny run draws.
+# Figures of the tiny run.
 FIGURES = [
     "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models", "landscape",
     "paths", "angles", "soup_vs_ensemble", "loss_gap", "large_lr", "slices", "reliability",
@@ -64,23 +64,29 @@ FIGURES = [
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Give tests that share a run to one process, which makes that run once."""
+    """Group the tests that share a run into one process, so that the run happens once."""
     for item in items:
         if item.path.parent.name == "workflow":
             shared = "finished" in item.fixturenames
             item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
 
 
-# The uniform and the greedy soup alone, without the models and figures of curves.
+# Only the uniform and the greedy soup, without the models and figures of curves.
 FEW = yaml.safe_load((ROOT / "experiments" / "minimal.yaml").read_text(encoding="utf-8"))
 
 
 class Project:
-    """A working copy; `run` calls Snakemake there with one overlay, on top of shipped ones."""
+    """A copy of the project, in which `run` calls Snakemake.
+
+    Args:
+        folder: where the copy is made.
+        overlay: configuration of the run.
+        shipped: overlays in the repository that are applied before ``overlay``.
+    """
 
     def __init__(self, folder: Path, overlay: dict, *shipped: str) -> None:
         self.folder = folder
-        # Of several processes that run tests, each has a core of its own.
+        # If pytest runs several processes, each has one core.
         self.cores = 1 if os.environ.get("PYTEST_XDIST_WORKER") else 2
         self.configfiles = [*shipped, "overlay.yaml"]
         folder.mkdir(parents=True)
@@ -107,7 +113,7 @@ class Project:
         return [str(snakemake), *arguments, "--cores", cores, "--configfile", *self.configfiles]
 
     def environment(self) -> dict:
-        # Scripts run with the `python` that is found first.
+        # Scripts run with the first `python` on the path.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return os.environ | {"PATH": path}
 
@@ -124,7 +130,7 @@ class Project:
         return done
 
     def start(self, *arguments: str, output=subprocess.DEVNULL) -> subprocess.Popen:
-        """Snakemake at work, with what it starts in a session of its own, to be signalled."""
+        """Start Snakemake in a process group of its own, so that a test can signal all its jobs."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
@@ -132,12 +138,12 @@ class Project:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # A test run in the background ignores Ctrl-C, and what it starts would too.
+            # A test process in the background ignores SIGINT, and its children would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """Rule to number of jobs, from a dry run."""
+        """Return rule to number of jobs, from a dry run."""
         done = self.run("-n", *arguments)
         rows = re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
         return {rule: int(count) for rule, count in rows if rule != "total"}
@@ -145,16 +151,16 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path):
-    """Make projects: ``project(overlay)``, or ``project(overlay, "experiments/x.yaml")``."""
+    """A function that makes a project from an overlay and any shipped overlays."""
     count = iter(range(100))
     return lambda *overlays: Project(tmp_path / f"project{next(count)}", *overlays)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """The tiny world, run to the end once; tests only read it."""
+    """A complete run of the tiny experiment, which tests must not change."""
     project = Project(tmp_path_factory.mktemp("finished") / "project", TINY)
-    # Stage by stage, so that what a stage must not need is seen not to exist yet.
+    # Soups are made first, to record which sets exist before any evaluation.
     project.run("soups")
     prepared = {path.name.split(".")[0] for path in (project.results / "prepared").iterdir()}
     (project.folder / "prepared-for-soups.txt").write_text("\n".join(sorted(prepared)))

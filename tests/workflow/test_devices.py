@@ -1,4 +1,4 @@
-"""A device that is not there is missed before anything is computed."""
+"""A run reports a missing device before its first job."""
 
 import re
 
@@ -13,14 +13,14 @@ pytestmark = [
 ]
 
 
-def test_no_gpu_for_what_wants_one_is_told(project):
+def test_jobs_that_need_a_gpu_are_refused_with_zero_gpus(project):
     done = project(TINY | FEW).run("models", "--resources", "gpu=0", check=False)
     assert done.returncode == 1
     assert "--resources gpu is 0, expected 1 or more, or compute.device: cpu" in done.stderr
 
 
-def test_jobs_that_want_a_gpu_wait_for_it(project):
-    """With one for two cores, no fine-tune begins before the one before it has ended."""
+def test_jobs_that_need_a_gpu_wait_for_it(project):
+    """With one GPU and two cores, a fine-tune begins after the previous one has ended."""
     two = {"random": {"n": 2, "parameters": {"epochs": "choice(1, 1)"}}} | FEW["sweep"]
     copy = project(TINY | FEW | {"sweep": two})
     copy.cores = 2
@@ -36,7 +36,7 @@ def test_jobs_that_want_a_gpu_wait_for_it(project):
         ({"gpus": 2}, "compute.gpus is 2, but torch sees no GPU; expected 1"),
     ],
 )
-def test_a_missing_gpu_is_told_before_the_first_job(project, asked, sentence):
+def test_a_missing_gpu_is_reported_before_the_first_job(project, asked, sentence):
     copy = project(TINY | FEW | {"compute": asked})
     done = copy.run("models", check=False)
     assert done.returncode == 1
@@ -44,7 +44,7 @@ def test_a_missing_gpu_is_told_before_the_first_job(project, asked, sentence):
     assert not copy.results.exists()
 
 
-def test_what_needs_no_gpu_runs_without(project):
+def test_rules_that_need_no_gpu_run_without_one(project):
     copy = project(TINY | FEW | {"compute": {"device": "cuda"}})
     copy.run("splits")
     assert (copy.results / "splits" / "manifest.json").is_file()

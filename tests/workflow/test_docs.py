@@ -1,4 +1,4 @@
-"""What README and docs/ say can be done is done: every command, and the recipes of extending.md."""
+"""The commands on all pages run, and so do the recipes of extending.md."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from tests.unit.test_docs import PAGES
 from tests.workflow.conftest import FEW, ROOT, TINY
 from tests.workflow.test_folders import dataset
 
-# Commands that cannot run here: they need a container, a network, or hours of CPU time.
+# These commands cannot run in a test. They need a container, a network, or hours of CPU time.
 ELSEWHERE = ("apptainer", "python tools/fetch_cifar10.py")
 
 
@@ -33,7 +33,7 @@ def commands(page: Path) -> list[str]:
 
 
 def dry(command: str) -> str:
-    """The same command without its effect, where it would take long."""
+    """Return a command that takes long as a dry run, and any other command unchanged."""
     if command.startswith("snakemake"):
         return f"{command} -n --quiet rules" if "--rulegraph" not in command else command
     return command.replace("make", "make -n", 1) if command.startswith("make") else command
@@ -55,13 +55,13 @@ def project(tmp_path_factory):
     np.save(data / "imagenet_98_idxs.npy", np.zeros(30 * len(trees.CLASSES)))
     dataset(data / "images", train=110)
     shutil.copytree(data / "images", data / "cifar10")
-    # `make -n` runs the lines that call make again, and these want Snakemake's folder.
+    # `make -n` runs the lines that call make again, and those need Snakemake's folder.
     (made.folder / ".snakemake").mkdir()
     return made
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_run(project, page, monkeypatch):
+def test_every_command_of_a_page_runs(project, page):
     environment = project.environment()
     activate = project.folder / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +76,8 @@ def test_commands_run(project, page, monkeypatch):
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
-def test_pages_have_commands():
-    """Else the test above would find nothing wrong."""
+def test_commands_are_found_on_the_pages():
+    """Without any command, the test above would pass."""
     every = [command for page in PAGES for command in commands(page)]
     assert {"make", "make test"} <= set(every)
     assert sum(command.startswith("snakemake") for command in every) >= 10
@@ -92,7 +92,7 @@ def blocks(title: str) -> list[tuple[str, str]]:
 
 
 def insert(path: Path, before: str, text: str) -> None:
-    """Write some lines into a file, above the line that begins in a certain way."""
+    """Insert text into a file, above the first line that begins with ``before``."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     at = next(i for i, line in enumerate(lines) if line.startswith(before))
     path.write_text("".join([*lines[:at], text, *lines[at:]]), encoding="utf-8")
@@ -105,8 +105,8 @@ def test_a_recipe_takes_at_most_15_lines(title):
     assert 0 < code <= 15
 
 
-def test_the_recipes_are_followed_to_the_letter(tmp_path_factory):
-    """A method, an ensemble and a figure are added to a copy as the page says, and it is run."""
+def test_a_method_an_ensemble_and_a_figure_can_be_added_as_the_page_says(tmp_path_factory):
+    """The test adds all three to a copy of the project, and runs it."""
     from tests.workflow.conftest import Project
 
     overlay = TINY | FEW | {"name": "extended"}
@@ -138,7 +138,7 @@ def test_the_recipes_are_followed_to_the_letter(tmp_path_factory):
     drawn = re.search(r"def (\w+)", drawing)[1]
     assert (copy.results / "figures" / f"{drawn}.png").is_file()
     assert f'id="{drawn}"' in (copy.results / "report.html").read_text(encoding="utf-8")
-    # The registry's own check: options are known to the schema.
+    # The configuration is checked against the options in the registry.
     done = copy.run("-n", "--config", f"soups={{{soup_name}: {{n: x}}}}", check=False)
     assert done.returncode == 1
     assert f"soups.{soup_name}.n is 'x', expected integer" in done.stdout + done.stderr

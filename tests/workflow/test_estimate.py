@@ -1,4 +1,4 @@
-"""`snakemake estimate`, before anything was computed."""
+"""`snakemake estimate` in a project that has no results yet."""
 
 import pandas as pd
 
@@ -8,14 +8,14 @@ STAGES = ["prepare", "pretrained", "initialize", "finetune", "evaluate", "recipe
 STAGES += ["curves", "ensembles", "total"]
 
 
-def test_the_cost_is_told_before_anything_ran(project):
+def test_the_cost_is_estimated_before_any_job_of_the_experiment(project):
     tiny = project(TINY)
     printed = tiny.run("estimate").stdout
     made = {path.name for path in tiny.results.iterdir()}
     assert made == {"settings.json", "plan.json", "tables", "logs", "benchmarks"}
     table = pd.read_csv(tiny.results / "tables" / "estimate.csv").set_index("stage")
     assert list(table.index) == [*STAGES[:4], "teacher", *STAGES[4:]]
-    # Three models and their variants, as the rules have it.
+    # Snakemake plans the same numbers of jobs.
     assert table.loc["finetune", "jobs"] == tiny.planned("models")["finetune"]
     planned = tiny.planned()
     assert table.loc["evaluate", "jobs"] == planned["evaluate"]
@@ -30,7 +30,7 @@ def test_the_cost_is_told_before_anything_ran(project):
     assert "Pre-training is counted" in text
 
 
-def test_sets_of_files_need_their_folders_alone(project, write_images):
+def test_the_cost_of_image_folders_is_estimated_without_the_pretrained_model(project, write_images):
     data = {
         "source": "folders",
         "heldout": {"per_class": 26},
@@ -46,11 +46,11 @@ def test_sets_of_files_need_their_folders_alone(project, write_images):
     mine = project(overlay)
     for name in ("train", "test", "art"):
         write_images(mine.folder / "data" / name, {"cat": 30, "dog": 30})
-    (mine.folder / "unknown.pt").touch()  # nobody reads it
+    (mine.folder / "unknown.pt").touch()  # The estimate does not read the file.
     mine.run("estimate")
     table = pd.read_csv(mine.results / "tables" / "estimate.csv").set_index("stage")
     assert table.loc["initialize", "images"] == 100_000
-    # Every image is looked at, and then decoded or packed.
+    # Every image is checked once, and then decoded or packed.
     assert table.loc["prepare", "images"] == 2 * (100_000 + 60 + 60)
     assert table.loc["finetune", "images"] > 12 * 0.25 * (100_000 - 52)
     assert table.loc["evaluate", "disk_bytes"] == 16 * 120 * 2 * 4 // 1000 * 1000

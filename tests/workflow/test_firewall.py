@@ -1,4 +1,4 @@
-"""Nothing that chooses or trains may reach a test set or a shift."""
+"""No rule that chooses or trains may depend on a test set or a shift."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ SHIFTS = {"v2", "r", "sketch", "objectnet", "a"}
 
 
 def graph(project) -> dict[str, tuple[str, list[str]]]:
-    """Output file to its rule and its input files, for every job of the DAG."""
+    """Return output file to its rule and its input files, for every job of the DAG."""
     done = project.run("--detailed-summary", "all")
     start = done.stdout.index("output_file")
     rows = csv.DictReader(io.StringIO(done.stdout[start:]), delimiter="\t")
@@ -22,6 +22,7 @@ def graph(project) -> dict[str, tuple[str, list[str]]]:
 
 
 def ancestors(edges, files) -> set[str]:
+    """Files from which some files are made, directly or indirectly, and these files."""
     seen, stack = set(), list(files)
     while stack:
         file = stack.pop()
@@ -32,7 +33,7 @@ def ancestors(edges, files) -> set[str]:
 
 
 def leaks(edges) -> list[tuple[str, str]]:
-    """Pairs of a choosing job's output and a test or shift file it depends on."""
+    """Pairs of the output of a choosing job and a test or shift file that the job depends on."""
     forbidden = {
         file
         for file in {f for _, inputs in edges.values() for f in inputs} | set(edges)
@@ -47,7 +48,7 @@ def leaks(edges) -> list[tuple[str, str]]:
     ]
 
 
-def test_no_choosing_job_reaches_a_test_set(finished):
+def test_no_choosing_job_depends_on_a_test_set(finished):
     edges = graph(finished)
     rules = {rule for rule, _ in edges.values()}
     assert rules >= CHOOSING
@@ -55,7 +56,7 @@ def test_no_choosing_job_reaches_a_test_set(finished):
 
 
 @pytest.mark.parametrize("rule", ["finetune", "recipe", "choose_ensemble"])
-def test_a_leak_would_be_found(finished, rule):
+def test_a_dependency_on_a_test_set_is_found(finished, rule):
     edges = graph(finished)
     output = next(file for file, (name, _) in edges.items() if name == rule)
     edges[output][1].append("results/tiny/logits/m00/test.npy")

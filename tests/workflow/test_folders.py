@@ -1,4 +1,4 @@
-"""Image folders through the same rules: own classes, own shifts, derived shifts, a grid sweep."""
+"""A run on image folders: own classes, own shifts, derived shifts and a grid sweep."""
 
 import json
 
@@ -10,11 +10,12 @@ from PIL import Image
 from tests.workflow.conftest import FEW
 
 TRAIN, TEST = 60, 25
-# Folder to the colour its images are drawn around, so that there is something to learn.
+# Folder to the mean colour of its images, by which a model can tell the classes apart.
 CLASSES = {"blue_sky": (40, 80, 220), "grass": (40, 180, 60), "sand": (220, 190, 120)}
 
 
 def write_images(folder, colour, count, rng):
+    """Write noisy images of a colour, as JPEG and PNG, in several sizes."""
     folder.mkdir(parents=True)
     for i in range(count):
         noise = rng.normal(0, 25, (30 + i % 7, 36, 3))
@@ -23,6 +24,7 @@ def write_images(folder, colour, count, rng):
 
 
 def dataset(root, train=TRAIN):
+    """Write a training set, a test set and one shift."""
     rng = np.random.default_rng(0)
     for name, colour in CLASSES.items():
         write_images(root / "train" / name, colour, train, rng)
@@ -65,7 +67,7 @@ OVERLAY = FEW | {
 
 
 @pytest.mark.workflow
-def test_own_images_run_to_the_end(project):
+def test_a_run_on_own_images_ends_with_accuracies_on_all_sets(project):
     copy = project(OVERLAY)
     dataset(copy.folder / "images")
     copy.run()
@@ -89,7 +91,7 @@ def test_own_images_run_to_the_end(project):
     assert {"dusk", "blurred"} <= set(methods.columns)
     models = pd.read_csv(results / "tables" / "models.csv")
     assert sorted(models["lr"].dropna()) == [0.0003, 0.001]
-    # Colours are easy: a pipeline that mixed up labels would be at chance.
+    # Colours are easy to learn. With mixed-up labels, accuracy would be at chance, a third.
     assert methods.set_index("method").loc["best_individual", "test"] > 0.6
 
 
@@ -105,7 +107,7 @@ def test_own_images_run_to_the_end(project):
         ),
         (
             {"curves": {"paths": {"variants": ["smal"]}}},
-            "curves.paths.variants has 'smal', expected among base, small, medium, large",
+            "curves.paths.variants has 'smal', expected one of base, small, medium, large",
         ),
         ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables"),
         (
@@ -125,15 +127,15 @@ def test_own_images_run_to_the_end(project):
                 "tasks": {"x": ["axe", "car"]},
                 "curves": {"tasks": {"variants": ["small"], "unseen": "x"}},
             },
-            "m00_small is fine-tuned on task 'all' and has seen 'axe' of 'x', expected models",
+            "m00_small of task 'all', which contains the class 'axe' of the unseen task 'x'",
         ),
         (
             {"tasks": {"x": ["axe", "cra"]}},
-            "tasks.x has 'cra', expected names of classes",
+            "tasks.x has 'cra', expected the name of a class",
         ),
     ],
 )
-def test_bad_configuration_is_one_sentence_and_an_exit_code(project, change, sentence):
+def test_a_bad_configuration_ends_with_one_sentence_and_an_exit_code(project, change, sentence):
     copy = project({"name": "bad", "model": {"pretrained": "train"}} | change)
     done = copy.run("-n", check=False)
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""The main experiment as it is shipped, on small sets in ImageNet's layouts, with a tiny model."""
+"""The shipped ImageNet experiment, on small sets in the same layouts, with a tiny model."""
 
 import copy
 import json
@@ -20,12 +20,13 @@ from tests.workflow.test_firewall import graph, leaks
 
 IMAGENET = "experiments/imagenet.yaml"
 MODEL = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]["architecture"]
-# CLIP's sentences have up to eight words, and a class three.
+# CLIP's templates have up to eight words, and a class name has up to three.
 MODEL["text_cfg"]["context_length"] = 14
 
 TRAIN, VAL, SHIFT, HELD = 20, 8, 6, 2  # images of each class
 CLASSES = len(trees.CLASSES)
-GONE = "ILSVRC2012_val_00000007.JPEG"  # of the first class, which the labels name
+# The labels name this image of the first class, but the file is missing.
+GONE = "ILSVRC2012_val_00000007.JPEG"
 BROKEN = f"{trees.wnids()[1]}/{trees.wnids()[1]}_broken.JPEG"
 FLAT = {"folder": "imagenet/flat", "labels": "imagenet/LOC_val_solution.csv"}
 
@@ -55,7 +56,7 @@ OVERLAY = merge(
 
 
 def imagenet(project, overlay):
-    """A project with the data and the model that the experiment wants."""
+    """Make a project with the data and the model of the experiment."""
     made = project(overlay, IMAGENET)
     root = made.folder / "data"
     trees.imagenet(root, TRAIN, VAL)
@@ -77,7 +78,7 @@ def imagenet(project, overlay):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The experiment, run to its report once; tests only read it."""
+    """A complete run of the experiment, which tests must not change."""
     folder = tmp_path_factory.mktemp("imagenet")
     made = imagenet(lambda *overlays: Project(folder / "project", *overlays), OVERLAY)
     made.run()
@@ -85,10 +86,11 @@ def finished(tmp_path_factory):
 
 
 def read(project, name: str) -> dict:
+    """The metadata of a prepared set."""
     return json.loads((project.results / "prepared" / f"{name}.json").read_text())
 
 
-def test_every_set_is_counted_and_what_is_wrong_is_listed(finished):
+def test_checks_count_every_set_and_list_missing_corrupt_and_extra_files(finished):
     table = pd.read_csv(finished.results / "tables" / "data.csv", index_col="set")
     counts = {
         "train": TRAIN * CLASSES, "test": VAL * CLASSES - 1, "v2": SHIFT * CLASSES,
@@ -123,7 +125,7 @@ def test_prepared_sets_have_the_classes_of_their_folders(finished):
     every = [[names[c], [index[c]]] for c in trees.CLASSES]
     assert read(finished, "train")["mapping"] == read(finished, "test")["mapping"] == every
     assert read(finished, "sketch")["mapping"] == every
-    numbered = [10, 100, 2, 444, 671, 954]  # as text
+    numbered = [10, 100, 2, 444, 671, 954]  # in the order of their names as text
     assert read(finished, "v2")["mapping"] == [[names[c], [index[c]]] for c in numbered]
     assert read(finished, "r")["mapping"] == [[names[c], [index[c]]] for c in (2, 100, 954)]
     assert read(finished, "a")["mapping"] == [[names[c], [index[c]]] for c in (10, 671)]
@@ -137,7 +139,7 @@ def test_prepared_sets_have_the_classes_of_their_folders(finished):
         assert share == ([VAL - 1] + [VAL] * 5 if name == "test" else [SHIFT] * len(share))
 
 
-def test_training_reads_one_file_of_jpegs(finished):
+def test_training_images_are_packed_into_one_file_of_jpegs(finished):
     prepared = finished.results / "prepared"
     assert not (prepared / "train.npy").exists()
     meta = read(finished, "train")
@@ -150,11 +152,12 @@ def test_training_reads_one_file_of_jpegs(finished):
     source = finished.folder / "data" / "imagenet" / "train"
     assert content == b"".join((source / path).read_bytes() for path in meta["paths"])
     edges = graph(finished)
+    # "train.npy" is the split. The prepared set has no file of this name, see above.
     for rule in ("initialize", "finetune"):
         inputs = {
             file.split("/")[-1] for name, files in edges.values() if name == rule for file in files
         }
-        assert {"train.jpegs", "train.ends.npy", "train.npy"} <= inputs  # the last: of splits
+        assert {"train.jpegs", "train.ends.npy", "train.npy"} <= inputs
 
 
 def test_the_same_number_of_each_class_is_held_out(finished):
@@ -168,20 +171,20 @@ def test_the_same_number_of_each_class_is_held_out(finished):
     assert read(finished, "heldout")["paths"] == [paths[i] for i in heldout]
 
 
-def test_no_choosing_job_reaches_a_test_set(finished):
+def test_no_choosing_job_depends_on_a_test_set(finished):
     edges = graph(finished)
     assert {"initialize", "finetune", "recipe", "cook"} <= {rule for rule, _ in edges.values()}
     assert leaks(edges) == []
 
 
-def test_it_learns_and_reports_every_set(finished):
+def test_the_best_model_learns_and_every_set_is_reported(finished):
     methods = pd.read_csv(finished.results / "tables" / "methods.csv", index_col="method")
     assert {"best_individual", "uniform", "greedy", "zeroshot", "initialization"} <= set(
         methods.index
     )
     shifts = ["v2", "r", "sketch", "objectnet", "a"]
     best = methods.loc["best_individual"]
-    # Colours are easy: labels mixed up anywhere would be at chance, a half at most.
+    # Colours are easy to learn. With mixed-up labels, accuracy would be at chance, at most a half.
     assert best["test"] > 0.8
     assert (best[shifts] > 0.8).all()
     assert best["shifts_mean"] == pytest.approx(best[shifts].mean())
@@ -190,7 +193,10 @@ def test_it_learns_and_reports_every_set(finished):
 
 @pytest.fixture(scope="module", params=["folder", "array"])
 def foldered(request, tmp_path_factory):
-    """The sets alone, from a validation set in class folders; the training set kept otherwise."""
+    """A run that only prepares sets.
+
+    Its validation set is in class folders, and its training images are not packed.
+    """
     overlay = copy.deepcopy(OVERLAY)
     more = {"test": "imagenet/val", "training_images": request.param}
     overlay["data"]["folders"] |= more
@@ -200,17 +206,19 @@ def foldered(request, tmp_path_factory):
     return made
 
 
-def test_the_held_out_set_is_the_same_however_training_images_are_kept(finished, foldered):
+def test_the_held_out_set_is_the_same_for_every_value_of_training_images(finished, foldered):
     for name in ("prepared/heldout.npy", "prepared/heldout.labels.npy", "prepared/heldout.json"):
         assert sha256(foldered.results / name) == sha256(finished.results / name)
     ours, theirs = (p.results / "splits" / "manifest.json" for p in (foldered, finished))
     assert ours.read_text() == theirs.read_text()
     assert not list((foldered.results / "prepared").glob("train.jpegs"))
-    stored = (foldered.results / "prepared" / "train.npy").is_file()
-    assert stored == ("decode" not in read(foldered, "train"))
+    overlay = yaml.safe_load((foldered.folder / "overlay.yaml").read_text())
+    decoded = overlay["data"]["folders"]["training_images"] == "array"
+    assert (foldered.results / "prepared" / "train.npy").is_file() == decoded
+    assert ("decode" not in read(foldered, "train")) == decoded
 
 
-def test_a_flat_validation_set_is_the_foldered_one(finished, foldered):
+def test_a_flat_validation_set_has_the_same_images_as_one_in_class_folders(finished, foldered):
     for name in ("test.npy", "test.labels.npy"):
         paths = [p.results / "prepared" / name for p in (foldered, finished)]
         assert sha256(paths[0]) == sha256(paths[1])
@@ -219,7 +227,7 @@ def test_a_flat_validation_set_is_the_foldered_one(finished, foldered):
     assert ours["mapping"] == theirs["mapping"]
 
 
-def test_corrupt_images_may_be_fatal(foldered):
+def test_a_corrupt_image_ends_the_run_if_the_configuration_says_so(foldered):
     overlay = yaml.safe_load((foldered.folder / "overlay.yaml").read_text())
     changed = copy.deepcopy(overlay)
     changed["data"]["folders"]["corrupt"] = "fail"

@@ -1,4 +1,4 @@
-"""A run that is killed anywhere and run again gives the same bytes as an undisturbed run."""
+"""A run that is killed and continued gives the same bytes as an undisturbed run."""
 
 import os
 import signal
@@ -16,33 +16,34 @@ COMPARED += ("pretrained/*.safetensors", "prepared/*.npy", "splits/*", "figures/
 
 
 def interrupt(project, signum: int, when, *arguments: str) -> None:
-    """Start a run, wait until ``when()``, and signal Snakemake and all its jobs."""
+    """Start a run, wait until ``when()`` is true, and send a signal to Snakemake and all jobs."""
     process = project.start(*arguments)
     deadline = time.monotonic() + 300
     while not when():
         assert process.poll() is None, "the run ended before it could be interrupted"
-        assert time.monotonic() < deadline, "the moment to interrupt never came"
+        assert time.monotonic() < deadline, "the moment to interrupt the run never came"
         time.sleep(0.05)
     os.killpg(process.pid, signum)
     process.wait(timeout=120)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """Return the results to compare, file to its bytes."""
     files = [path for pattern in COMPARED for path in folder.glob(pattern)]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.workflow
-def test_killed_twice_gives_the_same_bytes(finished, project):
+def test_a_run_that_is_killed_twice_gives_the_same_bytes(finished, project):
     copy = project(TINY)
     results = copy.results
-    # Rules of the same kind make curves and figures from these targets.
+    # These targets suffice, because curves and figures come from rules of the same kind.
     targets = "soups", str(results.relative_to(copy.folder) / "tables" / "methods.csv")
     # Kill it when pre-training has saved a state, but not written its output.
     interrupt(copy, signal.SIGKILL, lambda: list((results / ".state").glob("[!.]*.pt")), *targets)
     assert not (results / "pretrained" / "model.safetensors").exists()
     copy.run("--unlock")
-    # Interrupt it when an ingredient is done and another one trains.
+    # Interrupt it when one ingredient is done and another one is training.
     done = results / "models" / "m00.safetensors"
     interrupt(copy, signal.SIGINT, done.exists, *targets)
     copy.run(*targets)
@@ -59,9 +60,9 @@ def test_killed_twice_gives_the_same_bytes(finished, project):
 
 @pytest.mark.workflow
 def test_a_fine_tune_that_is_stopped_within_an_epoch_resumes_there(project, tmp_path, monkeypatch):
-    """All processes get SIGTERM, as SLURM sends it, then SIGINT, as a terminal does at Ctrl-C."""
-    # A shell with a trap waits for the program that it runs, as older shells always do. A signal
-    # would end the shell before the program has saved its state.
+    """All processes get SIGTERM first, as from SLURM, and later SIGINT, as from Ctrl-C."""
+    # With a trap, bash stays the parent of its last command, as older versions always do. Such a
+    # shell would end on the signal, before the program has saved its state.
     (tmp_path / "stays.sh").write_text("trap : EXIT\n")
     monkeypatch.setenv("BASH_ENV", str(tmp_path / "stays.sh"))
     one = {"random": {"n": 1, "parameters": {"epochs": "choice(6, 6)"}}} | FEW["sweep"]
@@ -81,7 +82,7 @@ def test_a_fine_tune_that_is_stopped_within_an_epoch_resumes_there(project, tmp_
         return [event for event in found if event["event"] == name]
 
     def steps(name: str, signum: str | None = None) -> list[int]:
-        return [event["step"] for event in told(name) if signum in (None, event["signal"])]
+        return [event["step"] for event in told(name) if signum in (None, event.get("signal"))]
 
     parents = set()
 

@@ -1,4 +1,4 @@
-"""The pre-trained model carried in the repository is what the `pretrain` rule makes."""
+"""The pre-trained model in the repository is the one that the rule `pretrain` makes."""
 
 import json
 
@@ -19,18 +19,18 @@ CARRIED = ROOT / CONFIG["model"]["pretrained"]
 RECORD = json.loads(CARRIED.with_suffix(".json").read_text())
 
 
-def test_the_file_is_the_recorded_one():
+def test_the_file_has_the_recorded_checksum():
     assert sha256(CARRIED) == RECORD["sha256"]
 
 
-def test_it_was_made_with_the_default_configuration():
+def test_the_model_was_made_with_the_default_configuration():
     note = Checkpoint(CARRIED).note
     budget = {k: v for k, v in CONFIG["pretrain"].items() if k not in ("images", "caption_noise")}
     assert note["settings"] == budget == RECORD["settings"]
     assert note["architecture"] == CONFIG["model"]["architecture"]
 
 
-def test_the_short_form_of_the_rule_follows_the_same_recipe(finished):
+def test_a_short_run_of_the_rule_makes_a_model_with_the_same_tensors_and_words(finished):
     short = Checkpoint(finished.results / "pretrained" / "model.safetensors")
     carried = Checkpoint(CARRIED)
     assert short.shapes() == carried.shapes()
@@ -49,6 +49,6 @@ def test_zeroshot_accuracy_is_as_recorded(name):
     head = pretrained.text_head(classes, CONFIG["model"]["templates"])
     features = forward(pretrained.classifier(len(classes)).eval().features, images)
     accuracy = ((features @ head.T).argmax(1) == torch.from_numpy(labels)).double().mean().item()
-    # The record is on more images of the same set; four standard errors of 1,000.
+    # The record is on more images of the same set. The tolerance is four standard errors of 1,000.
     recorded = RECORD["zeroshot"][name]
     assert abs(accuracy - recorded) < 4 * np.sqrt(recorded * (1 - recorded) / 1000)

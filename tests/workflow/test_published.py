@@ -1,4 +1,4 @@
-"""The paper's released results, which need no data, no model and no earlier run."""
+"""`snakemake published`, which needs no data, no model and no earlier run."""
 
 import subprocess
 import sys
@@ -15,13 +15,13 @@ FIGURES = ["scatter", "shifts", "sweep", "greedy_order"]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The project after `snakemake published`, in which nothing else was ever run."""
+    """A project in which only `snakemake published` was run."""
     project = Project(tmp_path_factory.mktemp("published") / "project", TINY)
     project.run("published")
     return project
 
 
-def test_all_tables_and_figures_are_there_and_nothing_else_ran(done):
+def test_all_tables_and_figures_exist_and_no_other_results(done):
     folder = done.folder / "results" / "published"
     assert {path.stem for path in (folder / "tables").iterdir()} == set(TABLES)
     names = {f"{figure}.{ending}" for figure in FIGURES for ending in ("png", "pdf")}
@@ -32,22 +32,22 @@ def test_all_tables_and_figures_are_there_and_nothing_else_ran(done):
         assert height > 500
     methods = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
     assert methods.loc["greedy", "test"] == pytest.approx(0.81026)
-    assert not done.results.exists()  # nothing of the experiment itself
+    assert not done.results.exists()  # the results of the experiment itself
 
 
-def test_a_second_run_does_nothing_whatever_the_experiment(done):
+def test_a_second_run_does_nothing_even_with_another_experiment(done):
     again = done.run("published", "--config", "name=other", "sweep={random: {n: 5}}")
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_figures_need_the_tables_alone(done):
+def test_figures_are_drawn_from_tables_alone(done):
     (done.folder / "results" / "published" / "figures" / "scatter.png").unlink()
     jobs = done.planned("published")
     assert jobs == {"plot_published": 1, "published": 1}
     done.run("published")
 
 
-def test_the_tables_are_printed(done):
+def test_the_tool_prints_the_tables(done):
     printed = subprocess.run(
         [sys.executable, "tools/print_methods.py", "results/published"],
         cwd=done.folder, capture_output=True, text=True, check=True,
@@ -57,7 +57,7 @@ def test_the_tables_are_printed(done):
     assert "report.html" not in printed
 
 
-def test_an_experiment_may_not_take_the_folder(project):
+def test_an_experiment_may_not_be_named_published(project):
     done = project(TINY | {"name": "published"}).run("published", check=False)
     assert done.returncode != 0
     assert "name is 'published', expected another" in done.stdout + done.stderr

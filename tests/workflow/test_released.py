@@ -1,5 +1,7 @@
-"""The released checkpoints' experiment as it is shipped, on checkpoints in that layout that a
-local server hands out: random ViT-B/32 of real size under a few classes."""
+"""The shipped experiment on released checkpoints, with random ones from a local server.
+
+The checkpoints are ViT-B/32 of the real size and layout, for a few classes.
+"""
 
 import csv
 import functools
@@ -27,7 +29,7 @@ TRAIN, VAL, SHIFT = 5, 2, 1  # images of each class
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, and a list of what was asked for."""
+    """A server of the files in a folder, which lists the requested paths."""
 
     asked: list[str]
 
@@ -41,7 +43,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Serves three checkpoints that are near to each other; yields its address and the list."""
+    """A server of three similar checkpoints: its address, and the list of requested paths."""
     folder = tmp_path_factory.mktemp("released")
     shapes = shapes_of(Pretrained("ViT-B-32-quickgelu", None).classifier(len(trees.CLASSES)))
     state = as_released(shapes)
@@ -52,7 +54,7 @@ def server(tmp_path_factory):
             if value.numel() > 1 else value
             for key, value in state.items()
         }  # fmt: skip
-        # As on a GPU, where CLIP's weights are float16.
+        # The released checkpoints are float16, as CLIP's weights are on a GPU.
         torch.save({k: v.half() for k, v in (near | text_side()).items()}, folder / f"{name}.pt")
     asked: list[str] = []
     handler = type("Handler", (Server,), {"asked": asked})
@@ -66,7 +68,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(server, tmp_path_factory):
-    """The experiment, run to its report once; tests only read it."""
+    """A complete run of the experiment, which tests must not change."""
     overlay = merge(
         FEW,
         {
@@ -83,14 +85,14 @@ def finished(server, tmp_path_factory):
     trees.shifts(folder / "data", SHIFT)
     with open(folder / "experiments" / "published" / "sweep.csv") as lines:
         (folder / "few.csv").write_text("".join(list(lines)[: 1 + len(MODELS)]))
-    # The first image of each class, in the order of the training folder.
+    # The marks hold out the first image of each class, in the order of the training folder.
     marks = np.tile([1] + [0] * (TRAIN - 1), len(trees.CLASSES))
     np.save(folder / "data" / "imagenet_98_idxs.npy", marks)
     made.run()
     return made
 
 
-def test_checkpoints_are_downloaded_once_and_remembered(finished, server):
+def test_checkpoints_are_downloaded_once_and_their_checksums_recorded(finished, server):
     folder = finished.folder / "data" / "released"
     sums = {line.split()[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
     assert {name.lstrip("*") for name in sums} == {f"{name}.pt" for name in MODELS}
@@ -98,7 +100,7 @@ def test_checkpoints_are_downloaded_once_and_remembered(finished, server):
     assert finished.planned() == {}
 
 
-def test_ingredients_are_the_checkpoints(finished):
+def test_ingredients_have_the_tensors_of_the_checkpoints(finished):
     for name in MODELS:
         theirs = torch.load(finished.folder / "data" / "released" / f"{name}.pt")
         ours = Checkpoint(finished.results / "models" / f"{name}.safetensors").state()
@@ -113,7 +115,7 @@ def test_ingredients_are_the_checkpoints(finished):
     assert all(torch.equal(start[key], value) for key, value in first.items())
 
 
-def test_the_held_out_images_are_those_that_were_marked(finished):
+def test_the_marked_images_are_held_out(finished):
     heldout = np.load(finished.results / "splits" / "heldout.npy")
     assert heldout.tolist() == list(range(0, TRAIN * len(trees.CLASSES), TRAIN))
     classes = class_folders(finished.folder / "data" / "imagenet" / "train")
@@ -122,13 +124,15 @@ def test_the_held_out_images_are_those_that_were_marked(finished):
     )
 
 
-def test_no_choosing_job_reaches_a_test_set(finished):
+def test_no_choosing_job_depends_on_a_test_set(finished):
     edges = graph(finished)
-    assert "finetune" not in {rule for rule, _ in edges.values()}
+    rules = {rule for rule, _ in edges.values()}
+    assert "finetune" not in rules
+    assert {"recipe", "cook"} <= rules
     assert leaks(edges) == []
 
 
-def test_ours_stand_beside_the_published_accuracies(finished):
+def test_accuracies_of_the_run_are_compared_with_the_published_ones(finished):
     table = pd.read_csv(finished.results / "tables" / "reproduction.csv")
     assert set(table["model"]) == {*MODELS, "uniform", "greedy"}
     theirs = published.load(ROOT / "experiments" / "published" / "clip-vitb32-72.csv")

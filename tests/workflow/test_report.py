@@ -21,6 +21,7 @@ QUIET = (
 
 
 def browse(page, profile, *arguments) -> str:
+    """Open a page in the browser, and return its output."""
     command = [BROWSER, *QUIET, f"--user-data-dir={profile}", *arguments, page.as_uri()]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
@@ -31,7 +32,7 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     dom = browse(page, tmp_path / "profile", "--dump-dom")
     methods = re.search(r'<table id="methods">.*?</table>', dom, re.DOTALL).group()
     assert methods.count("<tr") == 1 + 22
-    # The table has the claims that were tested, and a list has the others.
+    # The table has the tested claims, and a list has the untested ones.
     judged = pd.read_csv(finished.results / "tables" / "claims.csv")
     tested = judged["verdict"] != "not tested"
     claims = re.search(r'<table id="claims".*?</table>', dom, re.DOTALL).group()
@@ -40,10 +41,10 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     assert untested.count("<li>") == (~tested).sum()
     for figure in FIGURES:
         assert f'<figure id="{figure}">' in dom
-    # A claim leads to the figure that shows it.
+    # Each claim links to the figure that shows it.
     assert set(re.findall(r'href="#(\w+)"', claims)) <= set(FIGURES)
     assert len(re.findall(r'href="#', claims)) >= 12
-    # The page names the run, and where the soup lies that it is about.
+    # The page has the command of the run and the path of its greedy soup.
     assert "<dd><code>snakemake --cores 2 --configfile overlay.yaml</code></dd>" in dom
     soup = finished.results / "soups" / "greedy.safetensors"
     assert str(soup.relative_to(finished.folder)) in dom
@@ -52,7 +53,7 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     shot = tmp_path / "page.png"
     browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1200,9000")
     pixels = np.asarray(Image.open(shot).convert("RGB")).reshape(-1, 3)
-    # A page whose images did not decode is black text on white, and the soups' orange is missing.
+    # The figures show soups in orange. Without decoded images, the page has no such pixel.
     orange = (np.abs(pixels.astype(int) - (0xD5, 0x5E, 0x00)).sum(1) < 12).sum()
     assert orange > 100
 

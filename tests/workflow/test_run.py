@@ -1,4 +1,4 @@
-"""One real run of the whole DAG, and what must hold of its results."""
+"""One run of the whole DAG, and properties of its results."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.workflow.conftest import FIGURES
 
 INGREDIENTS = ["m00", "m01", "m02"]
 VARIANTS = ["m00_ema", "m00_distilled", "m00_one", "m00_two"]
-# For the figures of the default: see config.yaml.
+# These variants are for figures of the default, see config.yaml.
 VARIANTS += ["m00_small", "m01_small", "m00_medium", "m01_medium", "m00_large", "m01_large"]
 VARIANTS += ["m00_augmented"]
 METHODS = [
@@ -29,10 +29,11 @@ SHIFTS = ["v2", "r", "sketch", "objectnet", "a"]
 
 
 def table(project, name):
+    """Read a table of the run."""
     return pd.read_csv(project.results / "tables" / f"{name}.csv")
 
 
-def test_methods_table_has_the_promised_rows_and_columns(finished):
+def test_the_methods_table_has_its_rows_and_columns(finished):
     methods = table(finished, "methods")
     assert list(methods["method"]) == METHODS
     assert list(methods.columns[:6]) == [
@@ -47,15 +48,16 @@ def test_methods_table_has_the_promised_rows_and_columns(finished):
     np.testing.assert_allclose(methods[SHIFTS].mean(axis=1), methods["shifts_mean"], atol=2e-6)
 
 
-def test_models_table_has_a_row_per_model(finished):
+def test_the_models_table_has_a_row_for_each_model(finished):
     models = table(finished, "models").set_index("model")
-    assert set(models.index[2:]) == {*INGREDIENTS, *VARIANTS[:2]}  # the others serve figures
+    # The other variants are for figures.
+    assert set(models.index[2:]) == {*INGREDIENTS, *VARIANTS[:2]}
     assert list(models.index[:5]) == ["zeroshot", "initialization", *INGREDIENTS]
     assert models.loc[INGREDIENTS, "lr"].between(1e-4, 1e-3).all()
     assert models.loc[["zeroshot", "initialization"], "lr"].isna().all()
 
 
-def test_accuracies_are_those_of_the_logits(finished):
+def test_accuracies_are_those_of_the_cached_logits(finished):
     models = table(finished, "models").set_index("model")
     labels = np.load(finished.results / "prepared" / "test.labels.npy")
     for name in INGREDIENTS:
@@ -68,13 +70,13 @@ def test_greedy_is_never_worse_on_the_heldout_set(finished):
     methods = table(finished, "methods").set_index("method")
     assert methods.loc["greedy", "heldout"] >= methods.loc["best_individual", "heldout"]
     trace = table(finished, "greedy_trace")
-    # The soup scored while choosing is the soup that was cooked.
+    # The score of the soup while it was chosen is that of the soup that was made.
     last = trace[trace["accepted"]].iloc[-1]
     assert last["with"] == pytest.approx(methods.loc["greedy", "heldout"], abs=1e-6)
     assert trace["with"].iloc[0] == methods.loc["best_individual", "heldout"]
 
 
-def test_a_soup_is_the_average_it_says_it_is(finished):
+def test_a_soup_is_the_average_of_the_ingredients_in_its_recipe(finished):
     recipe = json.loads((finished.results / "recipes" / "greedy.json").read_text())
     soup = Checkpoint(finished.results / "soups" / "greedy.safetensors")
     paths = {m: finished.results / "models" / f"{m}.safetensors" for m in INGREDIENTS}
@@ -98,7 +100,7 @@ def test_ingredients_moved_away_from_their_start(finished):
         assert all((state[key] != start[key]).any() for key in start if key.endswith("weight"))
 
 
-def test_the_split_manifest_says_which_images(finished):
+def test_the_split_manifest_lists_the_held_out_images(finished):
     manifest = json.loads((finished.results / "splits" / "manifest.json").read_text())
     labels = np.load(finished.results / "prepared" / "train.labels.npy")
     assert manifest["heldout_images"] == len(manifest["indices"]) == round(0.02 * 1500)
@@ -113,14 +115,14 @@ def test_a_second_run_does_nothing(finished):
 
 def test_growing_the_sweep_trains_only_what_is_new(finished):
     plan = finished.planned("--config", "sweep={random: {n: 5}}")
-    assert plan["finetune"] == 3  # two more, and the one their ensemble teaches
-    # These and every soup, but for the one of the first two rows.
+    assert plan["finetune"] == 3  # two new rows, and the distilled model with its new teacher
+    # The new models are evaluated, and every soup except that of the first two rows.
     assert plan["evaluate"] == 3 + SOUPS - 1
     assert not {"draw_set", "pretrain", "initialize", "split"} & plan.keys()
 
 
-def test_variants_extend_the_same_results(finished):
-    """What exists is not made again: only the new row, its soup, and the tables."""
+def test_a_new_variant_extends_the_same_results(finished):
+    """Existing models and soups are not made again, only the tables."""
     variant = "sweep={variants: {sam: {first: 1, set: {sam: 0.05, start: zeroshot}}}}"
     plan = finished.planned("--config", variant)
     assert plan["finetune"] == plan["evaluate"] == 1
@@ -129,7 +131,7 @@ def test_variants_extend_the_same_results(finished):
     assert not again & plan.keys()
 
 
-def test_variants_are_trained_otherwise_from_the_same_start(finished):
+def test_variants_have_the_same_start_and_their_own_hyperparameters(finished):
     notes = {
         name: Checkpoint(finished.results / "models" / f"{name}.safetensors").note
         for name in ["m00", *VARIANTS[:2]]
@@ -143,7 +145,7 @@ def test_variants_are_trained_otherwise_from_the_same_start(finished):
     assert "teacher" in notes["m00_distilled"]["inputs"]
 
 
-def test_the_default_soups_hold_no_variants(finished):
+def test_soups_hold_variants_only_if_the_configuration_says_so(finished):
     for path in (finished.results / "recipes").glob("*.json"):
         held = set(json.loads(path.read_text())["coefficients"])
         allowed = {*INGREDIENTS, "initialization"} | (
@@ -175,8 +177,8 @@ def test_every_method_is_compared_and_calibrated(finished):
     assert calibration["ece"].between(0, 1).all()
 
 
-def test_curves_end_at_the_models_they_lead_to(finished):
-    """α = 0 is the start and α = 1 the soup; n = all is the soup of all."""
+def test_curves_end_at_their_models(finished):
+    """On a line, α = 0 is the start and α = 1 is the soup. The last n is the soup of all models."""
     rows = sample(600, 100)
     labels = np.load(finished.results / "prepared" / "test.labels.npy")[rows]
 
@@ -195,7 +197,7 @@ def test_curves_end_at_the_models_they_lead_to(finished):
 
 
 def test_pairs_end_at_their_models(finished):
-    """α = 0 and 1 are the two models, in soups and in ensembles; the middle is their average."""
+    """At α = 0 and α = 1, the soup and the ensemble are one of the two models."""
     rows = sample(600, 100)
     labels = np.load(finished.results / "prepared" / "test.labels.npy")[rows]
     pairs = table(finished, "pairs")
@@ -213,7 +215,7 @@ def test_pairs_end_at_their_models(finished):
     assert pairs["angle"].between(1, 179).all()
 
 
-def test_the_angle_is_that_of_the_weights(finished):
+def test_the_angle_of_a_pair_is_that_of_its_changes_from_the_start(finished):
     folder = finished.results / "models"
     start = Checkpoint(folder / "initialization.safetensors").state()
     row = table(finished, "paths").iloc[0]
@@ -236,7 +238,7 @@ def test_paths_differ_in_one_hyperparameter_and_have_a_loss_gap(finished):
         paths.loc[inner, ["gap", "gap_approximation", "beta", "curvature"]].notna().all(axis=None)
     )
     assert paths.loc[~inner, "gap"].isna().all()
-    # Twice the step fits only in the middle of four steps.
+    # Only the middle of four steps has points two steps away on both sides.
     assert (paths["curvature_wide"].notna() == (paths["alpha"] == 0.5)).all()
     middle = paths[inner].iloc[0]
     terms = -middle["curvature"] + middle["beta"] ** 2 * middle["variance"]
@@ -244,7 +246,7 @@ def test_paths_differ_in_one_hyperparameter_and_have_a_loss_gap(finished):
     assert middle["gap_approximation"] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_the_landscape_holds_its_corners(finished):
+def test_every_panel_of_the_landscape_has_a_grid_and_the_start(finished):
     points = table(finished, "landscape")
     assert (points.groupby("panel").size() == 3 * 3 + 4).all()
     labels = np.load(finished.results / "prepared" / "test.labels.npy")[sample(600, 20)]
@@ -259,18 +261,19 @@ def test_an_ingredient_of_a_task_keeps_the_zeroshot_head(finished):
     folder = finished.results / "models"
     start = Checkpoint(folder / "zeroshot.safetensors").state()
     one = Checkpoint(folder / "m00_one.safetensors").state()
+    assert any(key.startswith("head.") for key in start)
     assert all(torch.equal(one[key], start[key]) for key in start if key.startswith("head."))
     assert any((one[key] != start[key]).any() for key in start if key.startswith("visual."))
     tasks = table(finished, "tasks")
     assert list(tasks["tasks"]) == [0, 1, 1, 2]
-    assert (tasks["n_test"] == 2 * 600 / 24).all()  # the images of two classes
+    assert (tasks["n_test"] == 2 * 600 / 24).all()  # two of 24 classes
 
 
 def test_every_claim_has_a_verdict(finished):
     claims = table(finished, "claims").set_index("claim")
     assert list(claims.index) == list(range(1, 20))
     untested = set(claims.index[claims["verdict"] == "not tested"])
-    assert untested == {13, 14, 18, 19}  # what experiments/ablations.yaml and text would show
+    assert untested == {13, 14, 18, 19}  # from experiments/ablations.yaml, and text models
     effects = table(finished, "effects")
     tested = effects[effects["verdict"] != "not tested"]
     assert (tested["lo"].isna() | (tested["lo"] <= tested["hi"])).all()
@@ -280,13 +283,13 @@ def test_every_claim_has_a_verdict(finished):
 
 
 def test_figures_are_drawn_from_tables_alone(finished):
-    """No model, no logits and no image is needed to draw them again."""
+    """Drawing them again needs no models, logits or images."""
     plan = finished.planned("figures", "--forcerun", "plot")
-    assert plan == {"plot": len(FIGURES) - 1, "figures": 1}  # all but the contact sheet
+    assert plan == {"plot": len(FIGURES) - 1, "figures": 1}  # without the contact sheet
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_figures_are_there_as_png_and_pdf(finished, figure):
+def test_every_figure_exists_as_png_and_pdf(finished, figure):
     folder = finished.results / "figures"
     assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
@@ -299,7 +302,7 @@ def test_every_stage_is_a_target(finished, target):
     assert "Nothing to be done" in finished.run("-n", target).stdout
 
 
-def test_rulegraph_shows_every_stage(finished):
+def test_the_rule_graph_shows_every_stage(finished):
     graph = finished.run("--rulegraph").stdout
     for rule in (
         "split",

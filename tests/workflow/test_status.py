@@ -1,4 +1,4 @@
-"""The status of real runs, from their files alone."""
+"""The status of real runs, as read from their files."""
 
 import copy
 import re
@@ -18,14 +18,14 @@ from tests.workflow.test_run import INGREDIENTS, METHODS, VARIANTS
 
 
 @pytest.mark.workflow
-def test_all_is_done_at_the_end(finished):
+def test_every_ingredient_of_a_finished_run_is_done(finished):
     now = status.look(finished.results)
     assert now.done
     assert [m.name for m in now.ingredients] == [*INGREDIENTS, *VARIANTS]
     for m in now.ingredients:
         assert (m.state, m.step, m.note) == ("done", m.total, None)
         assert m.cost > 0
-        assert (m.loss, m.speed) != (None, None)
+        assert None not in (m.loss, m.speed)
     stages = {stage: planned for stage, _, planned in now.stages}
     assert stages["figures"] == len(FIGURES)
     assert stages["ensembles"] == len([name for name in METHODS if "ensemble" in name])
@@ -37,7 +37,7 @@ def test_all_is_done_at_the_end(finished):
 
 
 @pytest.mark.workflow
-def test_a_killed_fine_tune_is_interrupted(project):
+def test_the_status_shows_a_killed_fine_tune_as_interrupted(project):
     overlay = copy.deepcopy(TINY)
     overlay["sweep"] = {"random": {"n": 3, "parameters": {"epochs": 20}}, **FEW["sweep"]}
     overlay |= {"soups": FEW["soups"], "curves": FEW["curves"], "tasks": {}}
@@ -69,7 +69,7 @@ def test_a_killed_fine_tune_is_interrupted(project):
 
 
 @pytest.mark.workflow
-def test_a_run_that_a_signal_ends_is_interrupted_and_not_failed(project):
+def test_the_status_shows_a_run_that_a_signal_ended_as_interrupted_not_failed(project):
     copy = project(TINY | FEW)
 
     def head() -> str:

@@ -1,4 +1,4 @@
-"""A classifier of timm's in place of a CLIP: no text side, batch statistics measured anew."""
+"""A run with a classifier from timm, which has no text tower but has batch statistics."""
 
 import pandas as pd
 import pytest
@@ -29,7 +29,7 @@ TIMM = merge(
 
 
 @pytest.mark.workflow
-def test_a_timm_classifier_runs_to_the_end(project):
+def test_a_run_with_a_timm_classifier_ends_with_soups_of_new_batch_statistics(project):
     copy = project(TIMM)
     dataset(copy.folder / "images")
     torch.manual_seed(0)
@@ -38,23 +38,23 @@ def test_a_timm_classifier_runs_to_the_end(project):
     methods = pd.read_csv(copy.results / "tables" / "methods.csv").set_index("method")
     assert "zeroshot" not in methods.index
     assert "initialization" in methods.index
-    assert methods.loc["best_individual", "test"] > 0.6  # of three colours
+    assert methods.loc["best_individual", "test"] > 0.6  # Chance is a third.
     states = {
         name: Checkpoint(copy.results / f"{name}.safetensors").state()
         for name in ("models/initialization", "soups/uniform", "soups/greedy")
     }
     start, soup = states["models/initialization"], states["soups/uniform"]
     key = next(name for name in soup if name.endswith("running_mean"))
-    # Those of the start, as every ingredient's, before they were measured again.
+    # Every ingredient has the statistics of the start, so those of the soup were measured.
     assert not torch.equal(soup[key], start[key])
 
 
-def test_a_head_that_cannot_be_made_is_one_sentence(project):
+def test_a_zeroshot_start_without_a_text_tower_ends_with_one_sentence(project):
     copy = project(merge(TIMM, {"finetune": {"start": "zeroshot"}}))
     dataset(copy.folder / "images")
     (copy.folder / "weights.pth").touch()
     done = copy.run("-n", check=False)
     assert done.returncode != 0
-    assert "has start = 'zeroshot', expected 'probe' or 'new': the pre-trained" in (
+    assert "has start = 'zeroshot', expected 'probe' or 'new' because the pre-trained" in (
         done.stdout + done.stderr
     )

@@ -240,9 +240,9 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
     if curves["number_of_models"]:
         orders = curves["number_of_models"]["orders"]
         # The nth model may take any rank among n. Scores of soups before its rank are remembered.
-        # So on average, (n - 1) / 2 + 1 soups are scored anew.
-        anew = sum((n - 1) / 2 + 1 for n in range(1, k + 1))
-        add(orders * anew, heldout, 2, 1)
+        # So on average, (n - 1) / 2 + 1 soups are scored again.
+        scored = sum((n - 1) / 2 + 1 for n in range(1, k + 1))
+        add(orders * scored, heldout, 2, 1)
         mixed += orders * k * (k + 1) / 2
         add(orders * k, part, 1, 1)  # uniform soups, which gain one ingredient per point
         add(orders * k, part, (k + 1) / 2)  # greedy soups

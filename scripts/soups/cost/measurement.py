@@ -27,7 +27,7 @@ class Samples:
     Attributes:
         pretrained: the pre-trained model, with random weights.
         model: the classifier made from it.
-        photos: photos as they lie in image folders.
+        photos: photos as in image folders.
         stored: training images as the experiment stores them, if it stores JPEG files.
         folder: folder for files.
     """

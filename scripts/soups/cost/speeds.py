@@ -296,7 +296,8 @@ def device_name() -> str:
         return torch.cuda.get_device_name(devices.device())
     if devices.kind() == "mps":
         return "an Apple GPU"
-    return f"the CPU, {torch.get_num_threads()} thread(s)"
+    threads = torch.get_num_threads()
+    return f"the CPU with {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def _images(n: int, side: int) -> np.ndarray:

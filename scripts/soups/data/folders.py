@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import layouts
+from soups.data import imagenet, labelled, layouts
 from soups.data.corruptions import CORRUPTIONS
 from soups.data.layouts import Listing, class_folders, complete, mapping_of, walk
 from soups.data.splits import heldout_split
@@ -59,9 +59,9 @@ def inputs(settings: dict, name: str) -> list[str]:
     folder = Path(settings["root"]) / spec["folder"]
     if spec["labels"]:
         labels = Path(settings["root"]) / spec["labels"]
-        kit = labels.with_name(layouts.KIT)
+        kit = labels.with_name(labelled.KIT)
         return [str(path) for path in (folder, labels, kit) if path != kit or kit.is_file()]
-    maps = layouts.MAPPINGS if spec["mappings"] else []
+    maps = imagenet.MAPPINGS if spec["mappings"] else []
     return [
         *(f"{folder}/{each}" for each in class_folders(folder)),
         *(f"{settings['root']}/{spec['mappings']}/{file}" for file in maps),
@@ -206,7 +206,7 @@ def _check_spec(spec: dict, where: str) -> None:
 
 def _check_imagenet(settings: dict, train: Sequence[str]) -> None:
     """Check the prerequisites of ImageNet's class names and of ReaL labels."""
-    known = set(layouts.imagenet_classes())
+    known = set(imagenet.imagenet_classes())
     odd = [name for name in train if name not in known]
     keys = ["names"] if settings["names"] == "imagenet" else []
     keys += ["real"] if settings["real"] else []

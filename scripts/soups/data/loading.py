@@ -60,18 +60,23 @@ class Transforms:
         self._apply = v2.Compose(steps) if steps else None
 
     @classmethod
-    def of(cls, h: dict, size: int) -> "Transforms | None":
+    def of(cls, hyperparameters: dict, size: int) -> "Transforms | None":
         """Return the transforms of a fine-tune.
 
         Args:
-            h: hyperparameters.
+            hyperparameters: hyperparameters; a missing one disables its transform.
             size: pixels per side of the result.
 
         Returns:
             the transforms, or None if the hyperparameters disable all of them.
         """
-        ops, magnitude = h.get("rand_augment_ops", 0), h.get("rand_augment_magnitude", 0)
-        made = cls(h.get("crop", 1), h.get("flip", 0), ops, magnitude, size)
+        made = cls(
+            crop=hyperparameters.get("crop", 1),
+            flip=hyperparameters.get("flip", 0),
+            ops=hyperparameters.get("rand_augment_ops", 0),
+            magnitude=hyperparameters.get("rand_augment_magnitude", 0),
+            size=size,
+        )
         return made if made._apply else None
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from soups.data.layouts import imagenet_classes
+import numpy as np
+
+from soups.data.imagenet import imagenet_classes
 
 IMAGENET = "imagenet"
 
@@ -33,6 +35,26 @@ def templates(given: str | Sequence[str]) -> list[str]:
     if given == IMAGENET:
         return [template("{}") for template in _open_clips().OPENAI_IMAGENET_TEMPLATES]
     return list(given)
+
+
+def captions(
+    labels: np.ndarray, titles: Sequence[str], templates: Sequence[str], wrong: float, seed: int
+) -> list[str]:
+    """Return one caption per image: a random template with the name of the image's class.
+
+    Args:
+        labels: class of each image, shape (n,).
+        titles: class names in prompts.
+        templates: sentences with ``{}`` in place of the class name.
+        wrong: probability that a caption names a random class instead.
+        seed: seed of the random choices.
+    """
+    rng = np.random.default_rng(seed)
+    out = []
+    for label in labels:
+        title = titles[rng.integers(len(titles)) if rng.random() < wrong else label]
+        out.append(templates[rng.integers(len(templates))].format(title))
+    return out
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soups import files
-from soups.data.layouts import imagenet_classes
+from soups.data.imagenet import imagenet_classes
 from soups.errors import UserError
 
 

@@ -1,11 +1,64 @@
 """The held-out split: a seeded, stratified share of the training set (paper, section 3.1)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from soups.errors import UserError
+from soups.files import fingerprint
+
+
+def split(
+    labels: np.ndarray, classes: Sequence[str], settings: Mapping, dropped: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split the training set as the configuration says, at random or by a file of marks.
+
+    Args:
+        labels: shape (n,).
+        classes: class names, for messages.
+        settings: the config section ``data.heldout``.
+        dropped: see `given_split`.
+
+    Returns:
+        indices of training images and of held-out images, as `heldout_split`.
+
+    Raises:
+        UserError: see `read_marks`, `given_split` and `heldout_split`.
+    """
+    if path := settings["indices"]:
+        return given_split(read_marks(path), labels, dropped, path, classes)
+    how = {key: settings[key] for key in ("fraction", "per_class", "seed")}
+    return heldout_split(labels, classes=classes, **how)
+
+
+def manifest(
+    settings: Mapping,
+    classes: Sequence[str],
+    labels: np.ndarray,
+    paths: Sequence[str] | None,
+    train: np.ndarray,
+    heldout: np.ndarray,
+) -> dict:
+    """Return the record of a split, with a fingerprint of it.
+
+    Args:
+        settings: the config section ``data.heldout``.
+        classes: class names.
+        labels: of all training images, shape (n,).
+        paths: the original path of each image, or None if the images were drawn.
+        train, heldout: indices of both sides, from `split`.
+    """
+    made = {
+        **settings,
+        "train_images": len(train),
+        "heldout_images": len(heldout),
+        "classes": classes,
+        "indices": heldout.tolist(),
+        "labels": labels[heldout].tolist(),
+        "paths": [paths[i] for i in heldout] if paths else None,
+    }
+    return made | {"sha256": fingerprint(made)}
 
 
 def heldout_split(
@@ -124,3 +177,17 @@ def given_split(
                 f"{path}: the array marks all images of class {name!r}, expected at least one 0"
             )
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def read_marks(path: str) -> np.ndarray:
+    """Read the file of marks for `given_split`.
+
+    Raises:
+        UserError: if numpy cannot read the file.
+    """
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path}: the file cannot be read ({error}), expected an array written by numpy.save"
+        ) from error

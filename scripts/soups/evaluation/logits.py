@@ -33,6 +33,11 @@ class CachedLogits:
             for i, model in enumerate(self.models)
         }
 
+    @property
+    def derived(self) -> dict[str, str]:
+        """Name of each derived set, such as a corruption, to the set of the original images."""
+        return {data.name: data.meta["derived"] for data in self.sets if data.meta["derived"]}
+
     def heldout(self, model: str) -> np.ndarray:
         """Held-out logits, shape (n, classes)."""
         return np.load(self._heldout[model])

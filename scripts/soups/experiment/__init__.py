@@ -1,1 +1,1 @@
-"""What the configuration asks for, worked out before any job starts; needs no torch."""
+"""The configuration, and what is worked out from it before any job starts, without torch."""

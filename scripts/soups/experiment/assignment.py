@@ -1,33 +1,36 @@
-"""Which row of the methods table plays which role; see `soups.roles`."""
+"""Find the row of the methods table that plays each role, see `soups.roles`."""
 
 from collections.abc import Mapping
 
-from soups.errors import UserError, near
+from soups.errors import UserError
 from soups.experiment.registry import POOL, SECTIONS
+from soups.experiment.schema import hint
 from soups.roles import BEST, ROLES, Role
 
 Section = Mapping[str, Mapping | None]  # row to method and options, or to null
 
 
 def assign(sections: Mapping[str, Section], chosen: Mapping[str, str | None]) -> dict[str, str]:
-    """Role to the row that plays it; roles that no row plays are left out.
+    """Role to the row that plays it, without roles that no row plays.
 
-    Several rows may have the method and options of a role. A row that is made of the whole sweep
-    comes before one of a part of it, which only plays a role of its own name; then the row of the
-    role's name comes first, and then the order of the configuration.
+    A row in the ``roles`` section always plays its role. Otherwise the row must have the role's
+    method and options, and it is chosen in this order:
+
+    1. the row with the role's name, if it is made of the whole sweep;
+    2. the first row that is made of the whole sweep;
+    3. the row with the role's name, if it is made of a part of the sweep or of variants.
 
     Args:
-        sections: ``soups`` and ``ensembles`` of the configuration.
-        chosen: the ``roles`` section: role to row, which wins over method and options.
+        sections: the sections ``soups`` and ``ensembles``.
+        chosen: the ``roles`` section, role to row.
 
     Raises:
-        UserError: for a role that does not exist, or a row that is not made.
+        UserError: for an unknown role, or a row that does not exist.
     """
     known = [role.name for role in ROLES if role.section]
     for role in chosen:
         if role not in known:
-            hint = near(role, known) or f", expected one of {', '.join(known)}"
-            raise UserError(f"config key roles.{role} is unknown{hint}")
+            raise UserError(f"config key roles.{role} is unknown{hint(role, known)}")
     rows: dict[str, str] = {}
     for role in ROLES:
         if not role.section:
@@ -35,9 +38,10 @@ def assign(sections: Mapping[str, Section], chosen: Mapping[str, str | None]) ->
         section = {name: spec for name, spec in sections[role.section].items() if spec is not None}
         if row := chosen.get(role.name):
             if row not in section:
-                names = ", ".join(section) or "none, for there are none"
+                names = f"one of {', '.join(section)}" if section else "null"
                 raise UserError(
-                    f"roles.{role.name} is {row!r}, expected a row of {role.section}: {names}"
+                    f"roles.{role.name} is {row!r}, which is not in {role.section}, expected "
+                    f"{names}"
                 )
             rows[role.name] = row
             continue
@@ -51,7 +55,7 @@ def assign(sections: Mapping[str, Section], chosen: Mapping[str, str | None]) ->
 
 
 def _is_of_the_sweep(spec: Mapping) -> bool:
-    """Whether a row is made of the whole sweep, and not of a part of it or of variants."""
+    """Whether a row is made of the whole sweep, not of a part of it or of variants."""
     return all(spec.get(key, default) == default for key, default in POOL.items())
 
 
@@ -67,17 +71,17 @@ def _plays(role: Role, name: str, spec: Mapping, rows: Mapping[str, str]) -> boo
 
 
 def sources(spec: Mapping) -> list[str]:
-    """What ``of`` names."""
+    """The names in the option ``of``, as a list."""
     of = spec.get("of") or []
     return [of] if isinstance(of, str) else list(of)
 
 
 def row_of(name: str, made: Section, roles: Mapping[str, str]) -> str:
-    """The row that a name in the configuration means: its own, or else that of the role.
+    """The row that a name stands for: the row of that name, or else the row with that role.
 
     Args:
-        name: of a row or of a role.
-        made: sections in which the name may be a row.
+        name: name of a row or of a role.
+        made: rows that the configuration makes.
         roles: see `assign`.
     """
     if name == BEST or made.get(name) is not None:
@@ -86,7 +90,7 @@ def row_of(name: str, made: Section, roles: Mapping[str, str]) -> str:
 
 
 def with_rows(section: Section, made: Section, roles: Mapping[str, str]) -> dict:
-    """A section whose ``of`` name rows, where they named roles."""
+    """A section in which the names of roles in ``of`` are replaced by rows, see `row_of`."""
     out = {}
     for name, spec in section.items():
         if spec and "of" in spec and spec["of"] is not None:

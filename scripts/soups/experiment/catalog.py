@@ -1,7 +1,7 @@
-"""The soups and ensembles of a configuration: checked, with defaults, one id per recipe.
+"""The soups and ensembles of a configuration, checked and with their defaults.
 
-This module is read while the workflow is parsed, so it imports nothing heavy. The methods and
-their options stand in `registry`.
+This module is imported while the workflow is parsed, so it imports no large package. `registry`
+has the methods and their options.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,25 +13,26 @@ from soups.roles import BEST
 
 
 def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str]) -> dict:
-    """Every recipe the configuration asks for.
+    """Work out the soups of the configuration.
 
     Args:
         settings: the ``soups`` section: name to method and options, or to null.
         pool: ``pool(variants, query, key)`` returns ingredient ids, see `variants.pool`.
-        starts: ingredient to the model it is fine-tuned from.
+        starts: ingredient to the model that its fine-tuning starts from.
 
     Returns:
-        soup id to ``row`` (the name in the methods table), ``method``, ``options``, ``pool``
-        (the ingredients it asks for), ``of`` (soups it is made from), ``ingredients`` (its
-        pool or, with ``of``, whatever those may hold) and ``start`` (where these were
-        fine-tuned from). A method with ``orders`` has one id for each order.
+        soup id to an entry with ``row`` (the name in the methods table), ``method``, ``options``,
+        ``pool`` (the ingredients that its variants and query choose), ``of`` (the soups it is
+        made from), ``ingredients`` (all that it may contain: its pool, or the ingredients of
+        ``of``) and ``start`` (the common start of the ingredients, or None). A soup with
+        ``orders`` has one id per order.
 
     Raises:
-        UserError: for an option the method does not have, or soups that need each other.
+        UserError: for an option that the method does not have, or soups that need each other.
     """
     chosen = _ordered(settings, SOUP_METHODS)
     if not chosen:
-        raise UserError("soups has none that is not null, expected at least one")
+        raise UserError("soups has only null entries, expected at least one soup")
     out = {}
     for name, spec in chosen.items():
         key = f"soups.{name}"
@@ -46,7 +47,10 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
         for order in range(orders or 0):
             options = entry["options"] | {"order": order}
             if f"{name}_{order}" in chosen:
-                raise UserError(f"soups.{name}_{order} is also an order of soups.{name}")
+                raise UserError(
+                    f"soups has the name '{name}_{order}', expected another one because an order "
+                    f"of soups.{name} has this name"
+                )
             out[f"{name}_{order}"] = entry | {"options": options}
     for entry in out.values():
         entry["ingredients"] = _union(entry, out)
@@ -55,32 +59,44 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
 
 
 def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], pool) -> dict:
-    """Every ensemble the configuration asks for, as `soups`; ``of`` names soups in ``made``.
+    """Work out the ensembles of the configuration.
+
+    Args:
+        settings: the ``ensembles`` section.
+        made: the soups, see `soups`. ``of`` of an ensemble names one of them.
+        pool: see `soups`.
+
+    Returns:
+        ensemble id to an entry, see `soups`.
 
     Raises:
-        UserError: for a bad option, a name that is taken, or ``of`` that has no members.
+        UserError: for an invalid option, the name of a soup, or an ``of`` without members.
     """
     out = {}
     for name, spec in _ordered(settings, ENSEMBLE_METHODS).items():
         key = f"ensembles.{name}"
         if name in made or name in {entry["row"] for entry in made.values()}:
-            raise UserError(f"{key}: a soup is called so too, expected another name")
+            raise UserError(
+                f"ensembles has the name {name!r}, expected another one because a soup has this "
+                "name"
+            )
         entry = _entry(key, spec, ENSEMBLE_METHODS, pool) | {"row": name}
         for source in entry["of"]:
-            # What is interpolated with its start may be the start itself, which is no member.
+            # An interpolation may be equal to the start, and then it has no members.
             if source not in made or _interpolated(source, made):
                 known = [n for n in made if not _interpolated(n, made)]
                 raise UserError(
-                    f"{key}.of is {source!r}, expected one of {', '.join(known)}, or null for {key}"
+                    f"{key}.of is {source!r}, expected one of {', '.join(known)}, or {key}: null"
                 )
         out[name] = entry | {"ingredients": _union(entry, made)}
     return out
 
 
 def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, Method]) -> dict:
-    """What is not switched off, method by method: overlays put their entries first.
+    """Entries that are not null, sorted by method, because overlays put their entries first.
 
-    Of one method, the entry called like it leads; the others stay in the order given.
+    Among entries of one method, the one with the method's name comes first. The others keep the
+    order of the configuration.
     """
     order = list(methods)
     chosen = {name: spec for name, spec in settings.items() if spec is not None}
@@ -90,43 +106,43 @@ def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, Metho
 
 
 def check_names(models: Iterable[str], **made: Mapping[str, dict]) -> None:
-    """Every model needs an id of its own.
+    """Check that soups and ensembles have names of their own.
 
     Args:
-        models: ids of ingredients, and others that are reserved.
+        models: ids of ingredients, and reserved names.
         made: section of the configuration to its entries.
 
     Raises:
-        UserError: naming a soup or ensemble called like another model or a row of the tables.
+        UserError: if a soup or ensemble has the name of another model or of a row of the tables.
     """
     taken = set(models)
     for section, entries in made.items():
         for name, entry in entries.items():
             if {name, entry["row"]} & taken:
                 raise UserError(
-                    f"{section}.{entry['row']}: an ingredient, a starting point or a row of the "
-                    f"tables is called {name!r} already, expected another name"
+                    f"{section} has the name {entry['row']!r}, expected another one because an "
+                    f"ingredient, a start or a row of the tables has the name {name!r}"
                 )
 
 
 def references(
     names: Sequence[str], settings: Iterable[Mapping[str, Mapping | None]], rows: Iterable[str]
 ) -> list[str]:
-    """Methods that all others are compared with: ``compare_with`` but what is switched off.
+    """Rows that all methods are compared with: ``compare_with`` without rows set to null.
 
     Args:
-        names: of rows of the methods table.
+        names: the rows in ``compare_with``.
         settings: the sections ``soups`` and ``ensembles``.
-        rows: the rows there are.
+        rows: rows of the methods table.
 
     Raises:
-        UserError: for a name nothing has.
+        UserError: for a name that is not a row.
     """
     rows = list(dict.fromkeys(rows))
     off = {name for section in settings for name, spec in section.items() if spec is None}
     for name in names:
         if name not in rows and name not in off:
-            raise UserError(f"compare_with has {name!r}, expected among {', '.join(rows)}")
+            raise UserError(f"compare_with has {name!r}, expected one of {', '.join(rows)}")
     return [name for name in names if name in rows]
 
 
@@ -136,35 +152,35 @@ def curve_ends(
     made: Mapping[str, dict],
     starts: Iterable[str],
 ) -> dict[str, str]:
-    """Where the lines of ``curves.wise_ft`` lead: all of ``of`` but soups that are switched off.
+    """The ends of the lines of ``curves.wise_ft``, without soups that are set to null.
 
     Args:
-        of: names of soups or `BEST`.
+        of: names of soups, or `BEST`.
         settings: the ``soups`` section.
         made: see `soups`.
-        starts: of the sweep's own ingredients, among which `BEST` is.
+        starts: starts of the sweep's own ingredients, of which `BEST` is one.
 
     Returns:
-        the names, each with the start its line comes from.
+        end to the start of its line.
 
     Raises:
-        UserError: for a name nothing has, or a soup whose ingredients started apart.
+        UserError: for an unknown name, or a soup whose ingredients have different starts.
     """
     for name in of:
         if name != BEST and name not in made and settings.get(name, ...) is not None:
             names = ", ".join([BEST, *made])
-            raise UserError(f"curves.wise_ft.of has {name!r}, expected among {names}")
+            raise UserError(f"curves.wise_ft.of has {name!r}, expected one of {names}")
     starts = set(starts)
     ends = {name: made[name]["start"] for name in of if name in made}
     if BEST in of:
         ends = {BEST: next(iter(starts)) if len(starts) == 1 else None} | ends
     for name, start in ends.items():
         if start is None:
-            raise UserError(f"curves.wise_ft.of has {name!r}, {_APART}")
+            raise UserError(
+                f"curves.wise_ft.of has {name!r}, whose ingredients are fine-tuned from different "
+                "starts, expected one start"
+            )
     return ends
-
-
-_APART = "whose ingredients are fine-tuned from different starts, expected one start"
 
 
 def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict:
@@ -175,8 +191,9 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
         if option not in defaults and option not in POOL:
             options = ", ".join([*defaults, *POOL])
             raise UserError(
-                f"{key}.{option} is not an option of {method.name!r}, expected {options}; an entry "
-                "of config.yaml keeps its options, so give another method another name"
+                f"{key}.{option} is not an option of {method.name!r}, expected one of {options}; "
+                "an overlay adds to the options of an entry in config.yaml, so another method "
+                "needs another name"
             )
     both = {**POOL, **defaults, **given}
     ingredients = pool(both.pop("variants"), both.pop("query"), key)
@@ -188,31 +205,40 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
         raise UserError(f"{key}.of is {of}, expected one name")
     if of and BEST not in of and (useless := [name for name in POOL if name in given]):
         raise UserError(
-            f"{key}.{useless[0]} is {given[useless[0]]!r}, expected none: its ingredients are "
-            f"those of {', '.join(of)}"
+            f"{key}.{useless[0]} is {given[useless[0]]!r}, expected no such key because the "
+            f"ingredients are those of {', '.join(of)}"
         )
     return {"method": method.name, "options": both, "pool": ingredients, "of": of}
 
 
 def _check_source(key: str, source: str, settings: Mapping, path: set[str]) -> None:
-    """A soup that ``of`` names is there, is one recipe, and does not need the one that asks."""
+    """Check a soup that ``of`` names: it exists, is one recipe, and needs none of its users.
+
+    Args:
+        key: config key of the soup that has ``of``.
+        source: the soup that ``of`` names.
+        settings: the ``soups`` section.
+        path: soups that need this one.
+    """
     if source == BEST:
         return
     spec = settings.get(source)
     if source in settings and spec is None:
-        raise UserError(f"{key}.of is {source!r}, which is switched off; set {key} to null too")
+        raise UserError(f"{key}.of is {source!r}, which is null, expected {key}: null as well")
     if spec is None or _is_several(spec):
         known = (n for n, s in settings.items() if s and not _is_several(s))
         names = ", ".join([BEST, *(n for n in known if n not in path)])
         raise UserError(f"{key}.of is {source!r}, expected one of {names}")
     if source in path:
-        raise UserError(f"{key}.of is {source!r}, which needs this soup itself")
+        raise UserError(
+            f"{key}.of is {source!r}, which itself needs this soup, expected another soup"
+        )
     for name in sources(spec):
         _check_source(f"soups.{source}", name, settings, path | {source})
 
 
 def _is_several(spec: Mapping) -> bool:
-    """Whether a row is a mean over several soups, in several orders."""
+    """Whether the row of a soup is a mean over several orders."""
     return "orders" in SOUP_METHODS[spec["method"]].options
 
 
@@ -222,14 +248,14 @@ def _check_line(key: str, of: Sequence[str], chosen: Mapping[str, Mapping]) -> N
             continue
         if SOUP_METHODS[chosen[name]["method"]].elementwise:
             raise UserError(
-                f"{key}.of leads to {name!r}, which is no weighted sum of its ingredients "
-                f"({chosen[name]['method']}), expected one that is"
+                f"{key}.of leads to {name!r} of the method {chosen[name]['method']!r}, expected a "
+                "soup that is a weighted sum of its ingredients"
             )
         _check_line(key, sources(chosen[name]), chosen)
 
 
 def _methods(name: str, made: Mapping[str, dict]) -> set[str]:
-    """The method of a soup and of those it is made from."""
+    """Methods of a soup and of the soups it is made from."""
     further = [_methods(source, made) for source in made[name]["of"] if source != BEST]
     return {made[name]["method"]}.union(*further)
 
@@ -239,7 +265,7 @@ def _interpolated(name: str, made: Mapping[str, dict]) -> bool:
 
 
 def _union(entry: Mapping, made: Mapping[str, dict]) -> list[str]:
-    """A soup made of others may hold whatever they may hold."""
+    """All ingredients that a soup may contain. With ``of``, those of the soups it is made from."""
     if not entry["of"]:
         return entry["pool"]
     parts = [entry["pool"] if name == BEST else _union(made[name], made) for name in entry["of"]]
@@ -247,14 +273,18 @@ def _union(entry: Mapping, made: Mapping[str, dict]) -> list[str]:
 
 
 def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) -> str | None:
-    """The one start of all its ingredients, or None."""
+    """The common start of all ingredients, or None if their starts differ.
+
+    Raises:
+        UserError: if the starts differ and the method needs a common one.
+    """
     found = sorted({starts[name] for name in entry["ingredients"]})
     methods = {entry["method"]}.union(*(_methods(n, made) for n in entry["of"] if n != BEST))
     methods = sorted(name for name in methods if SOUP_METHODS[name].needs_start)
     if len(found) > 1 and methods:
         raise UserError(
-            f"soups.{entry['row']} is made by {methods[0]} and holds models fine-tuned from "
-            f"{' and '.join(found[:2])}, expected one start; choose by variants or query, or "
-            "switch it off with null"
+            f"soups.{entry['row']} needs a common start for the method {methods[0]!r} and has "
+            f"ingredients from {' and '.join(found[:2])}, expected ingredients from one start, "
+            "chosen by variants or query"
         )
     return found[0] if len(found) == 1 else None

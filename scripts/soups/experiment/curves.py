@@ -1,7 +1,7 @@
-"""What the figures of curves, pairs and planes ask for: models, ends, and what is left out.
+"""The models of all curves, pairs and planes, worked out from the ``curves`` section.
 
-Curves are series of recipes that are evaluated without being written. This module reads the
-``curves`` section while the workflow is parsed; the recipes are planned by the ``plan_…`` rules.
+A curve is a series of recipes that are evaluated without being written. This module only names
+the models, while the workflow is parsed. The rules ``plan_…`` plan the recipes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,30 +11,30 @@ from soups.errors import UserError
 from soups.experiment import variants
 from soups.experiment.variants import Sweep
 
-# On these curves differences are small, so they are evaluated on all images.
+# Curves that are evaluated on all images, because their differences are small.
 ON_ALL_IMAGES = ("slices", "tasks")
-# Curves with ensembles on them, which need the logits of their members.
+# Curves with ensembles, which need the logits of their members.
 WITH_ENSEMBLES = ("number_of_models",)
 PAIR_ALPHAS = [0, 0.5, 1]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The models of every curve, set of pairs and plane; empty where a figure is switched off.
+    """The models of every curve, set of pairs and plane. A curve without models is not made.
 
     Attributes:
-        large_lr: learning rates from here on are called large.
-        part: images of the test set and of each shift, where not all are used.
-        base: the sweep's own models.
-        ends: end of a WiSE-FT line to the start it comes from.
-        soups: ends that are soups; the other one is the best individual model.
-        large: models with a large learning rate, besides the sweep's own.
+        large_lr: the smallest learning rate that counts as large.
+        part: number of images of ``test`` and of each ``shift``, for curves on a part of them.
+        base: models of the sweep itself.
+        ends: end of a WiSE-FT line to the start of the line.
+        soups: ends that are soups. The only other end is the best individual model.
+        large: models of variants with a large learning rate.
         slices: slice to its models.
-        tasks: models that were fine-tuned on different tasks.
-        unseen: the task that none of them saw.
-        models: curve to the models its points are made of.
+        tasks: models that are fine-tuned on different tasks.
+        unseen: the task that none of these models is fine-tuned on.
+        models: curve to the models in its recipes.
         pairs: name of a set of pairs to its pairs, see `variants.pairs`.
-        alphas: name of a set of pairs to the points of its lines.
+        alphas: name of a set of pairs to the points α of its lines.
         panels: panel of the landscape to its start and two models.
     """
 
@@ -54,30 +54,30 @@ class Curves:
 
     @property
     def with_large(self) -> list[str]:
-        """The sweep's own models, and then those with a large learning rate."""
+        """Models of the sweep itself, followed by those with a large learning rate."""
         return [*self.base, *self.large]
 
     def images(self, curve: str) -> dict[str, int] | None:
-        """Images per set that a curve is evaluated on; None for all."""
+        """Number of images per set that a curve is evaluated on, or None for all images."""
         return None if curve in ON_ALL_IMAGES else self.part
 
     def members(self, curve: str) -> list[str]:
-        """Models whose logits the ensembles of a curve are made from."""
+        """Members of the ensembles of a curve."""
         return self.base if curve in WITH_ENSEMBLES else []
 
     @property
     def tables(self) -> list[str]:
-        """Tables of curves and of pairs, whose points the claims read."""
+        """Names of the tables of curves and pairs."""
         return [*self.models, *self.pairs]
 
     def paired(self, pairs: str) -> list[str]:
-        """The models in a set of pairs."""
+        """Models in a set of pairs, without repetitions."""
         ends = ("model_1", "model_2")
         return list(dict.fromkeys(pair[end] for pair in self.pairs[pairs] for end in ends))
 
     @property
     def in_planes(self) -> list[str]:
-        """The models of all panels of the landscape, starts included."""
+        """Models of all panels of the landscape, with their starts."""
         return list(dict.fromkeys(model for panel in self.panels.values() for model in panel))
 
 
@@ -91,14 +91,15 @@ def curves(
     """Work out the ``curves`` section.
 
     Args:
-        section: of the configuration.
+        section: the ``curves`` section.
         sweep: all models.
         soups: see `catalog.soups`.
-        tasks: the ``tasks`` section, without tasks that are switched off.
+        tasks: the ``tasks`` section without null entries.
         ends: see `catalog.curve_ends`.
 
     Raises:
-        UserError: for a variant or a task that is unknown, or a task that a model has seen.
+        UserError: for an unknown variant or task, or if a model has seen a class of the unseen
+            task.
     """
     base = list(sweep.base)
     paths = section["paths"]
@@ -120,7 +121,7 @@ def curves(
         "tasks": [*sweep.started(of_tasks), *of_tasks] if of_tasks else [],
     }
     pairs = {
-        # Pairs of the sweep's own ingredients, and pairs that differ in one hyperparameter only.
+        # Pairs of the sweep itself, and pairs of variants that differ in one hyperparameter.
         "pairs": variants.pairs(sweep.base, sweep.origins, section["pairs"]),
         "paths": variants.pairs({m: sweep.rows[m] for m in on_paths}, sweep.origins, single=True),
     }
@@ -143,37 +144,40 @@ def curves(
 
 
 def of_variants(sweep: Sweep, names: Sequence[str], key: str) -> list[str]:
-    """Models of some variants; a variant that is switched off has none.
+    """Models of some variants. A variant that is switched off has no models.
 
     Args:
-        key: the config key that names them, for messages.
+        sweep: all models.
+        names: names of variants.
+        key: config key of the names, for messages.
 
     Raises:
         UserError: for an unknown variant.
     """
     if unknown := [name for name in names if name not in sweep.variants]:
         known = ", ".join(sweep.variants)
-        raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {known}")
+        raise UserError(f"{key}.variants has {unknown[0]!r}, expected one of {known}")
     return [model for model, (_, variant) in sweep.origin.items() if variant in names]
 
 
 def _of_tasks(section: Mapping, sweep: Sweep, tasks: Mapping[str, Sequence[str]]) -> list[str]:
     models, unseen = of_variants(sweep, section["variants"], "curves.tasks"), section["unseen"]
     if models and unseen not in tasks:
-        known = ", ".join(tasks) or "the names in the tasks section, which is empty"
+        known = ", ".join(tasks) or "the tasks, but the tasks section is empty"
         raise UserError(f"curves.tasks.unseen is {unseen!r}, expected one of {known}")
     for model in models:
         task = sweep.rows[model]["task"]
         if seen := set(tasks[unseen]).intersection(tasks.get(task, tasks[unseen])):
             raise UserError(
-                f"curves.tasks: {model} is fine-tuned on task {task!r} and has seen "
-                f"{sorted(seen)[0]!r} of {unseen!r}, expected models of tasks without its classes"
+                f"curves.tasks.variants has the model {model} of task {task!r}, which contains the "
+                f"class {sorted(seen)[0]!r} of the unseen task {unseen!r}, expected models of "
+                "tasks without its classes"
             )
     return models
 
 
 def _panels(names: Sequence[str], sweep: Sweep) -> dict[str, list[str]]:
-    """The start and the first two models of each variant that has two from one start."""
+    """Variant to its start and its first two models, if these differ and have a common start."""
     panels = {}
     for variant in names:
         models = of_variants(sweep, [variant], "curves.landscape")[:2]

@@ -1,13 +1,17 @@
-"""What the estimate of costs counts, as parameters of its rule."""
+"""The parameters of the rule that estimates the cost of an experiment."""
 
 from soups.experiment import settings
 
 
 def estimated(plan) -> dict:
-    """Parts of the configuration and numbers of the plan, see `cost.estimate.work`.
+    """Work out the parameters from the plan.
 
     Args:
         plan: see `plan.Plan`.
+
+    Returns:
+        sections of the configuration; and under ``plan``, the numbers that `cost.estimate.work`
+        counts.
     """
     config, curves = plan.config, plan.curves
     tasks = {plan.sweep.rows[model]["task"] for model in curves.tasks}
@@ -29,7 +33,7 @@ def estimated(plan) -> dict:
         "ends": len(curves.ends),
         "large": len(curves.large),
         "slices": [len(models) for models in curves.slices.values()],
-        # Every choice of some of the tasks, and the start; see scripts/plan_tasks.py.
+        # The start, and the average for every choice of tasks, see scripts/plan_tasks.py.
         "task_points": 2 ** len(tasks) if tasks else 0,
         "pairs": {
             name: {

@@ -2,8 +2,8 @@
 
 A figure is a row here and a function of the same name in `report.figures`, which draws it from
 CSV tables alone. The rules, the report, its order and the tests derive from the row. A figure is
-drawn if the run makes the tables it needs. This module is read while the workflow is parsed, so
-it does not import the functions.
+drawn if the run makes the tables it needs. This module is imported while the workflow is parsed,
+so it does not import the functions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +17,14 @@ class Figure:
     """One figure.
 
     Attributes:
-        name: of its files and of its function.
-        caption: what it shows and what to look at, for the report.
-        tables: argument of the function to the table it is drawn from. A run without one of
-            these tables does not draw the figure.
-        any_of: the same for tables of which one is enough.
-        role: a role that some row has to play.
-        script: of the rule that draws it; only the contact sheet, which shows images, has its own.
+        name: name of the figure's files and of its function.
+        caption: caption for the report. It says what the figure shows and what to compare.
+        tables: argument of the function to the name of its table. A run without one of these
+            tables does not draw the figure.
+        any_of: argument to table, for tables of which one is enough.
+        role: a role that a reference row has to play, or None.
+        script: script of the rule that draws the figure. The contact sheet has a script of its
+            own, because it shows images.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Figure:
     script: str = "plot"
 
     def inputs(self, tables: Iterable[str]) -> dict[str, str] | None:
-        """Argument to table, of the tables that there are; None if it cannot be drawn."""
+        """Argument to table, for a run with some tables; None if they are not enough."""
         tables = set(tables)
         some = {key: table for key, table in self.any_of.items() if table in tables}
         if not tables.issuperset(self.tables.values()) or (self.any_of and not some):
@@ -46,8 +47,8 @@ def drawn(tables: Iterable[str], roles: Iterable[str]) -> dict[str, Figure]:
     """The figures of a run, by name, in the order of the report.
 
     Args:
-        tables: that the run makes.
-        roles: that some row plays.
+        tables: names of the tables that the run makes.
+        roles: roles of the reference rows.
     """
     tables, roles = set(tables), {None, *roles}
     return {
@@ -254,7 +255,7 @@ FIGURES = [
     ),
 ]
 
-# Drawn from the paper's released results, whose folder has tables and figures of its own.
+# Figures of the paper's released results, which have a folder of their own.
 PUBLISHED = [
     Figure(
         "published_scatter",
@@ -301,11 +302,11 @@ PUBLISHED_FIGURES = {figure.name.removeprefix(PREFIX): figure for figure in PUBL
 
 
 def published_inputs(name: str, folder: str) -> dict[str, str]:
-    """Argument to file of a figure of the published results.
+    """Argument to the file of its table, for a figure of the published results.
 
     Args:
-        name: without its prefix.
-        folder: of the published results.
+        name: name of the figure without `PREFIX`.
+        folder: folder of the published results.
     """
     tables = PUBLISHED_FIGURES[name].tables
     return {key: f"{folder}/tables/{table}.csv" for key, table in tables.items()}

@@ -2,8 +2,8 @@
 
 A method is a row here and a function of the same name in `mixing.methods` or
 `mixing.ensembles`. The configuration's schema, the estimate of costs, the table in
-docs/methods.md and the tests derive from the row. This module is read while the workflow
-is parsed, so it imports nothing heavy.
+docs/methods.md and the tests derive from the row. This module is imported while the workflow
+is parsed, so it imports no large package.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 SCALES = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
-# Every method takes these: variants of the sweep's rows, and a query on their hyperparameters.
+# Options of every method: variants of the sweep, and a query on hyperparameters.
 POOL = {"variants": ["base"], "query": None}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What choosing a soup takes, at most; a greedy rule counts as if it took every model.
+    """The work of choosing a soup. A greedy rule is counted as if it took every model.
 
     Attributes:
         scored: soups whose accuracy on the held-out set is computed.
@@ -41,16 +41,17 @@ class Method:
     """One way to make a soup or an ensemble.
 
     Attributes:
-        name: in the configuration, and of its function.
+        name: name of the method in the configuration, and of its function.
         about: one line for the table in docs/methods.md.
-        options: its options with their defaults; ``of``: names of soups it is made from, with
-            the default None because the configuration has to name them.
-        needs_start: all ingredients must have been fine-tuned from the same model.
-        elementwise: combines parameters element by element, so it is no weighted sum that
-            could be interpolated.
-        interpolates: goes from the start to the one soup that ``of`` names, which has to be a
-            weighted sum; the result may be the start itself.
-        cost: from options, number of ingredients and number of sources to a `Cost`.
+        options: options with their defaults. ``of`` names the soups that a soup is made from.
+            Its default is None, because the configuration has to name them.
+        needs_start: whether all ingredients must have been fine-tuned from the same model.
+        elementwise: whether the method combines parameters element by element. Then the soup is
+            not a weighted sum and cannot be interpolated.
+        interpolates: whether the method goes from the start to the one soup that ``of`` names.
+            That soup has to be a weighted sum, and the result may be equal to the start.
+        cost: function of the options, the number of ingredients and the number of sources that
+            returns a `Cost`.
     """
 
     name: str
@@ -79,7 +80,7 @@ _SOUPS = [
     Method(
         "greedy_pruned",
         "the greedy soup, from which ingredients are removed again where that does not hurt",
-        # Each soup without one ingredient is added up anew.
+        # Each soup without one ingredient needs a sum of its own.
         cost=lambda options, n, sources: Cost(2 * (n - 1), 2 * n + n * (n - 1) / 2),
     ),
     Method(
@@ -166,8 +167,8 @@ SOUP_METHODS: dict[str, Method] = {method.name: method for method in _SOUPS}
 ENSEMBLE_METHODS: dict[str, Method] = {method.name: method for method in _ENSEMBLES}
 SECTIONS = {"soups": SOUP_METHODS, "ensembles": ENSEMBLE_METHODS}
 
-# What values an option may have, as JSON schema. An option that is not here may have any value
-# of its default's type.
+# Allowed values of options, as JSON schema. An option that is not listed may have any value of
+# its default's type.
 _COUNT = {"type": "integer", "minimum": 1}
 _NAMES = {
     "oneOf": [
@@ -199,7 +200,7 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list:
 def schema(section: str) -> dict:
     """The JSON schema of one entry of the section ``soups`` or ``ensembles``.
 
-    It knows all options of all methods; `catalog` says which method has which.
+    The schema accepts the options of all methods. `catalog` checks the options of each method.
     """
     methods = SECTIONS[section]
     options = {name: value for method in methods.values() for name, value in method.options.items()}

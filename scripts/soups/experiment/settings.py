@@ -236,8 +236,8 @@ def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
         ends = name.startswith(RESERVED_BEGINNINGS) or name.endswith(RESERVED_ENDINGS)
         if name in taken or ends:
             raise UserError(
-                f"data.folders.shifts has the name {name!r}, expected another one because columns "
-                "of the tables have this name"
+                f"data.folders.shifts has the name {name!r}, expected another one because a set or "
+                "a column of the tables has this name"
             )
     if not any(shifts.values()):
         raise UserError("data.folders.shifts has only null entries, expected at least one shift")
@@ -258,7 +258,7 @@ def _check_store(config: dict, data: dict) -> None:
         if heldout["indices"] and value:
             raise UserError(
                 f"data.heldout.indices is {heldout['indices']!r} and {other} is {value}, expected "
-                "one of them to be null"
+                "only one of them"
             )
     if kept == "folder" and data["pretrain_fraction"]:
         raise UserError(

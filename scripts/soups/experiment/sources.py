@@ -1,4 +1,4 @@
-"""Where images and models come from, if they are not made here: folders and checkpoints."""
+"""Sources of images and models that the experiment does not make: folders and checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Folders:
 
     Attributes:
         settings: the section ``data.folders`` with its defaults.
-        sources: set to its folder, or to the corruption of the test set that it is.
-        fingerprint: of the training classes, which shifts count in.
+        sources: set to its folder, or to a corruption of the test set.
+        fingerprint: hash of the names of the training classes, which decide all labels.
     """
 
     settings: Mapping
@@ -37,12 +37,12 @@ class Folders:
 
     @property
     def found(self) -> list[str]:
-        """Sets that lie in folders."""
+        """Names of the sets in folders."""
         return [name for name, spec in self.sources.items() if "folder" in spec]
 
     @property
     def corrupted(self) -> list[str]:
-        """Sets that are corruptions of the test set."""
+        """Names of the sets that are corruptions of the test set."""
         return [name for name, spec in self.sources.items() if "corruption" in spec]
 
     @property
@@ -52,7 +52,7 @@ class Folders:
         return f"{self.settings['root']}/{name}" if name else None
 
     def inputs(self, name: str) -> list[str]:
-        """What the files of a set depend on, see `data.folders.inputs`."""
+        """Inputs of a rule that reads a set, see `data.folders.inputs`."""
         return folders.inputs(self.settings, name)
 
 
@@ -62,8 +62,8 @@ class Checkpoints:
 
     Attributes:
         settings: the section ``ingredients.checkpoints``.
-        initialization: the model they were fine-tuned from, if it is known.
-        names: model to its file, in the folder and after the address.
+        initialization: the model that they were fine-tuned from, or None if it is unknown.
+        names: model to the name of its file, in the folder and at the URL.
     """
 
     settings: Mapping
@@ -72,7 +72,7 @@ class Checkpoints:
 
     @classmethod
     def of(cls, settings: Mapping, sweep: Sweep) -> "Checkpoints":
-        """From the section and the models it has files for."""
+        """From the section ``ingredients.checkpoints`` and the models of the sweep."""
         start = settings["initialization"]
         models = dict.fromkeys([*sweep.rows, *([start] if start else [])])
         names = {model: settings["file"].replace("{model}", model) for model in models}
@@ -83,7 +83,7 @@ class Checkpoints:
         return f"{self.settings['folder']}/{self.names[model]}"
 
     def pattern(self, wildcard: str) -> str:
-        """The file of any model, with a wildcard of Snakemake for its name."""
+        """Pattern of the files of all models, with a Snakemake wildcard for the model's name."""
         name = self.settings["file"].replace("{model}", f"{{{wildcard}}}")
         return f"{self.settings['folder']}/{name}"
 
@@ -91,8 +91,8 @@ class Checkpoints:
     def absent(self) -> list[str]:
         """Models whose files have to be downloaded.
 
-        A file that is there is an input like any other: no rule makes it. So nothing that
-        Snakemake does to outputs, such as deleting them, touches what took hours to download.
+        No rule makes an existing file. Therefore Snakemake never deletes or repeats a download
+        that took hours.
         """
         if not self.settings["url"]:
             return []

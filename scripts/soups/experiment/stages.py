@@ -1,9 +1,9 @@
-"""The numbers of the stages: what tells Snakemake that library code computes something else.
+"""The numbers of the stages. They tell Snakemake that library code computes other results.
 
-Snakemake notices when a script changes, but not when a module that it imports does; and a
-changed comment should not train 72 models again. So every rule has the number of its stage as
-a parameter. Raise the number of a stage when its code changes what it computes, and say so in
-CHANGELOG.md.
+Snakemake notices a change in a script, but not in a module that the script imports. A changed
+comment in a module should not train 72 models again. So every rule has the number of its stage as
+a parameter. When a change to the code of a stage changes its results, raise the stage's number
+and describe the change in CHANGELOG.md.
 """
 
 STAGE = {

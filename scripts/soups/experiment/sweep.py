@@ -1,8 +1,8 @@
-"""The sweep: one row of hyperparameters per ingredient, drawn at parse time.
+"""The sweep: one row of hyperparameters per ingredient, drawn while the workflow is parsed.
 
-Pure and seeded. The first n rows of a random sweep do not change when it grows, nor
-when a hyperparameter is added; a grid names its rows by what is in them, so adding a
-value anywhere leaves the others as they were.
+Equal settings give equal rows. The first n rows of a random sweep do not change when the sweep
+grows, and their other values do not change when a hyperparameter is added. A grid names its rows
+by a hash of their values, so rows keep their names when values are added to the grid.
 """
 
 import contextlib
@@ -21,50 +21,54 @@ from soups.roles import BEST, ORACLE, SECOND_BEST
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# No ingredient, soup or ensemble may be called like a start, like a row that every methods
-# table has, or like what a CSV reader takes for a missing value.
+# Names that no ingredient, soup or ensemble may have: the starts, rows that every methods table
+# has, and words that a CSV reader takes for a missing value.
 RESERVED = (*START.values(), BEST, SECOND_BEST, ORACLE)
 RESERVED += ("NA", "NULL", "null", "None", "nan", "NaN")
 
 
 def draw(settings: dict, defaults: dict) -> dict[str, dict]:
-    """The sweep table.
+    """Draw the rows of the sweep.
 
     Args:
-        settings: the ``sweep`` section: ``kind`` and the section of that name.
-        defaults: the ``finetune`` section, used for what the sweep leaves alone.
+        settings: the ``sweep`` section.
+        defaults: the ``finetune`` section. It gives the hyperparameters that the sweep does not.
 
     Returns:
-        ingredient id to hyperparameters, in order; every row has all keys of ``defaults``.
+        ingredient id to hyperparameters, in order. Every row has all keys of ``defaults``.
 
     Raises:
-        UserError: for a hyperparameter nobody knows, an unusable distribution or table.
+        UserError: for an unknown hyperparameter, or an invalid distribution or table.
     """
     kind = settings["kind"]
     rows = {"random": _random, "grid": _grid, "table": _table}[kind](settings[kind], defaults)
     if not rows:
-        raise UserError(f"sweep.{kind} gives no configuration, expected at least one")
+        raise UserError(f"sweep.{kind} has no rows, expected at least one")
     for name, row in rows.items():
         unknown = sorted(row.keys() - defaults.keys())
         if unknown:
             raise UserError(
-                f"sweep.{kind}: {name} sets {unknown[0]!r}, expected one of {', '.join(defaults)}"
+                f"sweep.{kind}: {name} has the hyperparameter {unknown[0]!r}, expected one of "
+                f"{', '.join(defaults)}"
             )
     return {name: checked(name, defaults | row) for name, row in rows.items()}
 
 
 def check_different(rows: dict[str, dict]) -> None:
-    """Refuse a sweep, from `draw`, that would train the same model twice.
+    """Refuse a sweep that would train the same model twice.
+
+    Args:
+        rows: see `draw`.
 
     Raises:
-        UserError: if two rows are alike.
+        UserError: if two rows have equal hyperparameters.
     """
     first: dict[tuple, str] = {}
     for name, row in rows.items():
         if (other := first.setdefault(tuple(row.values()), name)) != name:
             raise UserError(
-                f"sweep: {other} and {name} are the same configuration, which would be trained "
-                "twice; expected different ones (repeats by a `seed` of their own)"
+                f"sweep: {other} and {name} have the same hyperparameters, expected different "
+                "ones (a repetition needs a `seed` of its own)"
             )
 
 
@@ -73,7 +77,7 @@ def _random(settings: dict, defaults: dict) -> dict[str, dict]:
     for i in range(settings["n"]):
         row = {"seed": i}
         for name, spec in settings["parameters"].items():
-            if spec not in (None, "null"):  # how an overlay or --config switches one off
+            if spec not in (None, "null"):  # an overlay or --config switches it off with null
                 rng = np.random.default_rng([settings["seed"], i, zlib.crc32(name.encode())])
                 row[name] = _sample(name, spec, rng)
         rows[_id(i)] = row
@@ -81,12 +85,20 @@ def _random(settings: dict, defaults: dict) -> dict[str, dict]:
 
 
 def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
-    """Read a distribution: its form, its numbers, and whether it is 0 half of the time.
+    """Read a distribution.
 
-    Text, because Snakemake merges overlays key by key: an overlay replaces text as a whole.
+    Distributions are text, because Snakemake merges overlays key by key. An overlay replaces text
+    as a whole.
+
+    Args:
+        name: name of the hyperparameter.
+        spec: the distribution. config.yaml explains the forms.
+
+    Returns:
+        the form, its values, and whether the hyperparameter is 0 with probability 1/2.
 
     Raises:
-        UserError: if it is none of the forms, or its bounds are no range.
+        UserError: for an unknown form, or bounds in the wrong order.
     """
     if name in TEXT:
         inside = re.fullmatch(r"choice\((.*)\)", spec.strip())
@@ -96,13 +108,13 @@ def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
             False,
         )
     with contextlib.suppress(ValueError):
-        return "choice", [to_number(spec)], False  # YAML reads 1e-4 as text
+        return "choice", [to_number(spec)], False  # a number, because YAML reads 1e-4 as text
     match = _DISTRIBUTION.fullmatch(spec.strip())
     where = f"sweep.random.parameters.{name} is {spec!r}, expected"
     if not match:
         raise UserError(
             f"{where} a number, uniform(low, high), log_uniform(low, high), integer(low, high) "
-            "or choice(a, b, ...), the last four perhaps followed by `or 0`"
+            "or choice(a, b, ...), where `or 0` may follow the brackets"
         )
     form, numbers, or_zero = match.groups()
     try:
@@ -115,12 +127,12 @@ def parse(name: str, spec: str) -> tuple[str, list[float], bool]:
         raise UserError(f"{where} whole numbers between the brackets")
     if len(values) != 2 or values[0] > values[1] or (form == "log_uniform" and values[0] <= 0):
         order = "0 < low <= high" if form == "log_uniform" else "low <= high"
-        raise UserError(f"{where} two numbers, {order}")
+        raise UserError(f"{where} two numbers with {order}")
     return form, values, bool(or_zero)
 
 
 def _sample(name: str, spec, rng: np.random.Generator):
-    """One value of a distribution; see config.yaml for the forms."""
+    """Draw one value of a distribution, see `parse`."""
     if not isinstance(spec, str):
         return spec
     form, values, or_zero = parse(name, spec)
@@ -139,7 +151,7 @@ def _sample(name: str, spec, rng: np.random.Generator):
 
 
 def _rounded(value):
-    # Six digits are plenty, and they keep tables, hashes and eyes at ease.
+    # Six significant digits keep tables readable.
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
@@ -151,21 +163,24 @@ def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
     rows = [dict(zip(names, values, strict=True)) for values in combinations]
     table = {f"g{fingerprint(row)[:8]}": row for row in rows}
     if len(table) < len(rows):
-        raise UserError(f"sweep.grid: two of its {len(rows)} rows are the same or share an id")
+        raise UserError(
+            f"sweep.grid has {len(rows)} rows, of which two are equal or have the same hash, "
+            "expected different rows"
+        )
     return table
 
 
 def _table(path: str, defaults: dict) -> dict[str, dict]:
     if not Path(path).is_file():
-        raise UserError(f"sweep.table is {path!r}: no such file, expected a CSV of hyperparameters")
+        raise UserError(f"sweep.table is {path!r}, expected an existing CSV of hyperparameters")
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
             lines = [line for line in csv.reader(handle) if line]
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text, expected a CSV with commas") from None
+        raise UserError(f"{path} is not UTF-8 text, expected a CSV with commas") from None
     header = [name.strip() for name in lines[0]] if lines else []
     if len(set(header)) < len(header) or ";" in "".join(header):
-        raise UserError(f"{path}: row 1 is {lines[0]}, expected different names between commas")
+        raise UserError(f"{path}: row 1 is {lines[0]}, expected different names and commas")
     rows = {}
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
@@ -176,12 +191,12 @@ def _table(path: str, defaults: dict) -> dict[str, dict]:
         name = row.pop("model", _id(number - 2))
         if not _NAME.fullmatch(name) or name in RESERVED:
             raise UserError(
-                f"{path}: a model is called {name!r}, expected letters, digits, _ and -, "
-                f"and none of {', '.join(RESERVED)}"
+                f"{path}: row {number} has the model {name!r}, expected a name of letters, digits, "
+                f"_ and -, and none of {', '.join(RESERVED)}"
             )
         if name in rows:
             raise UserError(f"{path}: model {name!r} occurs twice, expected one row per model")
-        # An empty cell is left to `finetune`.
+        # An empty cell takes the value of the `finetune` section.
         rows[name] = {key: _cell(path, number, key, value) for key, value in row.items() if value}
     return rows
 

@@ -1,5 +1,7 @@
-"""All models that are fine-tuned: the sweep's rows, the same rows trained in other ways, and
-where each of them starts."""
+"""All models of an experiment: the rows of the sweep, their variants, and their starts.
+
+A variant trains rows of the sweep again with some hyperparameters changed.
+"""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -15,14 +17,14 @@ from soups.roles import BASE
 
 @dataclass(frozen=True)
 class Sweep:
-    """All models that are fine-tuned, or brought in ready-made.
+    """All models that are fine-tuned here, or that are imported ready-made.
 
     Attributes:
-        base: id to hyperparameters of the sweep itself, see `sweep.draw`.
-        rows: the same of all models, those of ``base`` first, see `vary`.
-        origin: id to the row of ``base`` it comes from and the name of its variant.
-        origins: id to the model it was fine-tuned from (θ₀), see `origins`.
-        variants: names of all variants, also of those that are switched off.
+        base: id to hyperparameters, for the sweep itself, see `sweep.draw`.
+        rows: id to hyperparameters, for all models. Those of ``base`` come first, see `vary`.
+        origin: id to the row of ``base`` that the model comes from, and the name of its variant.
+        origins: id to the model that the fine-tuning starts from (θ₀), see `origins`.
+        variants: names of all variants, with those that are switched off.
     """
 
     base: dict[str, dict]
@@ -33,15 +35,15 @@ class Sweep:
 
     @classmethod
     def of(cls, section: Mapping, defaults: dict, starts: list[str], ready_made: bool) -> "Sweep":
-        """From the configuration.
+        """Work out the models of a configuration.
 
         Args:
-            section: ``sweep``.
+            section: the ``sweep`` section.
             defaults: the ``finetune`` section.
             starts, ready_made: see `origins`.
 
         Raises:
-            UserError: for a sweep that cannot be trained.
+            UserError: for an invalid sweep or variant.
         """
         base = draw(section, defaults)
         rows, origin = vary(base, section["variants"])
@@ -52,78 +54,89 @@ class Sweep:
         )
 
     def pool(self, names: list[str], query: str | None, key: str) -> list[str]:
-        """Models of some variants for which a query holds, see `pool`."""
+        """Models of some variants that satisfy a query, see `pool`."""
         return pool(self.rows, self.origin, names, query, key)
 
     def starts_of(self, models: Iterable[str]) -> dict[str, str]:
-        """θ₀ of some models, by model. A rule asks for its own, so that others do not rerun it."""
+        """Model to its start (θ₀), for some models.
+
+        Rules use this and not ``origins``, so that a change of other models does not rerun them.
+        """
         return {model: self.origins[model] for model in models}
 
     def started(self, models: Iterable[str]) -> list[str]:
-        """The models that some models were fine-tuned from."""
+        """Names of the starts of some models."""
         return sorted(set(self.starts_of(models).values()))
 
 
 def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[str, tuple]]:
-    """Rows of the sweep once more, trained in another way.
+    """Add the variants to the rows of the sweep.
+
+    Equal rows of one variant are trained once.
 
     Args:
-        rows: from `draw`.
-        variants: the ``sweep.variants`` section: name to ``set``, the hyperparameters that
-            differ, and ``first``, how many rows (all by default); null is left out. Rows that
-            come out alike are trained once.
+        rows: see `sweep.draw`.
+        variants: the ``sweep.variants`` section. An entry has ``set``, the hyperparameters that
+            differ, and ``first``, the number of rows (by default all). An entry may be null.
 
     Returns:
-        all rows, those of ``rows`` first; and for each id the row it comes from and the
-        variant's name, ``base`` for the sweep itself.
+        all rows, those of ``rows`` first; and for each id, the row it comes from and the name of
+        its variant, which is ``base`` for the sweep itself.
 
     Raises:
-        UserError: for a variant that cannot be, or a sweep that would teach itself.
+        UserError: for an invalid variant, or a sweep that is distilled from itself.
     """
     for name, row in rows.items():
         if row.get("distill"):
             raise UserError(
-                f"sweep: {name} has distill = {row['distill']}, but the whole sweep is the "
-                "teacher; expected distill in sweep.variants only"
+                f"sweep: {name} has distill = {row['distill']}, expected 0 outside "
+                "sweep.variants because the sweep itself is the teacher"
             )
     out, origin = dict(rows), {name: (name, BASE) for name in rows}
     for variant, spec in variants.items():
         if spec is None:
             continue
         if variant == BASE:
-            raise UserError(f"sweep.variants.{BASE}: the sweep itself is called so")
+            raise UserError(
+                f"sweep.variants has the name {BASE!r}, expected another one because the sweep "
+                "itself has this name"
+            )
         made: list[dict] = []
         for name in list(rows)[: spec.get("first")]:
             key = f"{name}_{variant}"
             if key in out:
-                raise UserError(f"sweep.variants.{variant}: {key} is there already")
+                raise UserError(
+                    f"sweep.variants.{variant} makes a model {key!r}, expected another name for "
+                    "the variant because the sweep has a row of this name"
+                )
             row = checked(key, rows[name] | spec["set"])
             if row in made:
-                continue  # what `set` leaves alone does not differ: the same model again
+                continue  # the rows differed only in hyperparameters that `set` replaces
             made.append(row)
             out[key], origin[key] = row, (name, variant)
     return out, origin
 
 
 def origins(rows: dict[str, dict], starts: list[str], ready_made: bool) -> dict[str, str]:
-    """The model that each row's fine-tuning starts from.
+    """The model that the fine-tuning of each row starts from.
 
     Args:
-        rows: from `vary`.
-        starts: starting points that there are, without the head of zeros.
-        ready_made: the models were fine-tuned elsewhere, from one start. Where that is not
-            known, each is taken to have its own, and what asks for a common one is refused.
+        rows: see `vary`.
+        starts: names of the starts of this experiment, without the head of zeros.
+        ready_made: whether the models were fine-tuned elsewhere from one start. If that start is
+            unknown, each model gets a start of its own, so that methods that need a common start
+            are refused.
 
     Raises:
-        UserError: for a start that the pre-trained model cannot give.
+        UserError: if a row starts from the zero-shot head of a model without a text tower.
     """
     if ready_made:
         return {name: starts[0] if starts else f"an unknown start ({name})" for name in rows}
     for name, row in rows.items():
         if row["start"] == "zeroshot" and "zeroshot" not in starts:
             raise UserError(
-                f"sweep: {name} has start = 'zeroshot', expected 'probe' or 'new': the pre-trained "
-                "model has no text side to make that head of"
+                f"sweep: {name} has start = 'zeroshot', expected 'probe' or 'new' because the "
+                "pre-trained model has no text tower"
             )
     return {name: START[row["start"]] for name, row in rows.items()}
 
@@ -135,16 +148,17 @@ def pairs(
 
     Args:
         rows: model id to hyperparameters.
-        starts: model id to where it starts from.
-        most: how many; a random part (the same one each time) where there are more.
-        single: only pairs that differ in one hyperparameter.
+        starts: model id to its start.
+        most: largest number of pairs. If there are more, a random part is chosen, which is the
+            same on every call.
+        single: whether to return only pairs that differ in one hyperparameter.
 
     Returns:
-        per pair ``model_1`` and ``model_2``, what they ``differ`` in (a hyperparameter, or
-        ``several``), and their learning rates ``lr_1`` <= ``lr_2``.
+        one entry per pair: ``model_1`` and ``model_2``; ``differ``, the hyperparameter in which
+        they differ, or ``several``; and their learning rates ``lr_1`` <= ``lr_2``.
     """
     out = []
-    # What was not trained is its start, and has no direction from there.
+    # A model with 0 epochs is equal to its start, so it has no direction from there.
     trained = [name for name, row in rows.items() if row.get("epochs") != 0]
     for one, two in itertools.combinations(trained, 2):
         differ = [name for name in rows[one] if rows[one][name] != rows[two][name]]
@@ -161,7 +175,7 @@ def pairs(
 
 
 def for_curves(curves: dict) -> set[str]:
-    """Names of the variants that the ``curves`` section asks for, without the sweep itself."""
+    """Names of the variants in the ``curves`` section, without the sweep itself."""
     parts = [curves[name] for name in ("paths", "landscape", "tasks")]
     parts += [spec for spec in curves["slices"].values() if spec]
     return {name for part in parts for name in part["variants"]} - {BASE}
@@ -174,31 +188,33 @@ def pool(
     query: str | None,
     key: str,
 ) -> list[str]:
-    """Ingredients of some variants for which a query holds.
+    """Ingredients of some variants that satisfy a query.
 
     Args:
-        rows, origin: from `vary`.
-        variants: names; ``base`` is the sweep itself.
-        query: an condition on hyperparameters (and ``model``, ``row``: the ingredient's id
-            and the number of its row, from 0), as of `pandas.DataFrame.query`.
-        key: the config key it comes from, for messages.
+        rows, origin: see `vary`.
+        variants: names of variants; ``base`` is the sweep itself.
+        query: a condition as in `pandas.DataFrame.query`, on hyperparameters, ``model`` (the
+            ingredient's id) and ``row`` (the number of its row in the sweep, from 0); None for
+            all ingredients of the variants.
+        key: config key of the variants and the query, for messages.
 
     Raises:
-        UserError: for an unknown variant, a query that cannot be read, or no ingredient.
+        UserError: for an unknown variant, an invalid query, or a query that no ingredient
+            satisfies.
     """
     known = sorted({variant for _, variant in origin.values()})
     if unknown := [name for name in variants if name not in known]:
-        raise UserError(f"{key}.variants has {unknown[0]!r}, expected among {', '.join(known)}")
+        raise UserError(f"{key}.variants has {unknown[0]!r}, expected one of {', '.join(known)}")
     names = [name for name in rows if origin[name][1] in variants]
     if query is not None:
         names = _where(rows, origin, names, query, key)
     if not names:
-        raise UserError(f"{key}.query is {query!r}: no ingredient is so, expected at least one")
+        raise UserError(f"{key}.query is {query!r}, expected a condition that an ingredient meets")
     return names
 
 
 def _where(rows, origin, names: list[str], query: str, key: str) -> list[str]:
-    import pandas as pd  # half a second that most runs need not spend while parsing
+    import pandas as pd  # this import takes half a second, and most configurations need no query
 
     order = {name: i for i, name in enumerate(n for n in rows if origin[n][1] == BASE)}
     table = pd.DataFrame(
@@ -207,11 +223,11 @@ def _where(rows, origin, names: list[str], query: str, key: str) -> list[str]:
     expected = f"expected a condition on {', '.join(table)}"
     try:
         holds = table.eval(query, engine="python")
-    except Exception as error:  # the query is the user's, and fails in many ways
+    except Exception as error:  # an invalid query raises errors of many types
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{key}.query is {query!r}, which cannot be read ({reason}); {expected}"
+            f"{key}.query is {query!r}, which cannot be read ({reason}), {expected}"
         ) from None
     if not pd.api.types.is_bool_dtype(getattr(holds, "dtype", object)):
-        raise UserError(f"{key}.query is {query!r}, which is not true or false; {expected}")
+        raise UserError(f"{key}.query is {query!r}, which is not true or false, {expected}")
     return table["model"][holds].tolist()

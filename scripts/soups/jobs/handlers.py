@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from soups import files
@@ -38,6 +39,19 @@ def begin(workflow, plan) -> None:
     # A job that has all cores to itself shows a progress bar.
     if workflow.resource_settings.cores:
         os.environ[progress.CORES] = str(workflow.resource_settings.cores)
+
+
+def refuse_unlock(arguments: Iterable[str]) -> None:
+    """Refuse ``--unlock`` while another run lives in this folder, which holds the lock.
+
+    Args:
+        arguments: the command line of this process.
+
+    Raises:
+        UserError: if another run lives.
+    """
+    if "--unlock" in arguments and runs.living(ALIVE):
+        raise UserError("--unlock: another snakemake is running here, expected it to end first")
 
 
 def command() -> str:
@@ -101,5 +115,12 @@ def end(workflow, plan, log, failed: bool = False) -> None:
     """
     if runs.of_experiment(workflow.dag_settings.targets):
         runs.end(plan.results, log if failed else None, runs.signalled())
+        if stale := runs.stale_soups(plan.results):
+            names = ", ".join(stale)
+            print(
+                f"{plan.results}/soups holds soups of an earlier configuration, which no table "
+                f"includes: {names}",
+                file=sys.stderr,
+            )
     if failed:
         print("Finished results stay. Run the same command again to continue.", file=sys.stderr)

@@ -76,6 +76,22 @@ def end(folder: str, logs: Iterable[str] | None = None, interrupted: bool = Fals
     files.write_json(path, plan | {"ended": _now(), "interrupted": interrupted, "failed": failed})
 
 
+def stale_soups(folder: str | Path) -> list[str]:
+    """Return the soups in an experiment's folder that its last run did not plan.
+
+    They are of an earlier configuration, and no table of the last run holds them.
+
+    Args:
+        folder: ``results/<name>``.
+    """
+    plan = Path(folder, PLAN)
+    if not plan.is_file():
+        return []
+    planned = files.read_json(plan)["soups"]
+    made = sorted(path.stem for path in Path(folder, "soups").glob("*.safetensors"))
+    return [name for name in made if name not in planned]
+
+
 def _jobs_were_stopped(folder: Path, plan: dict) -> bool:
     """Return whether signals stopped all jobs that began in this run and did not end."""
     begun = datetime.fromisoformat(plan["begun"]).timestamp()

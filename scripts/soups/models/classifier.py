@@ -6,28 +6,20 @@ features of a CLIP are L2-normalised before the head. A soup averages the state 
 ingredients.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
-from open_clip import (
-    create_model,
-    get_model_config,
-    get_pretrained_cfg,
-    get_tokenizer,
-    list_pretrained_tags_by_model,
-)
+from open_clip import create_model, get_tokenizer, list_pretrained_tags_by_model
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from soups.errors import UserError, near
-from soups.models import checkpoints
-from soups.models.architectures import TIMM, WEIGHTS
+from soups.models import checkpoints, sources
+from soups.models.architectures import TIMM
 from soups.models.tokens import WordTokenizer
 
 # Mean and std of the pixels (0–1) of a model trained here. Named models have their own.
@@ -71,10 +63,10 @@ class Pretrained:
                 raise UserError(f"model.architecture: {error}") from error
             self.mean, self.std = HALF, HALF
         else:
-            if source and not _is_file(source):
-                _check_tag(source, list_pretrained_tags_by_model(architecture), architecture)
-                _check_activation(architecture, source)
-            with _fetching(source):
+            if source and not sources.is_file(source):
+                sources.check_tag(source, list_pretrained_tags_by_model(architecture), architecture)
+                sources.check_activation(architecture, source)
+            with sources.fetching(source):
                 self.clip = create_model(
                     architecture, pretrained=source, pretrained_text=bool(source)
                 )
@@ -156,6 +148,11 @@ class Pretrained:
         """Make a classifier from this image tower and a linear head of zeros."""
         return Classifier(self.visual, classes, self.embed_dim, self.mean, self.std, self.normalize)
 
+    def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of a classifier with this image tower."""
+        state = self.classifier(classes).state_dict()
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
     @cached_property
     def embed_dim(self) -> int:
         """Length of an image feature, found by running the tower on one image.
@@ -202,14 +199,18 @@ class Backbone(Pretrained):
             meant = near(name, timm.list_models())
             raise UserError(f"model.architecture is {architecture!r}, unknown to timm{meant}")
         self.architecture, self.words = architecture, None
-        if source and not _is_file(source):
+        if source and not sources.is_file(source):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{name}.*")]
-            _check_tag(source, known, architecture)
+            sources.check_tag(source, known, architecture)
             name = f"{name}.{source}"
-        with _fetching(source):
+        with sources.fetching(source):
             # If the head fits the file, timm loads strictly. Otherwise timm would silently skip
             # every tensor that does not fit. `reset_classifier` removes the head afterwards.
-            heads = _classes_in(source, timm.create_model(name)) if _is_file(source) else {}
+            heads = (
+                sources.classes_in(source, timm.create_model(name))
+                if sources.is_file(source)
+                else {}
+            )
             self._tower = timm.create_model(name, pretrained=bool(source), **heads)
             self._tower.reset_classifier(0)
         data = timm.data.resolve_model_data_config(self._tower)
@@ -267,69 +268,6 @@ def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
     if isinstance(model, Backbone):
         model._size = note["image_size"]
     return model
-
-
-def _is_file(source: str | None) -> bool:
-    return bool(source) and source.endswith(WEIGHTS)
-
-
-def _classes_in(path: str, model: nn.Module) -> dict:
-    """Arguments for timm's ``create_model`` that fit the head of a file's weights."""
-    from timm.models import load_state_dict
-
-    names = model.pretrained_cfg["classifier"]
-    first = names if isinstance(names, str) else names[0]
-    head = load_state_dict(path).get(f"{first}.weight")
-    classes = 0 if head is None else len(head)
-    overlay = {"file": path, "num_classes": classes}
-    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
-
-
-def _check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
-    if tag not in known:
-        raise UserError(
-            f"model.pretrained is {tag!r}, expected 'train', a file of weights or a tag of "
-            f"{architecture} ({', '.join(known) or 'which has none'})"
-        )
-
-
-def _check_activation(architecture: str, tag: str) -> None:
-    """Check that the architecture has the activation that the weights were trained with.
-
-    The weights load into a tower with the other activation without an error, but then the
-    features are wrong.
-    """
-    wants = get_pretrained_cfg(architecture, tag).get("quick_gelu", False)
-    if wants and not get_model_config(architecture).get("quick_gelu", False):
-        raise UserError(
-            f"model.architecture is {architecture!r}, but the weights {tag!r} were trained with "
-            f"quick GELU, expected '{architecture}-quickgelu'"
-        )
-
-
-@contextmanager
-def _fetching(source: str | None) -> Iterator[None]:
-    """Turn the libraries' errors about weights into a `UserError` of one sentence."""
-    # open_clip warns about random weights, which are intended where there is no source.
-    logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
-    try:
-        yield
-    except UnpicklingError as error:
-        raise UserError(
-            f"model.pretrained is {source!r}, which would run code when it is loaded, expected a "
-            "file of tensors alone"
-        ) from error
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if source is None:
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"model.pretrained is {source!r}, whose weights could not be loaded "
-            f"({type(error).__name__}: {reason}), expected a network connection, weights in the "
-            "cache of huggingface_hub, or a file that fits model.architecture"
-        ) from error
-    finally:
-        logging.getLogger().setLevel(logging.WARNING)
 
 
 class Classifier(nn.Module):

@@ -3,7 +3,6 @@
 A download starts over if the file on the server has changed.
 """
 
-import fcntl
 import http.client
 import logging
 import os
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from soups import files
 from soups.errors import UserError
+from soups.models.checksums import check, locked, read_sums
 
 log = logging.getLogger("soups")
 
@@ -28,8 +28,6 @@ EVERY = 5.0  # seconds between two lines of progress in the log
 PAUSE = 60.0  # seconds, the longest wait before another attempt
 # HTTP errors after which another attempt may succeed.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
-
-_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 class _Lost(Exception):
@@ -54,7 +52,7 @@ def fetch(
     Args:
         url: an http or https address.
         path: the file to write.
-        sums: a checksum file, see `check`; None checks the size alone.
+        sums: a checksum file, see `checksums.check`; None checks the size alone.
         name: name of the file in ``sums``; by default the last part of ``path``.
         attempts: number of failures in a row, all without a new byte, after which the download
             gives up.
@@ -72,7 +70,7 @@ def fetch(
     known = bool(sums) and name in read_sums(sums)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with _locked(part, wait=False) as file:
+    with locked(part, wait=False) as file:
         download = _Download(url, file, part, timeout, known)
         try:
             _persist(download, attempts, backoff)
@@ -275,94 +273,6 @@ def _network() -> Iterator[None]:
     except (http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise _Lost(str(reason) or type(error).__name__) from error
-
-
-@contextmanager
-def _locked(path: Path, wait: bool) -> Iterator[BinaryIO]:
-    """Open a file for appending and lock it against other processes.
-
-    The file and its folder are created if necessary.
-
-    Args:
-        path: the file.
-        wait: whether to wait for a process that holds the lock.
-
-    Raises:
-        UserError: if another process holds the lock and ``wait`` is false.
-    """
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise UserError(
-                    f"{path} is being written by another process, expected one download at a time"
-                ) from None
-            # The process that held the lock may have replaced the file.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                yield file
-                return
-
-
-def read_sums(path: str | Path) -> dict[str, str]:
-    """Read checksums by name from a file in the format of ``sha256sum``.
-
-    Returns:
-        sha256 by name of the file; empty if ``path`` does not exist.
-
-    Raises:
-        UserError: if a line has another format, or if a name has two checksums.
-    """
-    path = Path(path)
-    out: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        found = _LINE.fullmatch(line)
-        if not found:
-            raise UserError(
-                f"{path}, line {number} is {line!r}, expected 64 hexadecimal digits, two spaces "
-                "and the name of a file"
-            )
-        digest = found[1].lower()
-        if out.setdefault(found[2], digest) != digest:
-            raise UserError(
-                f"{path}, line {number} has a second checksum of {found[2]!r}, expected one"
-            )
-    return out
-
-
-def check(name: str, digest: str, sums: str | Path | None, record: bool = False) -> None:
-    """Compare a file's sha256 with the known one.
-
-    Args:
-        name: name of the file in ``sums``.
-        digest: sha256 of the file, in hexadecimal digits.
-        sums: a checksum file in the format of ``sha256sum``, or None for no check.
-        record: whether to add a file that ``sums`` does not have (trust on first use). Several
-            jobs may do so at the same time.
-
-    Raises:
-        UserError: if the two differ.
-    """
-    if not sums:
-        return
-    known = read_sums(sums)
-    if name not in known and record:
-        with _locked(Path(sums), wait=True):
-            known = read_sums(sums)  # another job may have been faster
-            if name not in known:
-                text = Path(sums).read_text(encoding="utf-8")
-                text += "\n" if text and not text.endswith("\n") else ""
-                files.write_text(sums, f"{text}{digest}  {name}\n")
-                return
-    if known.get(name, digest) != digest:
-        raise UserError(
-            f"{name} has sha256 {digest}, expected {known[name]} from {sums}, so the file has "
-            "changed or is broken"
-        )
 
 
 class DownloadProgress:

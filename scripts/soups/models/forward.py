@@ -1,13 +1,20 @@
 """Evaluation of a model on images, in batches."""
 
+import logging
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from soups import files
+from soups.data.images import PreparedSet
 from soups.data.loading import Images, Reader
-from soups.jobs import compute, devices
+from soups.errors import UserError
+from soups.jobs import compute, devices, events
+
+log = logging.getLogger("soups")
 
 # The activations of 125 small images stay in a CPU's cache. A GPU is faster with larger batches.
 BATCH, GPU_BATCH = 125, 500
@@ -56,3 +63,35 @@ def forward(
 def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
     """Share of the images whose largest logit is that of the label."""
     return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()
+
+
+def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Path) -> None:
+    """Compute the held-out logits of an ingredient, the last step of the job that makes it.
+
+    Args:
+        model: the classifier, whose weights are on disk.
+        heldout: the held-out set.
+        path: the .npy to write, float32, shape (n, classes).
+    """
+    logits = forward(model, heldout.images, exact=True).numpy()
+    files.write_array(path, logits)
+    accuracy = float((logits.argmax(1) == heldout.labels).mean())
+    log.info("held-out accuracy %.4f", accuracy)
+    events.emit("done", heldout_accuracy=accuracy)
+
+
+def check_size(images: Images, size: int) -> None:
+    """Check that prepared images have the size that a model takes.
+
+    Args:
+        images: shape (n, size, size, 3).
+        size: pixels per side that the model takes.
+
+    Raises:
+        UserError: if the images have another size.
+    """
+    if images.shape[1] != size:
+        raise UserError(
+            f"the prepared images are {images.shape[1]} pixels wide, expected {size} for "
+            f"model.architecture, so set data.folders.image_size to {size}"
+        )

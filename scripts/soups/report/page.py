@@ -16,6 +16,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from soups import files
 from soups.report import presentation
 from soups.roles import BEST, GREEDY, Roles, title
 
@@ -91,6 +92,20 @@ class Soup:
 
     recipe: Mapping
     weights: str
+
+    @classmethod
+    def read(cls, recipes: Sequence[str | Path], weights: Sequence[str]) -> "Soup | None":
+        """Return the soup of a recipe's file, or None if no soup plays the role.
+
+        Args:
+            recipes: the file of the recipe, or none.
+            weights: the file of the weights, or none.
+        """
+        soups = [
+            cls(files.read_json(recipe), path)
+            for recipe, path in zip(recipes, weights, strict=True)
+        ]
+        return soups[0] if soups else None
 
     @property
     def trace(self) -> list[Mapping]:

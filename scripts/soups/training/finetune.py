@@ -1,11 +1,16 @@
 """End-to-end fine-tuning, the second half of LP-FT (Kumar et al., 2022)."""
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.v2 import MixUp
 
+from soups import files
+from soups.data.images import PreparedSet
 from soups.data.loading import Images, Reader, Transforms
 from soups.errors import UserError
 from soups.jobs import compute, devices, distributed
@@ -122,6 +127,63 @@ def finetune(
     if chosen.checkpoint_activations:
         devices.checkpointing(model.visual, False)
     return model.to(memory_format=torch.contiguous_format).eval()
+
+
+def finetune_on(
+    model: Classifier,
+    data: PreparedSet,
+    rows: np.ndarray,
+    hyperparameters: dict,
+    state: Resumable,
+    classes: Sequence[str] | None = None,
+    teacher: np.ndarray | None = None,
+    workers: int = 0,
+) -> Classifier:
+    """Fine-tune on a prepared set, on all its classes or on those of one task.
+
+    A model of one task is trained on the images of the task's classes. Its head is frozen
+    (`Classifier.only`), and it has no teacher.
+
+    Args:
+        model: a classifier of all classes; trained in place.
+        data: the training set.
+        rows, hyperparameters, state, teacher, workers: see `finetune`.
+        classes: names of the task's classes, or None for all classes.
+    """
+    if not classes:
+        given = data.images, data.labels, rows, hyperparameters, state
+        return finetune(model, *given, teacher, workers)
+    members = [data.classes.index(name) for name in classes]
+    position = np.full(len(data.classes), -1)
+    position[members] = np.arange(len(members))
+    labels = position[data.labels]
+    own = rows[labels[rows] >= 0]
+    with model.only(members):
+        finetune(model, data.images, labels, own, hyperparameters, state, workers=workers)
+    return model
+
+
+def identity(
+    hyperparameters: dict,
+    inputs: dict[str, str],
+    images: Iterable[str | Path],
+    classes: Sequence[str] | None,
+    precision: dict,
+    stage: int,
+) -> dict:
+    """Everything that the result of a fine-tune depends on, for `Resumable`.
+
+    Args:
+        hyperparameters: one row of the sweep.
+        inputs: name of an input file to its sha256.
+        images: files of the training images. They are too large to hash, so their stamps identify
+            them.
+        classes: names of the task's classes, or None for all classes.
+        precision: the keys of the ``compute`` section that change the trained weights.
+        stage: number of the stage, see `experiment.stages`.
+    """
+    made = hyperparameters | inputs | {"classes": classes, "compute": precision}
+    return made | {"images": [files.stamp(path) for path in images], "stage": stage}
 
 
 def weight_average(model: nn.Module, ema: float, swa: float) -> AveragedModel | None:

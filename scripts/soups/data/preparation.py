@@ -1,0 +1,133 @@
+"""The steps from an image folder to a prepared set: which images, how they are read, their check.
+
+`folders` fills in the settings (`folders.settings_of`) and lists the images of a set.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from soups.data import folders
+from soups.data.decode import ImageFiles
+from soups.data.images import ClassMapping
+from soups.data.layouts import Listing
+from soups.data.prompts import display_names
+from soups.errors import UserError
+
+COUNTED = ("missing", "corrupt", "passed_over")  # lists of a report whose lengths are in the table
+
+
+def location(settings: dict, name: str) -> dict:
+    """Return how the images of a set are found and read: the ``decode`` entry of its metadata."""
+    spec = folders.sources(settings)[name]
+    return {
+        "folder": str(Path(settings["root"]) / spec["folder"]),
+        "size": settings["image_size"],
+        "border": spec["border"],
+        "upright": settings["upright"],
+    }
+
+
+def image_files(settings: dict, name: str, paths: Sequence[str]) -> ImageFiles:
+    """Return images of a set that are decoded when they are indexed.
+
+    Args:
+        settings: see `folders.settings_of`.
+        name: name of the set.
+        paths: paths of the images below the set's folder.
+    """
+    where = location(settings, name)
+    return ImageFiles(where.pop("folder"), paths, **where)
+
+
+def own_images(settings: dict, name: str, found: Listing) -> tuple[list[str], np.ndarray]:
+    """Return paths and labels of a prepared set.
+
+    They are those of the listing. The training set lacks the images that pre-training takes.
+    """
+    if name != "train":
+        return found.paths, found.labels
+    share, seed = settings["pretrain_fraction"], settings["seed"]
+    keep, _ = folders.training_share(found.labels, share, seed, found.names)
+    return [found.paths[i] for i in keep], found.labels[keep]
+
+
+def mapping(settings: dict, name: str, found: Listing) -> ClassMapping:
+    """Return the mapping of a prepared set, with the names of the classes in prompts.
+
+    A class that is not a training class gets the name of its folder.
+    """
+    train = folders.training_classes(settings)
+    known = dict(zip(train, display_names(train, settings["names"]), strict=True))
+    if folders.sources(settings)[name]["layout"] == "imagenet_index":
+        titles = [known[train[members[0]]] for _, members in found.mapping]
+    else:
+        own = display_names(found.names, None)
+        titles = [known.get(folder, title) for folder, title in zip(found.names, own, strict=True)]
+    return [(title, members) for title, (_, members) in zip(titles, found.mapping, strict=True)]
+
+
+def report(settings: dict, name: str, found: Listing, broken: Sequence[tuple[int, str]]) -> dict:
+    """Return the report of the check of a set, as it is written to JSON.
+
+    Args:
+        settings: see `folders.settings_of`.
+        name: name of the set.
+        found: all images of the set.
+        broken: see `decode.broken`.
+
+    Raises:
+        UserError: if an image is broken and ``corrupt`` is ``fail``, or if a class has no image
+            that can be read.
+    """
+    if broken and settings["corrupt"] == "fail":
+        raise UserError(
+            f"{name}: {len(broken)} of {len(found.paths)} images cannot be read, expected none, or "
+            f"data.folders.corrupt: list; the first is {broken[0][1]}"
+        )
+    corrupt = [found.paths[row] for row, _ in broken]
+    made = {
+        "set": name,
+        "folder": location(settings, name)["folder"],
+        "classes": len(found.names),
+        "images": len(found.paths) - len(broken),
+        "expected": settings["expected"].get(name),
+        "missing": found.missing,
+        "corrupt": corrupt,
+        "positions": [row for row, _ in broken],
+        "reasons": [reason for _, reason in broken],
+        "passed_over": found.passed_over,
+    }
+    folders.listing(settings, name, corrupt)  # raises if a class has no image left
+    return made
+
+
+def table_row(made: dict) -> dict:
+    """Return the row of a set in the table of checks, from its `report`."""
+    cells = {name: made[name] for name in ("set", "classes", "images", "expected")}
+    counts = {name: len(made[name]) for name in COUNTED}
+    return cells | counts | {"folder": made["folder"]}
+
+
+def remarks(reports: dict[str, dict]) -> list[str]:
+    """Return a sentence for each finding that people should know of.
+
+    Args:
+        reports: file of a report to the `report`.
+    """
+    out = []
+    for path, made in reports.items():
+        if made["expected"] not in (None, made["images"]):
+            out.append(
+                f"{made['set']} has {made['images']:,} images, expected {made['expected']:,}."
+            )
+        if made["corrupt"] or made["missing"]:
+            missing, corrupt = len(made["missing"]), len(made["corrupt"])
+            out.append(
+                f"{made['set']} has {corrupt} images that cannot be read and {missing} missing "
+                f"images, which {path} lists."
+            )
+    if any(made["corrupt"] for made in reports.values()):
+        out.append("After you repair images, run the same command with --forcerun check_set.")
+    return out

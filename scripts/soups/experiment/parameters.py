@@ -1,0 +1,64 @@
+"""Parameters of rules: the parts of the configuration that change what a rule computes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soups.experiment import settings
+from soups.models import architectures
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The part of the plan that reads parameters from the configuration.
+
+    Attributes:
+        config: the configuration.
+    """
+
+    config: Mapping
+
+    @property
+    def training(self) -> dict:
+        """Settings of training that change its results by rounding errors."""
+        return {key: self.config["compute"][key] for key in ("precision", "accumulate", "gpus")}
+
+    @property
+    def uses_corpus(self) -> bool:
+        """Whether this experiment pre-trains its model."""
+        return settings.uses_corpus(self.config)
+
+    @property
+    def pretraining(self) -> dict:
+        """The ``pretrain`` section without the keys that decide the corpus."""
+        section = self.config["pretrain"]
+        return {key: section[key] for key in section if key not in ("images", "caption_noise")}
+
+    @property
+    def weights_file(self) -> list[str]:
+        """The file of pre-trained weights, if the configuration names a file."""
+        given = self.config["model"]["pretrained"]
+        return [given] if given and given.endswith(architectures.WEIGHTS) else []
+
+    @property
+    def pixels(self) -> dict:
+        """Mean and standard deviation of pixels, or null for those of the architecture."""
+        return {key: self.config["model"][key] for key in ("mean", "std")}
+
+    @property
+    def image_size(self) -> int | None:
+        """Pixels per side of the images, or None if the images are drawn."""
+        return (self.config["data"]["folders"] or {}).get("image_size")
+
+    @property
+    def drawn(self) -> dict:
+        """Settings that decide the shapes of the procedural world."""
+        return {key: self.config["data"]["world"][key] for key in ("seed", "variants")}
+
+    def drawn_images(self, name: str) -> int:
+        """Number of images in a set of the procedural world."""
+        return self.config["data"]["world"][name if name in ("train", "test") else "shift"]
+
+    @property
+    def sections(self) -> dict:
+        """Settings that an experiment that shares this one has to have as well."""
+        return settings.sections(self.config)

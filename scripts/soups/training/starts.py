@@ -1,0 +1,75 @@
+"""The starting points of fine-tuning: a head of zeros, a linear probe and the zero-shot head."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soups.data.images import PreparedSet
+from soups.jobs import devices
+from soups.models.classifier import Pretrained
+from soups.models.forward import check_size, forward
+from soups.training.probe import linear_probe
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A classifier before fine-tuning.
+
+    Attributes:
+        state: its state dict. Starting points share the tensors of the image tower.
+        logits: held-out logits, float32, shape (n, classes), or None for a head of zeros.
+    """
+
+    state: dict[str, Tensor]
+    logits: np.ndarray | None
+
+
+def starting_points(
+    pretrained: Pretrained,
+    train: PreparedSet,
+    rows: np.ndarray,
+    heldout: PreparedSet,
+    templates: Sequence[str],
+    settings: Mapping,
+    workers: int = 0,
+) -> dict[str, StartingPoint]:
+    """Make the starting points from a pre-trained model.
+
+    The linear probe starts from the zero-shot head. A model without a text tower has no zero-shot
+    head, so its probe starts from zeros. The head of zeros is the start of full fine-tuning.
+
+    Args:
+        pretrained: the model.
+        train: the training set.
+        rows: indices of the training images, without the held-out images.
+        heldout: the held-out set.
+        templates: prompts with one ``{}`` in place of the class name.
+        settings: of the probe, see `linear_probe`.
+        workers: number of processes that read images ahead of their use.
+
+    Returns:
+        ``newhead``, ``initialization`` and, if the model has a text tower, ``zeroshot``.
+
+    Raises:
+        UserError: if the prepared images have another size than the model takes.
+    """
+    check_size(heldout.images, pretrained.image_size)
+    model = pretrained.classifier(len(train.classes)).to(devices.device()).eval()
+    zeroshot = pretrained.text_head(train.classes, templates)
+    start = torch.zeros_like(model.head.weight).cpu() if zeroshot is None else zeroshot
+    features = forward(model.features, train.images, rows, workers=workers, exact=True)
+    seen = forward(model.features, heldout.images, exact=True)
+    torch.manual_seed(settings["seed"])
+    labels = torch.from_numpy(train.labels[rows])
+    heads = {"initialization": linear_probe(features, labels, start, settings)}
+    if zeroshot is not None:
+        heads["zeroshot"] = zeroshot, torch.zeros(len(zeroshot))
+
+    made = {"newhead": StartingPoint(model.state_dict(), None)}
+    for name, (weight, bias) in heads.items():
+        state = model.state_dict() | {"head.weight": weight, "head.bias": bias}
+        made[name] = StartingPoint(state, (seen @ weight.T + bias).numpy())
+    return made
