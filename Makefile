@@ -1,6 +1,6 @@
 # make             install into .venv, run the miniature, print its methods table
 # make run CONFIG=experiments/mine.yaml   the same for your own experiment (or for several files)
-# make status      show how far the miniature is (make status NAME=grid for another experiment)
+# make status      show the progress of the miniature (make status NAME=grid for another experiment)
 # make test        install, run all tests but those that need SLURM
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint

@@ -1,4 +1,4 @@
-"""What the jobs of every rule need of a cluster: time, memory, a GPU, CPUs.
+"""The needs of every rule's jobs on a cluster: time, memory, a GPU, CPUs.
 
 The profiles slurm and generic share this table. A site does not edit it: the numbers of a site
 stand at the top of its profile, under the names that the table uses (`short`, `gpu_memory`).
@@ -26,7 +26,7 @@ class Need(NamedTuple):
         gpu: "one", "all" (those that one training job uses), or "" for none.
         whole: whether the job takes all CPUs and the GPU of its group's job, so that the group's
             jobs follow one another.
-        together: jobs of a group that may follow one another, or the key of the site that tells
+        together: jobs of a group that may follow one another, or the key of the site with
             their number. Their times are added up, and the sum must not exceed `longest`.
     """
 
@@ -45,10 +45,10 @@ TRAINING = Need("training", "gpu_memory", gpu="all")
 PROBE = Need("quick", "gpu_memory", gpu="all")  # measures a machine that trains
 START = Need("long", "gpu_memory", gpu="one")
 EVALUATION = Need("evaluation", "gpu_memory", gpu="one", whole=True, together="evaluations")
-# A soup may be made from another one: two recipes and two cooks follow one another.
+# A soup may be made from another one. Then two recipes and two cooks follow one another.
 RECIPE = Need("long", "recipe_memory", gpu="one", whole=True, together=4)
 COOK = Need("long", "gpu_memory", gpu="one", whole=True, together=4)
-# A plan, then its curve.
+# A curve follows its plan.
 PLAN = Need("short", "gpu_memory", gpu="one", together=2)
 CURVE = Need("long", "gpu_memory", gpu="one", whole=True, together=2)
 
@@ -120,11 +120,11 @@ class Site:
         self.keys, self.on_gpu = keys, on_gpu
 
     def defaults(self) -> dict:
-        """`default-resources`: what a rule without a line in the table would get."""
+        """`default-resources`: the resources of a rule without a line in the table."""
         return self._asked(SHORT)
 
     def resources(self) -> dict[str, dict]:
-        """`set-resources`: rule to what its jobs ask for."""
+        """`set-resources`: rule to the resources that its jobs ask for."""
         return {rule: self._asked(need) for rule, need in RULES.items()}
 
     def threads(self) -> dict[str, int]:

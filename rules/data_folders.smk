@@ -1,5 +1,5 @@
-# Your own images, or ImageNet's sets as they are released. scripts/soups/data/layouts.py reads
-# their layouts. check_set decodes every image before any job computes with it.
+# Your own images, or ImageNet's sets in their released layouts, which
+# scripts/soups/data/layouts.py reads. check_set decodes every image before any job computes with it.
 
 
 rule check_set:

@@ -5,7 +5,7 @@ from soups.models.download import fetch
 
 
 def main(job) -> None:
-    # The address is no param, because a changed param would download every file again.
+    # The address is not a param, because a changed param would download every file again.
     settings = job.config["ingredients"]["checkpoints"]
     name = settings["file"].replace("{model}", job.wildcards.released)
     fetch(f"{settings['url'].rstrip('/')}/{name}", job.output[0], settings["sums"], name)

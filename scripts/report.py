@@ -16,7 +16,7 @@ TABLES = ("methods", "models", "significance", "calibration", "claims", "effects
 
 def main(job) -> None:
     folder = Path(job.output[0]).parent
-    # The plan is no input: its date is new in every run, and would make every run write the page.
+    # The plan is not an input, because its date changes in every run and would remake the page.
     plan = folder / runs.PLAN
     figures = job.params.figures
     html = page.render(

@@ -1,4 +1,4 @@
-"""Show how far an experiment is: python tools/status.py results/miniature [--watch] [--json]"""
+"""Show how an experiment proceeds: python tools/status.py results/miniature [--watch] [--json]"""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from soups.jobs.status_text import text
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Show how far an experiment is, from its files.")
+    parser = argparse.ArgumentParser(description="Show the progress of an experiment.")
     parser.add_argument("folder", nargs="?", default="results/miniature", help="results/<name>")
     parser.add_argument(
         "--watch",

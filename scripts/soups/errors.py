@@ -15,7 +15,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most similar to ``name``, upper and lower case being equal."""
+    """Return the known name most similar to ``name``, regardless of upper and lower case."""
     spelled = {each.casefold(): each for each in known}
     found = difflib.get_close_matches(name.casefold(), spelled, 1)
     return spelled[found[0]] if found else None

@@ -147,7 +147,7 @@ class Roles:
     def title(self, row: str) -> str:
         """The title of a row in tables and figures: that of its role, or its own name in words.
 
-        A row has its role's title only if it has its role's name too. So users find a row
-        that they have named under the name that they gave it.
+        A row has its role's title only if it has its role's name too. Users therefore find a
+        row under the name that they gave it.
         """
         return TITLES[row] if self._rows.get(row) == row else _in_words(row)

@@ -689,3 +689,8 @@ def _published_greedy_order(recorded):
         assert f"n = {n}" in ax.get_title()
     labels = ["fine-tuned model", *(TITLES[role] for role in (BEST, INITIALIZATION))]
     assert legend(figure) == [*labels, TITLES[UNIFORM], TITLES[GREEDY]]
+
+
+def test_the_best_model_shows_above_a_greedy_soup_of_one_model():
+    assert style.marker(BEST)["zorder"] > style.marker(GREEDY)["zorder"]
+    assert style.marker(BEST)["s"] < style.marker(GREEDY)["s"]

@@ -198,7 +198,7 @@ def test_no_payload_is_run(tmp_path, kind):
         ({"model": {"a": torch.ones(2)}}, "'model' is a dict, expected a tensor"),
         ({"state_dict": {"a": [1.0]}}, "'a' is a list, expected a tensor"),
         ({3: torch.ones(2)}, "has the key 3, expected names"),
-        ({"a": torch.eye(2).to_sparse()}, "'a' is no dense tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "'a' is not a dense tensor"),
         (
             torch.nn.Linear(2, 2),
             r"cannot be read safely, because it holds torch\.nn\.\S+, which",

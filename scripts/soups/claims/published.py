@@ -1,8 +1,8 @@
 """The paper's released results: 72 models and two soups of CLIP ViT-B/32, as tables and claims.
 
-The release has accuracies, but not which images are right. So intervals are binomial, and
-differences are unpaired, which makes them wider than the paired ones of a run. Rows of the tables
-have the names of their roles (`Roles.named`).
+The release has accuracies, but does not say which images a model classified correctly. So intervals
+are binomial, and those of differences are unpaired and wider than the paired ones of a run. Rows of
+the tables have the names of their roles (`Roles.named`).
 """
 
 import re
@@ -46,7 +46,7 @@ HYPERPARAMETERS = ["lr", "weight_decay", "epochs", "label_smoothing", "mixup"]
 RAND_AUGMENT = ["rand_augment_magnitude", "rand_augment_operations"]
 LINEAR_PROBE = "model_0"  # the initialisation, which soups may hold like any other model
 ROLES_OF_SOUPS = {"uniform_soup": UNIFORM, "greedy_soup": GREEDY}
-GREEDY_INGREDIENTS = 5  # as the paper says, but the released files do not say which
+GREEDY_INGREDIENTS = 5  # the number in the paper; the released files do not name them
 UNPAIRED = "binomial"  # the column `intervals`, which a run's methods table lacks
 
 

@@ -1,4 +1,4 @@
-"""What an experiment will cost: the work that its configuration asks for, at measured speeds.
+"""The expected cost of an experiment: the work of its configuration at measured speeds.
 
 This module only calculates. It counts images for each kind of work, bytes of weights and logits
 that are mixed, and jobs. `speeds` measures the time of each on this machine. The number of soups

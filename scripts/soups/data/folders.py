@@ -253,7 +253,7 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     """
     folder = Path(settings["root"]) / settings["train"]["folder"]
     share, fraction = settings["pretrain_fraction"], heldout["fraction"]
-    # A class with this many images can be split, whatever rounding does.
+    # A class with this many images can always be split, however the share is rounded.
     smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
     enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
     counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]

@@ -41,8 +41,8 @@ def train_paths(folder: str, store: str) -> dict[str, str]:
 
     Args:
         folder: the folder of prepared sets.
-        store: ``array`` if the images are decoded into an array, as in every other set; ``packed``
-            if they are in one file of JPEGs; ``folder`` if they stay in their class folders.
+        store: ``array`` if the images are decoded into an array, as in every other set. ``packed``
+            if they are in one file of JPEGs. ``folder`` if they stay in their class folders.
     """
     images = {
         "array": {"images": f"{folder}/train.npy"},

@@ -1,4 +1,4 @@
-"""The steps from an image folder to a prepared set: which images, how they are read, their check.
+"""The steps from an image folder to a prepared set: listing, reading and checking its images.
 
 `folders` fills in the settings (`folders.settings_of`) and lists the images of a set.
 """
@@ -19,7 +19,7 @@ COUNTED = ("missing", "corrupt", "passed_over")  # lists of a report whose lengt
 
 
 def location(settings: dict, name: str) -> dict:
-    """Return how the images of a set are found and read: the ``decode`` entry of its metadata."""
+    """Return the ``decode`` entry of a set's metadata, with which its images are read."""
     spec = folders.sources(settings)[name]
     return {
         "folder": str(Path(settings["root"]) / spec["folder"]),
@@ -111,7 +111,7 @@ def table_row(made: dict) -> dict:
 
 
 def remarks(reports: dict[str, dict]) -> list[str]:
-    """Return a sentence for each finding that people should know of.
+    """Return a sentence for each finding that people should know about.
 
     Args:
         reports: file of a report to the `report`.

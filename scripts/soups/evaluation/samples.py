@@ -74,7 +74,7 @@ class Samples:
 
     def logits(self, model: nn.Module) -> BySet:
         """Logits of a model, shape (n, training classes) for each set."""
-        from soups.models.forward import forward  # The import takes seconds: only if needed.
+        from soups.models.forward import forward  # an import of seconds, which few callers need
 
         return {n: forward(model, self.sets[n].images, self.rows[n]).numpy() for n in self.names}
 

@@ -73,7 +73,7 @@ def models_table(
 
 
 def _had(row: Mapping) -> dict:
-    """The hyperparameters of a model, of which an untrained one has only its 0 epochs."""
+    """The hyperparameters of a model. An untrained model has only ``epochs``, which is 0."""
     return {"epochs": 0} if row.get("epochs") == 0 else dict(row)
 
 
@@ -106,7 +106,7 @@ def method_list(
         listed.append((row, "soup", ids, [soups[name]["members"] for name in ids]))
     for name, members in ensembles.items():
         listed.append((name, "ensemble", [name], [members]))
-    # The oracle is a kind of its own, which has the name of its row.
+    # The kind of the oracle has the same name as its row.
     listed.append((ORACLE, ORACLE, list(ranking), [[]]))
     for start in reversed(starts):
         listed.append((start, "start", [start], [[start]]))

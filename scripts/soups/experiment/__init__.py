@@ -1,1 +1,1 @@
-"""The configuration, and what is worked out from it before any job starts, without torch."""
+"""The configuration, and everything derived from it before any job starts, without torch."""

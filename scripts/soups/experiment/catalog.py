@@ -21,11 +21,11 @@ def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str
         starts: ingredient to the model that its fine-tuning starts from.
 
     Returns:
-        soup id to an entry with ``row`` (the name in the methods table), ``method``, ``options``,
-        ``pool`` (the ingredients that its variants and query choose), ``of`` (the soups it is
-        made from), ``ingredients`` (all that it may contain: its pool, or the ingredients of
-        ``of``) and ``start`` (the common start of the ingredients, or None). A soup with
-        ``orders`` has one id per order.
+        soup id to an entry. ``row`` is the name in the methods table. ``method`` and ``options``
+        are as in the section, with all defaults. ``pool`` has the ingredients that the soup's
+        variants and query choose, and ``of`` the soups that it is made from. ``ingredients`` has
+        all that it may contain: its pool, or the ingredients of ``of``. ``start`` is the common
+        start of the ingredients, or None. A soup with ``orders`` has one id per order.
 
     Raises:
         UserError: for an option that the method does not have, or soups that need each other.
@@ -192,8 +192,7 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
             options = ", ".join([*defaults, *POOL])
             raise UserError(
                 f"{key}.{option} is not an option of {method.name!r}, expected one of {options}; "
-                "an overlay adds to the options of an entry in config.yaml, so another method "
-                "needs another name"
+                "a row with another method needs another name, because overlays merge options"
             )
     both = {**POOL, **defaults, **given}
     ingredients = pool(both.pop("variants"), both.pop("query"), key)

@@ -70,9 +70,9 @@ FIGURES = [
     Figure(
         "scatter",
         "Test accuracy against the mean accuracy over the shifts (the paper's figure 1). "
-        "Grey points are the fine-tuned models of the sweep. Marked are the best of them on "
-        "the held-out set, the two starting points, and the uniform and greedy soups. Bars "
-        "are 95% bootstrap intervals over images. Compare the soups with the best "
+        "Grey points are the fine-tuned models of the sweep. The marks are the best of them "
+        "on the held-out set, the two starting points, and the uniform and greedy soups. "
+        "Bars are 95% bootstrap intervals over images. Compare the soups with the best "
         "individual model on both axes.",
         {"models": "models", "methods": "methods"},
     ),
@@ -125,8 +125,8 @@ FIGURES = [
     Figure(
         "paths",
         "Test accuracy along straight lines in weight space, (1 − α) θ₁ + α θ₂, between "
-        "models that differ in only one hyperparameter. The barrier is the furthest that "
-        "the curve falls below the straight line between its ends (0 if it never does). "
+        "models that differ in only one hyperparameter. The barrier is the largest "
+        "drop of the curve below the straight line between its ends (0 without a drop). "
         "Accuracies are on a random part of the test set (n is in the label). The standard "
         "error of one accuracy is about 1.5 points for n = 1,000. Differences have a "
         "smaller error, because all points share their images. Compare the middle of each "
@@ -141,7 +141,7 @@ FIGURES = [
         "and pairs that differ in one hyperparameter, without large learning rates, on a "
         "random part of the test set. The interval of the rank correlation resamples models "
         "and images. Noise from the images pulls the correlation towards 0. A trend upwards "
-        "to the right means that models further apart gain more.",
+        "to the right means that the average gains more if its models are further apart.",
         {"effects": "effects"},
         any_of={"pairs": "pairs", "paths": "paths"},
     ),
@@ -160,12 +160,12 @@ FIGURES = [
         "α), against the paper's approximation. The approximation uses the curvature of the "
         "soup's loss along the path and the variance of the difference of logits. Losses "
         "are taken after the soup is calibrated by β, which is fitted on the held-out set "
-        "at each point. The second derivative is a central difference of recipes one step "
-        "of the path apart (1/6 by default). A point is filled if a step twice as long "
+        "at each point. The second derivative is a central difference between recipes one "
+        "step of the path apart (1/6 by default). A point is filled if a step twice as long "
         "gives a second derivative within half of that value (curvature_wide in paths.csv). "
-        "A point is hollow if it does not, or if the path is too short on one side. On the "
+        "Otherwise, or if the path is too short on one side, the point is hollow. On the "
         "grey line, approximation and true gap are equal. Compare the points with that "
-        "line: the sign and the order matter most.",
+        "line. The sign and the order matter most.",
         {"paths": "paths"},
     ),
     Figure(
@@ -173,7 +173,7 @@ FIGURES = [
         "Soups and ensembles of the first n models of the sweep, on a random part of every "
         "set (n is in the axis labels). Lines are means over several orders: the first is "
         "the order of the sweep, and the others are random. Bands are ± one standard "
-        "deviation over orders, which leaves out the error from the images. The last point "
+        "deviation over orders, without the error from the images. The last point "
         "holds the same models in every order and still has the standard error of its "
         "images (about 1.4 points for n = 1,000). The best individual model is the best of "
         "those n on the held-out set. Compare how the methods grow with the number of "
@@ -185,7 +185,7 @@ FIGURES = [
         "Soups of models that differ in only one hyperparameter: the uniform and the greedy "
         "soup minus the best of these models on the held-out set. Accuracies are on all "
         "test images and on the mean of all shifts, with 95% paired bootstrap intervals "
-        "over images. Compare which hyperparameters give a gain by themselves.",
+        "over images. Look for hyperparameters that give a gain by themselves.",
         {"curve": "slices"},
     ),
     Figure(
@@ -219,11 +219,11 @@ FIGURES = [
     Figure(
         "averaging",
         "Accuracy of several soups minus that of the uniform soup of the first six models "
-        "as they are. Most of these soups hold models that were trained in another way: "
+        "trained as usual. Most of these soups hold models that were trained in another way: "
         "averaged along training (EMA, SWA), with SAM, and others. The distilled model, the "
         "greedy soup and the ensemble of the whole sweep stand beside them. Bars are 95% "
-        "paired bootstrap intervals over images. Compare each mixture of models with and "
-        "without a technique with the soup of either kind.",
+        "paired bootstrap intervals over images. Compare each soup that mixes models "
+        "with and without a technique with the two soups that do not.",
         {"significance": "significance"},
         role=PLAIN,
     ),
@@ -241,8 +241,8 @@ FIGURES = [
     Figure(
         "pretraining",
         "The same sweep from the usual pre-trained model and from one that was trained on "
-        "fewer images, with 95% bootstrap intervals over images. Compare the gain of the "
-        "soups from either start.",
+        "fewer images, with 95% bootstrap intervals over images. Compare the gains of the "
+        "soups from the two models.",
         {"methods": "methods", "weaker": "weaker_methods"},
     ),
     Figure(
@@ -261,7 +261,7 @@ PUBLISHED = [
         "published_scatter",
         "The paper's figure 1, from its released results: ImageNet accuracy against the "
         "mean over five distribution shifts. Grey points are 71 models fine-tuned from one "
-        "CLIP ViT-B/32. Marked are the best of them on the held-out set, the linear probe "
+        "CLIP ViT-B/32. The marks are the best of them on the held-out set, the linear probe "
         "they start from, the uniform soup of all 72, and the greedy soup. Bars are 95% "
         "binomial intervals. Compare the greedy soup with the single models on both axes.",
         {"models": "models", "methods": "methods"},
@@ -293,7 +293,7 @@ PUBLISHED = [
         "correlation with held-out accuracy, with a 95% bootstrap interval over models. The "
         "rank on the held-out set predicts the ImageNet accuracy, but says little about the "
         "mean of the shifts. The greedy soup kept five of these models, and the released "
-        "files do not say which.",
+        "files do not name them.",
         {"order": "greedy_order", "correlations": "rank_correlations", "methods": "methods"},
     ),
 ]

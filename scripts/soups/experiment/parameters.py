@@ -60,5 +60,5 @@ class Parameters:
 
     @property
     def sections(self) -> dict:
-        """Settings that an experiment that shares this one has to have as well."""
+        """Settings that must be the same in an experiment that shares this one."""
         return settings.sections(self.config)

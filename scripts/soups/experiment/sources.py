@@ -11,7 +11,7 @@ from soups.experiment.variants import Sweep
 
 @dataclass(frozen=True)
 class Folders:
-    """Image folders of the user, or ImageNet's sets as they are released.
+    """Image folders of the user, or ImageNet's sets in their released layouts.
 
     Attributes:
         settings: the section ``data.folders`` with its defaults.

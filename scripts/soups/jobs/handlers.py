@@ -1,4 +1,4 @@
-"""What Snakemake's process does when a run begins and when it ends."""
+"""The handlers that Snakemake's process calls when a run begins and when it ends."""
 
 import os
 import shlex
@@ -15,10 +15,10 @@ ALIVE = ".snakemake/alive"  # in the folder that Snakemake runs in
 
 
 def begin(workflow, plan) -> None:
-    """Check what jobs will need, and leave in the experiment's folder what the run will make.
+    """Check the GPUs, and write the plan of the run into the folder of its experiment.
 
     Args:
-        workflow: Snakemake's.
+        workflow: the object of Snakemake that describes the run.
         plan: see `experiment.plan.Plan`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every script does around its `main`: log, events, threads, GPUs and errors."""
+"""The frame around the `main` of every script: log, events, threads, GPUs and errors."""
 
 import logging
 import os
@@ -64,7 +64,7 @@ def log_to(path: str | Path) -> None:
 
 
 def limit_threads(count: int) -> None:
-    """Compute with ``count`` threads, whatever the number of cores."""
+    """Compute with ``count`` threads, for any number of cores."""
     # Two jobs of one thread finish earlier than one job of two threads on two cores.
     # A fixed count also keeps results independent of the number of free cores.
     os.environ["OMP_NUM_THREADS"] = str(count)

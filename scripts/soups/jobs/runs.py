@@ -31,7 +31,7 @@ def state_name(name: str, key: str) -> str:
 
 
 def states(folder: str | Path, name: str) -> list[Path]:
-    """Return the saved states of a model, whatever their keys.
+    """Return the saved states of a model with any key.
 
     Args:
         folder: of the states.

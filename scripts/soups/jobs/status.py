@@ -1,4 +1,4 @@
-"""Where an experiment stands, according to its files alone: outputs, events, and the plan of a run.
+"""The progress of an experiment according to its files alone: outputs, events, the plan of a run.
 
 The module writes nothing and talks to no running process, so it works on another machine or for
 another user. Times of events and files are compared with this machine's clock. The module imports
@@ -56,7 +56,7 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Status:
-    """Where an experiment stands.
+    """The progress of an experiment.
 
     Attributes:
         folder: of the experiment.
@@ -85,7 +85,7 @@ class Status:
 
 
 def look(folder: str | Path, clock: Callable[[], float] = time.time) -> Status:
-    """Return where the experiment in a folder stands now.
+    """Return the progress of the experiment in a folder.
 
     Args:
         folder: ``results/<name>``.

@@ -2,8 +2,8 @@
 
 The gradient with respect to a coefficient is an inner product, ∂L/∂αₖ = ⟨∂L/∂θ, θₖ⟩. A step
 therefore reads every ingredient twice: once for the mixture and once for the inner product.
-The ingredients need not be in memory. As many of them as a budget allows are kept in memory, so
-that they are read from disk only once.
+The ingredients need not be in memory. Those that fit into a budget of memory are read from disk
+only once.
 """
 
 import logging

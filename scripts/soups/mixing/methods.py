@@ -45,7 +45,7 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
     Args:
         kitchen: see `Kitchen`.
         groups: the tensors that share a coefficient, see `blocks.groups`.
-        memory_gb: ingredients that fit into so much memory (GiB) are read from disk only once.
+        memory_gb: GiB of memory. Ingredients that fit into it are read from disk only once.
         options: see `learned.learn`.
     """
     paths = [kitchen.paths[name] for name in kitchen.ingredients]

@@ -100,14 +100,14 @@ def read(path: str | Path) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             raise UserError(f"{path}: {name!r} is a {type(value).__name__}, expected a tensor")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise UserError(f"{path}: {name!r} is no dense tensor, expected plain numbers")
+            raise UserError(f"{path}: {name!r} is not a dense tensor, expected plain numbers")
     return {name: value.detach() for name, value in content.items()}
 
 
 def _culprit(error: Exception) -> str:
     """The object that the restricted unpickler refused, in words."""
     found = re.search(r"GLOBAL\s+(\S+)", str(error))
-    return f"{found[1]}, which is no tensor" if found else "pickled objects that are no tensors"
+    return f"{found[1]}, which is not a tensor" if found else "pickled objects that are not tensors"
 
 
 def convert(

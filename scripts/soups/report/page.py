@@ -1,7 +1,7 @@
-"""The report page: what it shows of a run, from tables, figures and the configuration.
+"""The content of the report page, from the tables, the figures and the configuration of a run.
 
 The reader's own data comes first: the images, the methods, the greedy soup and its weights. The
-paper's claims are folded behind that. The template, rules/captions/page.html, has the layout.
+paper's claims follow in a folded section. The template, rules/captions/page.html, has the layout.
 """
 
 import base64
@@ -386,8 +386,8 @@ def claims(
         figures: see `pictures`.
 
     Returns:
-        header and rows of ``claims`` and ``effects`` for the claims that were tested, then every
-        other claim with what it needs, and last the numbers of verdicts in words.
+        header and rows of ``claims`` and ``effects`` for the claims that were tested. Every other
+        claim with the evidence that it needs. The numbers of verdicts in words.
     """
     verdicts = [name for name in ("verdict", "sweeps_verdict") if name in table]
     is_tested = (table[verdicts].fillna(NOT_TESTED) != NOT_TESTED).any(axis=1)
@@ -418,7 +418,7 @@ def _keep_counts_together(rows: list[list[str]], column: int) -> None:
 
 
 def need(effects: pd.DataFrame) -> str:
-    """What the tests of a claim lacked, as a sentence."""
+    """A sentence about the evidence that the tests of a claim lacked."""
     lacking = list(dict.fromkeys(effects["missing"].dropna()))
     if not lacking:
         return OUTSIDE

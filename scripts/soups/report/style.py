@@ -130,6 +130,8 @@ def marker(look: str | None, label: str | None = None, size: float = 36, other: 
     colour, shape = OTHERS[other % len(OTHERS)]
     larger = {GREEDY: 2.6, INGREDIENT: 0.55}.get(look, 1.0)
     ingredient = look == INGREDIENT
+    # A greedy soup of one model lies where that model does, and the smaller marker is on top.
+    above = {INGREDIENT: 2, BEST: 5}.get(look, 4)
     return {
         "color": COLOURS.get(look, colour),
         "marker": MARKERS.get(look, shape),
@@ -137,6 +139,6 @@ def marker(look: str | None, label: str | None = None, size: float = 36, other: 
         "label": label or LABELS[look],
         "edgecolors": "none" if ingredient else "white",
         "linewidths": 0.5,
-        "zorder": 2 if ingredient else 4,
+        "zorder": above,
         "alpha": 0.75 if ingredient else 1,
     }

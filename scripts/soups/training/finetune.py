@@ -49,9 +49,9 @@ def finetune(
         labels: int64, shape (n,).
         rows: indices of the training images, without the held-out images.
         hyperparameters: one row of the sweep. ``epochs`` may be a fraction, or 0 for no step.
-            ``warmup`` is a fraction of all steps or a number of steps, ``mixup`` the parameter of
-            the Beta distribution, ``swa`` the share of the last steps that are averaged, ``sam``
-            the radius ρ, and ``distill`` the weight of the teacher in the loss.
+            ``warmup`` is a fraction of all steps or a number of steps. ``mixup`` is the parameter
+            of the Beta distribution, and ``swa`` the share of the last steps that are averaged.
+            ``sam`` is the radius ρ, and ``distill`` the weight of the teacher in the loss.
         state: the saved state that an interrupted run resumes from. It is written at the end of
             every epoch, every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends
             the run.

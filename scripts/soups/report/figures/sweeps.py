@@ -72,7 +72,7 @@ def _members(methods: pd.DataFrame, row: str | None) -> set[str]:
 
 
 def averaging(significance: pd.DataFrame, roles: Roles) -> Figure:
-    """Soups of models trained in other ways, minus the soup of the same models as they are."""
+    """Soups of models trained in other ways, minus the soup of the same models trained as usual."""
     plain = roles.row(PLAIN)
     rows = significance[(significance["reference"] == plain) & (significance["as"] == plain)]
     names = list(roles.among(TRAINED_OTHERWISE, rows["method"]).values())
