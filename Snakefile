@@ -9,7 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from soups.errors import UserError
 from soups.experiment import settings
-from soups.experiment.figures import PUBLISHED_FIGURES, published_inputs
+from soups.experiment.figures import PUBLISHED_FIGURES, PUBLISHED_TABLES, published_inputs
 from soups.experiment.plan import NOTHING, Plan
 from soups.jobs import handlers
 

@@ -2,8 +2,9 @@
 
 The profiles slurm and generic share this table. A site does not edit it: the numbers of a site
 stand at the top of its profile, under the names that the table uses (`short`, `gpu_memory`).
-A rule that runs on a cluster must have a line in `RULES`. Its file in rules/ names its `group`,
-because which jobs belong together is the same at every site.
+A rule that runs on a cluster must have a line in `RULES`. `GROUPS` says which jobs belong together,
+which is the same at every site. (Groups in the rules themselves would do the same, but they would
+clutter every dry run on one machine.)
 """
 
 from typing import NamedTuple
@@ -15,6 +16,21 @@ PARTS = 8
 # cluster holds. Every job costs a wait in the queue and about ten seconds of starting. Text names
 # a key of the site.
 COMPONENTS = {"sets": 8, "imports": "evaluations", "evaluations": "evaluations", "ensembles": 4}
+
+# Group to its rules. Jobs of a group that depend on one another are one job of the cluster.
+# Training is in no group, because a group that fails is made again as a whole.
+GROUPS = {
+    "sets": "draw_set draw_adversarial draw_corpus corrupt_set",
+    "splits": "split hold_out",
+    "imports": "import_checkpoint import_initialization",
+    "evaluations": "evaluate",
+    "soups": "recipe cook",
+    "ensembles": "choose_ensemble average_logits",
+    "curves": "plan_wise_ft plan_number_of_models plan_large_lr plan_slices plan_tasks plan_pairs "
+    "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape",
+    "report": "check_data make_tables calibration trace_table real_labels reproduction claims plot "
+    "contact_sheet report published_tables plot_published",
+}
 
 
 class Need(NamedTuple):
@@ -130,6 +146,10 @@ class Site:
     def threads(self) -> dict[str, int]:
         """`set-threads`. Other rules than these say their number themselves."""
         return {rule: self.keys["cpus"] for rule, need in RULES.items() if need.whole}
+
+    def groups(self) -> dict[str, str]:
+        """`groups`: rule to its group."""
+        return {rule: group for group, rules in GROUPS.items() for rule in rules.split()}
 
     def components(self) -> dict[str, int]:
         """`group-components`: how many components of a group are one job of the cluster."""

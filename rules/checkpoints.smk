@@ -34,8 +34,6 @@ rule import_checkpoint:
         f"{R}/logs/import_checkpoint/{{ingredient}}.log",
     benchmark:
         f"{R}/benchmarks/import_checkpoint/{{ingredient}}.tsv"
-    group:
-        "imports"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -59,8 +57,8 @@ if plan.checkpoints.initialization:
             checkpoint=plan.checkpoints.path(plan.checkpoints.initialization),
             heldout=plan.heldout["heldout"],
         output:
-            weights=plan.weights("initialization"),
-            heldout=plan.heldout_logits("initialization"),
+            weights=plan.weights(plan.starts[0]),
+            heldout=plan.heldout_logits(plan.starts[0]),
         log:
             f"{S}/logs/import_initialization.log",
         benchmark:
@@ -69,5 +67,5 @@ if plan.checkpoints.initialization:
             file=plan.checkpoints.names[plan.checkpoints.initialization],
             layout=plan.checkpoints.settings["layout"],
             dtype=plan.checkpoints.settings["dtype"],
-            note={"head": "initialization"},
+            note={"head": plan.starts[0]},
             stage=[plan.stage["checkpoints"], plan.stage["evaluate"]],

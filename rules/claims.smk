@@ -15,13 +15,12 @@ rule claims:
         f"{R}/logs/claims.log",
     benchmark:
         f"{R}/benchmarks/claims.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
         large_lr=config["curves"]["large_lr"],
         roles=plan.roles,
+        weaker_roles=plan.weaker_roles,
         stage=plan.stage["claims"],
     script:
         "../scripts/claims.py"

@@ -1,9 +1,6 @@
 # The plan, and the few names that all stages share. Rules read the plan and compute nothing
 # themselves. scripts/soups/experiment/plan.py describes it.
-#
-# A rule's `group` matters only on a cluster. There, jobs of a group that depend on one another
-# become one job (profiles/slurm/config.yaml). profiles/needs.py has the time, memory and CPUs of
-# jobs on a cluster.
+# On a cluster, profiles/needs.py has the time, memory, CPUs and group of a rule's jobs.
 
 try:
     handlers.refuse_unlock(sys.argv)

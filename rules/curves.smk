@@ -14,8 +14,6 @@ rule plan_wise_ft:
         f"{R}/logs/plan_wise_ft.log",
     benchmark:
         f"{R}/benchmarks/plan_wise_ft.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -42,8 +40,6 @@ rule plan_number_of_models:
         f"{R}/logs/plan_number_of_models.log",
     benchmark:
         f"{R}/benchmarks/plan_number_of_models.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -70,8 +66,6 @@ rule plan_large_lr:
         f"{R}/logs/plan_large_lr.log",
     benchmark:
         f"{R}/benchmarks/plan_large_lr.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -99,8 +93,6 @@ rule plan_slices:
         f"{R}/logs/plan_slices.log",
     benchmark:
         f"{R}/benchmarks/plan_slices.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -121,8 +113,6 @@ rule plan_tasks:
         f"{R}/logs/plan_tasks.log",
     benchmark:
         f"{R}/benchmarks/plan_tasks.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     params:
@@ -148,8 +138,6 @@ rule evaluate_curve:
         f"{R}/logs/evaluate_curve/{{curve}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate_curve/{{curve}}.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:

@@ -35,8 +35,6 @@ rule check_data:
         f"{R}/logs/check_data.log",
     benchmark:
         f"{R}/benchmarks/check_data.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
@@ -106,8 +104,6 @@ rule corrupt_set:
         f"{S}/benchmarks/corrupt_set/{{set}}.tsv"
     wildcard_constraints:
         set="|".join(plan.folders.corrupted) or NOTHING,
-    group:
-        "sets"
     conda:
         "../envs/environment.yaml"
     params:

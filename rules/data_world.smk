@@ -8,8 +8,6 @@ rule draw_set:
         f"{S}/logs/draw_set/{{set}}.log",
     benchmark:
         f"{S}/benchmarks/draw_set/{{set}}.tsv"
-    group:
-        "sets"
     conda:
         "../envs/environment.yaml"
     params:
@@ -31,8 +29,6 @@ rule draw_adversarial:
         f"{S}/logs/draw_adversarial.log",
     benchmark:
         f"{S}/benchmarks/draw_adversarial.tsv"
-    group:
-        "sets"
     conda:
         "../envs/environment.yaml"
     params:
@@ -54,8 +50,6 @@ rule draw_corpus:
         f"{S}/logs/draw_corpus.log",
     benchmark:
         f"{S}/benchmarks/draw_corpus.tsv"
-    group:
-        "sets"
     conda:
         "../envs/environment.yaml"
     params:

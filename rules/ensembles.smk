@@ -13,8 +13,6 @@ rule choose_ensemble:
         f"{R}/logs/choose_ensemble/{{ensemble}}.log",
     benchmark:
         f"{R}/benchmarks/choose_ensemble/{{ensemble}}.tsv"
-    group:
-        "ensembles"
     conda:
         "../envs/environment.yaml"
     params:
@@ -34,8 +32,6 @@ rule average_logits:
         f"{R}/logs/average_logits/{{ensemble}}.log",
     benchmark:
         f"{R}/benchmarks/average_logits/{{ensemble}}.tsv"
-    group:
-        "ensembles"
     conda:
         "../envs/environment.yaml"
     params:

@@ -13,8 +13,6 @@ rule evaluate:
         "{home}/logs/evaluate/{model}.log",
     benchmark:
         "{home}/benchmarks/evaluate/{model}.tsv"
-    group:
-        "evaluations"
     conda:
         "../envs/environment.yaml"
     resources:

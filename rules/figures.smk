@@ -10,7 +10,7 @@ rule plot:
             f"{R}/figures/{{figure}}.png",
             caption="captions/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": w.figure.replace("_", " ")},
         ),
         pdf=f"{R}/figures/{{figure}}.pdf",
     log:
@@ -19,15 +19,14 @@ rule plot:
         f"{R}/benchmarks/plot/{{figure}}.tsv"
     wildcard_constraints:
         figure="|".join(plan.drawn_by("plot")),
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
         figure="{figure}",
-        options={"large_lr": config["curves"]["large_lr"]},
+        options=plan.figure_options,
         roles=plan.roles,
-        caption=lambda w: plan.figures[w.figure].caption,
+        # A function of `input` is no reason to run again when the caption changes.
+        caption=lambda w, input: plan.figures[w.figure].caption,
         stage=plan.stage["figures"],
     script:
         "../scripts/plot.py"
@@ -49,13 +48,11 @@ rule contact_sheet:
         f"{R}/logs/contact_sheet.log",
     benchmark:
         f"{R}/benchmarks/contact_sheet.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
         by_style=plan.folders is None,
-        caption=plan.figures["contact_sheet"].caption,
+        caption=lambda w, input: plan.figures["contact_sheet"].caption,
         stage=plan.stage["figures"],
     script:
         "../scripts/contact_sheet.py"

@@ -12,8 +12,6 @@ rule plan_pairs:
         f"{R}/logs/plan_pairs/{{pairs}}.log",
     benchmark:
         f"{R}/benchmarks/plan_pairs/{{pairs}}.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     params:
@@ -42,8 +40,6 @@ rule evaluate_pairs:
         f"{R}/logs/evaluate_pairs/{{pairs}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate_pairs/{{pairs}}.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -51,7 +47,7 @@ rule evaluate_pairs:
     params:
         models=lambda w: plan.curves.paired(w.pairs),
         alphas=lambda w: plan.curves.alphas[w.pairs],
-        gap=lambda w: w.pairs == "paths",
+        gap=lambda w: plan.curves.has_gap(w.pairs),
         images=config["curves"]["images"],
         recalibrate=config["model"]["recalibrate_batch_norm"],
         inference=config["compute"]["inference"],
@@ -74,8 +70,6 @@ rule plan_landscape:
         f"{R}/logs/plan_landscape.log",
     benchmark:
         f"{R}/benchmarks/plan_landscape.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     params:
@@ -100,8 +94,6 @@ rule evaluate_landscape:
         f"{R}/logs/evaluate_landscape.log",
     benchmark:
         f"{R}/benchmarks/evaluate_landscape.tsv"
-    group:
-        "curves"
     conda:
         "../envs/environment.yaml"
     resources:

@@ -2,7 +2,6 @@
 # the same for every configuration.
 
 PUBLISHED = "results/published"
-PUBLISHED_TABLES = ["models", "methods", "differences", "greedy_order", "rank_correlations"]
 
 
 rule published_tables:
@@ -22,8 +21,6 @@ rule published_tables:
         f"{PUBLISHED}/logs/tables.log",
     benchmark:
         f"{PUBLISHED}/benchmarks/tables.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
@@ -40,7 +37,7 @@ use rule plot as plot_published with:
             f"{PUBLISHED}/figures/{{figure}}.png",
             caption="captions/figure.rst",
             category="Published results",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": w.figure.replace("_", " ")},
         ),
         pdf=f"{PUBLISHED}/figures/{{figure}}.pdf",
     log:
@@ -53,5 +50,5 @@ use rule plot as plot_published with:
         figure=lambda w: PUBLISHED_FIGURES[w.figure].name,
         options={},
         roles=None,
-        caption=lambda w: PUBLISHED_FIGURES[w.figure].caption,
+        caption=lambda w, input: PUBLISHED_FIGURES[w.figure].caption,
         stage=plan.stage["figures"],

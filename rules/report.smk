@@ -1,8 +1,6 @@
 # The report is one self-contained page. `snakemake --report` makes Snakemake's own report, with the
 # same captions.
 
-from soups.roles import GREEDY
-
 
 rule report:
     input:
@@ -22,15 +20,13 @@ rule report:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
         name=config["name"],
         figures={name: figure.caption for name, figure in plan.figures.items()},
         roles=plan.roles,
-        weights=[plan.weights(plan.roles[role]) for role in [GREEDY] if role in plan.roles],
+        weights=plan.greedy_weights,
         stage=plan.stage["report"],
     script:
         "../scripts/report.py"

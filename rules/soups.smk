@@ -14,8 +14,6 @@ rule recipe:
         f"{R}/logs/recipe/{{soup}}.log",
     benchmark:
         f"{R}/benchmarks/recipe/{{soup}}.tsv"
-    group:
-        "soups"
     conda:
         "../envs/environment.yaml"
     resources:
@@ -43,8 +41,6 @@ rule cook:
         f"{R}/logs/cook/{{soup}}.log",
     benchmark:
         f"{R}/benchmarks/cook/{{soup}}.tsv"
-    group:
-        "soups"
     conda:
         "../envs/environment.yaml"
     resources:

@@ -14,8 +14,6 @@ rule split:
         f"{S}/logs/split.log",
     benchmark:
         f"{S}/benchmarks/split.tsv"
-    group:
-        "splits"
     conda:
         "../envs/environment.yaml"
     params:
@@ -35,8 +33,6 @@ rule hold_out:
         f"{S}/logs/hold_out.log",
     benchmark:
         f"{S}/benchmarks/hold_out.tsv"
-    group:
-        "splits"
     conda:
         "../envs/environment.yaml"
     threads: 4

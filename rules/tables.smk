@@ -12,8 +12,6 @@ rule make_tables:
         f"{R}/logs/make_tables.log",
     benchmark:
         f"{R}/benchmarks/make_tables.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
@@ -41,8 +39,6 @@ rule calibration:
         f"{R}/logs/calibration.log",
     benchmark:
         f"{R}/benchmarks/calibration.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
@@ -62,8 +58,6 @@ rule trace_table:
         f"{R}/logs/trace_table.log",
     benchmark:
         f"{R}/benchmarks/trace_table.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
@@ -76,21 +70,19 @@ rule real_labels:
     input:
         **plan.all_logits,
         methods=f"{R}/tables/methods.csv",
-        real=[plan.folders.real] if plan.folders and plan.folders.real else [],
+        real=plan.real_labels,
     output:
         table("real"),
     log:
         f"{R}/logs/real_labels.log",
     benchmark:
         f"{R}/benchmarks/real_labels.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:
         models=plan.models,
         soups=plan.soups,
-        classes=plan.folders.classes if plan.folders and plan.folders.real else None,
+        classes=plan.folders.classes if plan.real_labels else None,
         stage=plan.stage["tables"],
     script:
         "../scripts/real_labels.py"
@@ -101,15 +93,13 @@ rule reproduction:
     input:
         models=f"{R}/tables/models.csv",
         methods=f"{R}/tables/methods.csv",
-        published=[config["published"]] if config["published"] else [],
+        published=plan.published,
     output:
         table("reproduction"),
     log:
         f"{R}/logs/reproduction.log",
     benchmark:
         f"{R}/benchmarks/reproduction.tsv"
-    group:
-        "report"
     conda:
         "../envs/environment.yaml"
     params:

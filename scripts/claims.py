@@ -12,11 +12,11 @@ from soups.roles import Roles
 
 
 def main(job) -> None:
-    large_lr, roles = job.params.large_lr, Roles(job.params.roles)
+    large_lr, roles = job.params.large_lr, Roles.given(job.params.roles)
     weaker = None
     if job.input.weaker:
         tables = {Path(path).stem: path for path in job.input.weaker}
-        weaker = Evidence(tables, {}, large_lr, roles)
+        weaker = Evidence(tables, {}, large_lr, Roles.given(job.params.weaker_roles))
     evidence = Evidence(
         {Path(path).stem: path for path in job.input.tables},
         {Path(path).stem: path for path in job.input.points},

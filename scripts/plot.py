@@ -13,10 +13,8 @@ def main(job) -> None:
     style.use()
     tables = {name: pd.read_csv(path) for name, path in job.input.items()}
     draw = figures.function(job.params.figure)
-    # The published results come with no configuration: their rows have the names of their roles.
-    rows = job.params.roles
-    roles = Roles.named() if rows is None else Roles(rows)
-    settings = {**job.params.options, "roles": roles}
+    # The published results come without a configuration, so their rows have the names of roles.
+    settings = {**job.params.options, "roles": Roles.given(job.params.roles)}
     wanted = inspect.signature(draw).parameters
     settings = {name: value for name, value in settings.items() if name in wanted}
     style.save(draw(**tables, **settings), job.output)

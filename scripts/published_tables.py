@@ -6,18 +6,11 @@ from soups.jobs.job import log, run
 
 
 def main(job) -> None:
-    table = published.load(job.input[0])
-    models = published.models_table(table)
-    tables = {
-        "models": models,
-        "methods": published.methods_table(table),
-        "differences": published.differences_table(table),
-        "greedy_order": published.greedy_order(models),
-        "rank_correlations": published.rank_correlations(models),
-    }
-    for name, made in tables.items():
-        files.write_text(job.output[name], made.to_csv(index=False))
-        log.info("%s: %d rows", name, len(made))
+    released = published.load(job.input[0])
+    for name, path in job.output.items():
+        table = getattr(published, name)(released)
+        files.write_text(path, table.to_csv(index=False))
+        log.info("%s: %d rows", name, len(table))
 
 
 if __name__ == "__main__":

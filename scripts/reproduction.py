@@ -7,11 +7,13 @@ from soups.claims import published
 from soups.claims.reproduction import compare
 from soups.errors import UserError
 from soups.jobs.job import log, run
+from soups.roles import Roles
 
 
 def main(job) -> None:
+    ours = [pd.read_csv(job.input[name]) for name in ("models", "methods")]
     theirs = published.load(job.input.published[0])
-    table = compare(pd.read_csv(job.input.models), pd.read_csv(job.input.methods), theirs)
+    table = compare(*ours, theirs, Roles.given(job.params.roles))
     if table.empty:
         raise UserError(
             f"published is {job.input.published[0]!r}, which has none of this sweep's models, "

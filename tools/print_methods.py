@@ -14,6 +14,8 @@ import _library  # noqa: F401
 from soups.jobs import runs
 from soups.report import presentation
 
+DEFAULT = Path(__file__).resolve().parents[1] / "config.yaml"
+
 
 def main(folder: str) -> None:
     """Print the methods table in a results folder, with an explanation of its marks."""
@@ -47,11 +49,15 @@ def main(folder: str) -> None:
 
 
 def folder_of(configfiles: list[str]) -> str:
-    """The results folder of an experiment. The last configuration file with a name decides."""
-    names = [
-        yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("name") for path in configfiles
-    ]
-    return f"results/{next(name for name in reversed(names) if name)}"
+    """The results folder of an experiment. The last configuration file with a name decides.
+
+    If none of them has a name, the name is the one in the project's config.yaml.
+    """
+    for path in [*reversed(configfiles), DEFAULT]:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if config and config.get("name"):  # A file of comments alone is read as None.
+            return f"results/{config['name']}"
+    raise ValueError(f"{DEFAULT} has no name, expected the name of the experiment")
 
 
 if __name__ == "__main__":

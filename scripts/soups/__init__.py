@@ -3,7 +3,8 @@
 The library, a package per stage. A package imports only from packages above it in this list
 (tests/unit/test_packages.py checks this):
 
-- ``errors``, ``files``, ``hyperparameters``, ``roles``: modules that every package may import.
+- ``errors``, ``files``, ``hyperparameters``, ``outcomes``, ``roles``: modules that every package
+  may import.
 - ``jobs``: log, threads, GPUs, saved states and status, for every job.
 - ``report``: tables for people, and figures, from CSV files alone.
 - ``data``: sets of images on disk.

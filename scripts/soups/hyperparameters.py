@@ -6,9 +6,10 @@ import math
 import numpy as np
 
 from soups.errors import UserError
+from soups.roles import INITIALIZATION, ZEROSHOT
 
 # Value of finetune.start to the name of the model that the fine-tune begins from.
-START = {"probe": "initialization", "zeroshot": "zeroshot", "new": "newhead"}
+START = {"probe": INITIALIZATION, "zeroshot": ZEROSHOT, "new": "newhead"}
 ALL = "all"  # the task that contains every class
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}

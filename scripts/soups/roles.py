@@ -131,6 +131,11 @@ class Roles:
         """Every role is played by the row of its name, as in the published results."""
         return cls({name: name for name in TITLES})
 
+    @classmethod
+    def given(cls, rows: Mapping[str, str] | None) -> "Roles":
+        """The roles of an experiment, or `named` if it did not say which row plays which."""
+        return cls.named() if rows is None else cls(rows)
+
     def row(self, role: str) -> str | None:
         """The row that plays a role, if any does."""
         return self._rows.get(role)

@@ -1,6 +1,7 @@
 """The benchmarks on small checkpoints."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -47,16 +48,61 @@ def test_streamed_ingredients_of_a_learned_soup_take_no_memory(measured):
     assert held - streamed > 0.6 * COUNT * SIZE
 
 
-def test_every_stage_at_scale_processes_its_models_or_images(tmp_path, monkeypatch, root):
-    """Run each stage with a smaller tower, two models and a few images of the real size."""
-    monkeypatch.setattr(bench_scale, "ARCHITECTURE", "ViT-S-32-alt")
-    monkeypatch.setattr(bench_scale, "MODELS", 2)
-    monkeypatch.chdir(root)
-    rows = {stage: bench_scale.once(stage, tmp_path, 8, 1, {}) for stage in bench_scale.STAGES}
-    assert {stage: row["number"] for stage, row in rows.items()} == {
-        "start": 2, "forward": 8, "probe": 10 * bench_scale.CLASSES, "finetune": 8, "mix": 2,
-        "greedy": 2,
-    }  # fmt: skip
-    model = (tmp_path / "m0.safetensors").stat().st_size / 2**20
-    # The peak of this process can only grow, and a mixture alone has twice the size of a model.
-    assert rows["greedy"]["peak_mb"] >= rows["start"]["peak_mb"] > 2 * model
+# A smaller tower than the tool's, and a number of models. The tool itself has no such options.
+SMALLER = """
+import json, pathlib, sys, bench_scale
+bench_scale.ARCHITECTURE, bench_scale.MODELS = "ViT-S-32-alt", int(sys.argv[1])
+print(json.dumps(bench_scale.once(sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4]), 1, {"device": "cpu"})))
+"""
+
+
+@pytest.fixture(scope="module")
+def at_scale(tmp_path_factory, root):
+    """Return a function that runs a stage in a fresh process, with images of the real size.
+
+    The folder has six models.
+    """
+    folder = tmp_path_factory.mktemp("models")
+
+    def run(stage: str, models: int = 2, images: int = 8) -> dict:
+        command = [sys.executable, "-c", SMALLER, models, stage, folder, images]
+        path = {"PYTHONPATH": str(root / "tools")}
+        out = subprocess.check_output(
+            list(map(str, command)), text=True, cwd=root, env=os.environ | path
+        )
+        return json.loads(out)
+
+    assert run("start", models=6)["number"] == 6
+    sizes = {path.name: path.stat().st_size / 2**20 for path in folder.iterdir()}
+    models = {f"m{i}.safetensors" for i in range(6)}
+    assert sizes.keys() == {"pretrained.safetensors", *models}
+    run.size = sizes["m0.safetensors"]  # in MB
+    assert {sizes[name] for name in models} == {run.size}
+    # The pre-trained model has the text tower too.
+    assert sizes["pretrained.safetensors"] > 1.5 * run.size
+    return run
+
+
+@pytest.mark.parametrize("stage", ["mix", "greedy"])
+def test_memory_at_scale_does_not_grow_with_the_number_of_models(at_scale, stage):
+    few, many = (at_scale(stage, models=n) for n in (2, 6))
+    assert (few["number"], many["number"]) == (2, 6)
+    # Four more models in memory would have four times the size.
+    assert many["peak_mb"] - few["peak_mb"] < 2 * at_scale.size
+
+
+def test_fine_tuning_at_scale_holds_gradients_and_moments(at_scale):
+    forward, finetune = at_scale("forward"), at_scale("finetune")
+    assert forward["number"] == finetune["number"] == 8
+    # AdamW has a gradient and two moments for every weight.
+    assert finetune["peak_mb"] - forward["peak_mb"] > 2 * at_scale.size
+
+
+def test_the_command_line_at_scale_runs_a_stage(tmp_path, root):
+    """The stage of the probe needs no model."""
+    command = [sys.executable, bench_scale.__file__, "probe", tmp_path, "8", "1", "{}"]
+    row = json.loads(subprocess.check_output(list(map(str, command)), text=True, cwd=root))
+    assert row["number"] == 10 * bench_scale.CLASSES
+    features = row["number"] * 512 * 4 / 2**20
+    assert row["peak_mb"] > features
+    assert row["seconds"] > 0

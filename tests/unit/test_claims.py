@@ -8,15 +8,9 @@ import pytest
 
 from soups.claims import verdicts
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
-from soups.claims.verdicts import (
-    CLAIMS,
-    INCONCLUSIVE,
-    NOT_SUPPORTED,
-    NOT_TESTED,
-    SUPPORTED,
-    verdict,
-)
+from soups.claims.verdicts import CLAIMS, verdict
 from soups.evaluation.samples import save_points
+from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.report import presentation
 from soups.roles import (
     BEST,

@@ -1,3 +1,4 @@
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from soups import files
+from soups.claims.effects import LARGE_PAIRS, USUAL_PAIRS
 from soups.jobs import handlers
 from soups.report import page
 from soups.roles import Roles
@@ -202,6 +204,18 @@ def test_a_soup_that_no_greedy_method_made_shows_its_coefficients(tables):
     assert page.chosen(made) == ""
 
 
+def test_the_start_of_an_interpolated_soup_is_no_member(tables):
+    trace = soup("m1").recipe["selection"]
+    recipe = {"coefficients": {"m1": 0.5, "m0": 0.0, "initialization": 0.5}, "selection": trace}
+    made = page.Soup(recipe, "x")
+    assert made.members == ["m1"]
+    assert [row[0] for row in page.members(made, tables["models"])[1]] == ["m1"]
+    # Half of the best individual model and half of the start is another model.
+    text, [warning] = page.headline(tables, ROLES, made)
+    assert "Compared with the best individual model, m1" in text
+    assert warning == "The greedy soup holds one model, m1."
+
+
 def test_a_greedy_soup_of_the_best_model_alone_gives_a_warning(tables, render):
     text, [warning] = page.headline(tables, ROLES, soup("m1"))
     assert "Compared" not in text
@@ -250,6 +264,86 @@ def test_the_list_of_untested_claims_says_what_each_needs(tables, figures):
         ("14. Distilled.", f"It needs {SAME}."),
         ("19. Text.", "This workflow does not cover it."),
     ]
+
+
+# Texts that `MissingEvidence` can have, with names in braces, and an example of each. The page says
+# something else for the first texts, and repeats the second ones.
+TRANSLATED = {
+    "table {name}": ("table slices", "slices of the sweep (curves.slices)"),
+    "curve {name}": ("curve tasks", "models of several tasks (curves.tasks)"),
+    "an experiment with weaker pre-training": (
+        "an experiment with weaker pre-training",
+        "an experiment from a weaker start (claims.weaker)",
+    ),
+    "method {role}": ("method soup_of_EMA", "the soup of EMA"),
+    "method {name}": ("method greedy", "the greedy soup"),
+    "{ours} compared with {theirs}": (
+        "greedy compared with uniform",
+        "greedy compared with uniform (compare_with)",
+    ),
+    "pairs of models": ("pairs of models", "pairs of models (curves.pairs or curves.paths)"),
+    "slice {name}": ("slice lr", "a slice lr (curves.slices)"),
+    "calibration of {name}": ("calibration of greedy", "the calibration of greedy"),
+    "line to {name}": ("line to greedy", "a line to greedy (curves.wise_ft)"),
+}
+REPEATED = {
+    "{article} {title} other than the {TITLES[other]}": SAME,
+    "{kind}": USUAL_PAIRS,
+    "three points on paths of {kind}": f"three points on paths of {LARGE_PAIRS}",
+    "points on the line to {evidence.row(role)}": "points on the line to greedy",
+    **{
+        text: text
+        for text in (
+            "an even number of steps, so that lines have midpoints",
+            "more than one ingredient",
+            "a line to the best individual model of at least two points",
+            "loss gaps of paths",
+        )
+    },
+}
+
+
+def calls_in_claims(root, *functions: str) -> list[ast.Call]:
+    """Calls of functions or methods of these names in the library's package `claims`."""
+    sources = [path.read_text("utf-8") for path in (root / "scripts/soups/claims").glob("*.py")]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    return [
+        node for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in functions
+    ]  # fmt: skip
+
+
+def written(text: ast.expr) -> str:
+    """A text in the source, with the parts that are filled in in braces."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return "".join(
+        part.value if isinstance(part, ast.Constant)
+        else f"{{{ast.unparse(getattr(part, 'value', part))}}}"
+        for part in parts
+    )  # fmt: skip
+
+
+def test_the_page_has_words_for_every_text_of_missing_evidence(root):
+    raised = calls_in_claims(root, "MissingEvidence")
+    known = TRANSLATED | {text: (example, example) for text, example in REPEATED.items()}
+    assert {written(call.args[0]) for call in raised} == known.keys()
+    for text, (example, said) in known.items():
+        pattern = re.sub(r"\\{.*?\\}", ".+", re.escape(text))
+        assert re.fullmatch(pattern, example), text
+        assert page.in_words(example) == said
+    assert page.OTHERS.keys() <= TRANSLATED.keys()
+
+
+def test_the_page_has_words_for_every_table_that_a_test_can_lack(root, config):
+    calls = calls_in_claims(root, "table", "points")
+    asked = {
+        call.args[0].value for call in calls
+        if len(call.args) == 1 and isinstance(call.args[0], ast.Constant)
+    }  # fmt: skip
+    # Every run has these tables.
+    assert asked - {"methods", "significance", "calibration"} == page.TABLES.keys()
+    keys = re.findall(r"(\w+)\.(\w+)", " ".join([*page.TABLES.values(), *page.OTHERS.values()]))
+    assert all(key in config[section] for section, key in keys)
 
 
 def test_a_claim_that_only_other_sweeps_tested_stays_in_the_table(tables, figures):

@@ -1,5 +1,6 @@
 """The plan that the rules read, and conventions of the rules."""
 
+import ast
 import dataclasses
 import re
 
@@ -110,11 +111,24 @@ def test_the_configuration_may_give_a_role_to_another_row(planned):
     off |= {"ensembles": {"greedy_soup_ensemble": None}}
     assert "greedy" not in planned(merge(off, {"soups": part})).roles
     assert planned({"soups": part, "roles": {"greedy": "part"}}).roles["greedy"] == "part"
+    chosen = planned({"soups": part, "roles": {"greedy": "part"}})
+    # The role means the row everywhere, though another row has its name.
+    assert chosen.references == ["best_individual", "part", "ensemble"]
+    assert "part" in chosen.curves.ends
+    assert "greedy" not in chosen.curves.ends
+    assert chosen.soups["greedy_wise_ft"]["of"] == ["part"]
+    assert chosen.roles["greedy_wise_ft"] == "greedy_wise_ft"
+    assert chosen.ensembles["greedy_soup_ensemble"]["of"] == ["part"]
     for given, sentence in (
+        (
+            {"greedy": "greedy_random"},
+            "roles.greedy is 'greedy_random', which is not a row of soups "
+            "with the method greedy, expected one of greedy",
+        ),
         ({"greedi": "part"}, "roles.greedi is unknown; did you mean greedy?"),
         (
             {"greedy": "gone"},
-            "roles.greedy is 'gone', which is not in soups, expected one of uniform",
+            "roles.greedy is 'gone', which is not a row of soups with the method greedy",
         ),
     ):
         with pytest.raises(UserError, match=re.escape(sentence)):
@@ -142,6 +156,11 @@ def test_only_leaves_the_named_rows(planned, section, config):
     assert rows == {name}
     with pytest.raises(UserError, match=rf"{section}.only has 'unifrom'"):
         planned({section: {"only": ["unifrom"]}})
+    # `only` may name a row that the command line defines, and leave another one out.
+    more = {"mine": config[section][name], "other": config[section][name]}
+    plan = planned({section: {"only": ["mine"], **more}, "curves": {"wise_ft": {"of": []}}}
+                   | ({"ensembles": {"only": []}} if section == "soups" else {}))  # fmt: skip
+    assert {entry["row"] for entry in getattr(plan, section).values()} == {"mine"}
     with pytest.raises(UserError, match=rf"{section}.only is 'uniform', expected a list"):
         planned({section: {"only": "uniform"}})
 
@@ -243,13 +262,41 @@ def test_the_first_screen_of_the_snakefile_shows_the_workflow(sources):
     assert any("rule all" in line for line in lines[:40])
 
 
+def defined(text: str) -> set[str]:
+    """Names that a file of rules defines or imports outside its functions."""
+    functions = set(re.findall(r"(?m)^ *def (\w+)", text))
+    text = re.sub(r"(?ms)^def .*?(?=^\S|\Z)", "", text)
+    targets = re.findall(r"(?m)^ *(\w+(?:, *\w+)*) = ", text)
+    loops = re.findall(r"(?m)^for (.+?) in ", text)
+    lines = "\n".join(re.findall(r"(?m)^(?:from|import) .+$", text))
+    imported = {
+        alias.asname or alias.name for node in ast.parse(lines).body for alias in node.names
+    }
+    return functions | imported | {n for part in targets + loops for n in re.findall(r"\w+", part)}
+
+
+def test_names_of_rules_are_found():
+    text = """
+from a import b, c as d
+try:
+    e = 1
+except UserError as error:
+    pass
+F, G = 2, 3
+for i, j in []:
+    pass
+def h(x):
+    y = 4
+rule k:
+    params: z=1
+"""
+    assert defined(text) == {"b", "d", "e", "F", "G", "i", "j", "h"}
+
+
 def test_rules_define_few_names(sources):
-    names = {"plan"}  # the expression below does not find it inside the `try`
-    for text in sources.values():
-        names |= set(re.findall(r"(?m)^(\w+)(?:, \w+)* = ", text))
-        names |= set(re.findall(r"(?m)^def (\w+)", text))
-    assert {"R", "table"} <= names
-    assert len(names) <= 25
+    names = set.union(*map(defined, sources.values()))
+    assert {"R", "S", "plan", "table", "handlers"} <= names
+    assert len(names) <= 25, names
 
 
 def test_roles_have_titles():

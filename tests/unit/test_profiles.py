@@ -49,8 +49,10 @@ def rules(root) -> dict[str, Rule]:
     texts = {}
     for name, derived, own in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         texts[derived or name] = texts[name] + own if derived else own
-    groups = {name: re.findall(r'(?m)^ *group:\s*"(\w+)"', text) for name, text in texts.items()}
-    return {name: Rule(text, (groups[name] or [None])[-1]) for name, text in texts.items()}
+    groups = runpy.run_path(str(root / "profiles" / "needs.py"))["GROUPS"]
+    group_of = {rule: group for group, names in groups.items() for rule in names.split()}
+    assert group_of.keys() <= texts.keys()
+    return {name: Rule(text, group_of.get(name)) for name, text in texts.items()}
 
 
 @pytest.fixture
@@ -144,7 +146,8 @@ def test_every_rule_has_a_line_and_every_group_a_rule(profile, rules, name):
     assert made["set-resources"].keys() == submitted
     assert made["set-threads"].keys() <= submitted
     assert made["group-components"].keys() <= {rule.group for rule in rules.values()}
-    assert "groups" not in made  # they are in the rules
+    grouped = {name: rule.group for name, rule in rules.items() if rule.group}
+    assert made["groups"] == grouped
 
 
 def test_rules_ask_for_the_time_and_memory_of_their_class(profile):

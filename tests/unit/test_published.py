@@ -7,9 +7,11 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
 from scipy.stats import binomtest, spearmanr
 
+from soups import outcomes
 from soups.claims import published, verdicts
 from soups.claims.evidence import Evidence
 from soups.errors import UserError
+from soups.experiment.figures import PUBLISHED_TABLES
 from soups.report import figures, presentation
 from soups.roles import Roles
 
@@ -29,18 +31,10 @@ def table(path):
 @pytest.fixture(scope="module")
 def tables(table, tmp_path_factory):
     """The tables, read from CSV files as the figures read them."""
-    models = published.models_table(table)
-    made = {
-        "models": models,
-        "methods": published.methods_table(table),
-        "differences": published.differences_table(table),
-        "order": published.greedy_order(models),
-        "correlations": published.rank_correlations(models),
-    }
     folder = tmp_path_factory.mktemp("tables")
-    for name, rows in made.items():
-        rows.to_csv(folder / f"{name}.csv", index=False)
-    return {name: pd.read_csv(folder / f"{name}.csv") for name in made}
+    for name in PUBLISHED_TABLES:
+        getattr(published, name)(table).to_csv(folder / f"{name}.csv", index=False)
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in PUBLISHED_TABLES}
 
 
 def test_every_accuracy_is_a_whole_number_of_images(table):
@@ -67,16 +61,16 @@ def test_the_interval_of_one_set_is_that_of_two_binomials(table):
 def test_the_published_verdicts_follow_the_numbers(table):
     parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
     columns = published.columns(parts, table)
-    judged = columns[columns["published_verdict"] != verdicts.NOT_TESTED]
+    judged = columns[columns["published_verdict"] != outcomes.NOT_TESTED]
     assert set(parts.loc[judged.index, "claim"]) == {1, 2, 3}
-    assert (judged["published_verdict"].iloc[:2] == verdicts.SUPPORTED).all()
+    assert (judged["published_verdict"].iloc[:2] == outcomes.SUPPORTED).all()
 
     worse = table.copy()
     worse.loc["greedy_soup", list(published.IMAGES)] -= 0.1
     flipped = published.columns(parts, worse.assign(
         shifts_mean=worse[published.RELEASED_SHIFTS].mean(axis=1)
     ))  # fmt: skip
-    assert (flipped["published_verdict"].iloc[:2] == verdicts.NOT_SUPPORTED).all()
+    assert (flipped["published_verdict"].iloc[:2] == outcomes.NOT_SUPPORTED).all()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +169,7 @@ def test_models_keep_every_released_number(path, tables):
 
 
 def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
-    order = tables["order"]
+    order = tables["greedy_order"]
     released = pd.read_csv(path).iloc[:72]
     expected = released.sort_values("ImageNet2p", ascending=False, kind="stable")["model"]
     assert list(order["model"]) == list(expected)
@@ -186,7 +180,7 @@ def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
 
 
 def test_rank_correlations_equal_spearman_s(tables):
-    models, found = tables["models"], tables["correlations"].set_index(["of", "with"])
+    models, found = tables["models"], tables["rank_correlations"].set_index(["of", "with"])
     for (of, measure), row in found.iterrows():
         known = models[models[of].notna()]
         assert row["models"] == len(known)
@@ -245,11 +239,11 @@ def test_figures_show_every_model_and_both_soups(tables):
         plt.close(figure)
 
     draw = figures.function("published_greedy_order")
-    figure = draw(tables["order"], tables["correlations"], methods, ROLES)
+    figure = draw(tables["greedy_order"], tables["rank_correlations"], methods, ROLES)
     for ax, name in zip(figure.axes, ("heldout", "test", "shifts_mean"), strict=True):
         points = drawn(ax)
         points = points[points[:, 0].argsort()]
-        np.testing.assert_allclose(points[:, 1], 100 * tables["order"][name])
+        np.testing.assert_allclose(points[:, 1], 100 * tables["greedy_order"][name])
         lines = {round(float(line.get_ydata()[0]), 4) for line in ax.lines}
         assert lines == set((100 * methods[name][methods["kind"] == "soup"]).round(4))
     plt.close(figure)
@@ -258,7 +252,7 @@ def test_figures_show_every_model_and_both_soups(tables):
 def test_the_sweep_shows_models_without_a_hyperparameter_apart(tables):
     models = tables["models"]
     draw = figures.function("published_sweep")
-    figure = draw(models, tables["correlations"], tables["methods"])
+    figure = draw(models, tables["rank_correlations"], tables["methods"])
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert len(panels) == 2 * 7
     for ax in panels:

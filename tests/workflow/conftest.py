@@ -1,5 +1,6 @@
 """Real Snakemake runs in copies of the project in temporary folders."""
 
+import copy
 import os
 import re
 import shutil
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
+
+from soups.experiment import settings
+from soups.experiment.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "profiles", "envs", "experiments")
@@ -55,12 +60,16 @@ TINY = {
     },
 }
 
-# Figures of the tiny run.
-FIGURES = [
-    "scatter", "methods", "shifts", "greedy_trace", "wise_ft", "number_of_models", "landscape",
-    "paths", "angles", "soup_vs_ensemble", "loss_gap", "large_lr", "slices", "reliability",
-    "tasks", "sweep", "contact_sheet",
-]  # fmt: skip
+
+def plan_of(overlay: dict) -> Plan:
+    """The plan of the default experiment with an overlay."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    update_config(config, copy.deepcopy(overlay))
+    settings.validate(config, ROOT / "rules" / "schemas" / "config.schema.yaml")
+    return Plan.of(config)
+
+
+FIGURES = list(plan_of(TINY).figures)  # of the tiny run
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from soups.experiment.figures import PUBLISHED_FIGURES, PUBLISHED_TABLES
 from tests.workflow.conftest import TINY, Project
-
-TABLES = ["models", "methods", "differences", "greedy_order", "rank_correlations"]
-FIGURES = ["scatter", "shifts", "sweep", "greedy_order"]
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +21,11 @@ def done(tmp_path_factory):
 
 def test_all_tables_and_figures_exist_and_no_other_results(done):
     folder = done.folder / "results" / "published"
-    assert {path.stem for path in (folder / "tables").iterdir()} == set(TABLES)
-    names = {f"{figure}.{ending}" for figure in FIGURES for ending in ("png", "pdf")}
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(PUBLISHED_TABLES)
+    names = {f"{figure}.{ending}" for figure in PUBLISHED_FIGURES for ending in ("png", "pdf")}
+    assert "greedy_order.png" in names
     assert {path.name for path in (folder / "figures").iterdir()} == names
-    for figure in FIGURES:
+    for figure in PUBLISHED_FIGURES:
         width, height = Image.open(folder / "figures" / f"{figure}.png").size
         assert width > 1000
         assert height > 500
@@ -60,4 +59,4 @@ def test_the_tool_prints_the_tables(done):
 def test_an_experiment_may_not_be_named_published(project):
     done = project(TINY | {"name": "published"}).run("published", check=False)
     assert done.returncode != 0
-    assert "name is 'published', expected another" in done.stdout + done.stderr
+    assert "because results/published holds the paper's released results" in done.stderr

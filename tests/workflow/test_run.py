@@ -1,6 +1,8 @@
 """One run of the whole DAG, and properties of its results."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from soups.data.sampling import sample
 from soups.files import sha256
 from soups.mixing.mix import mix
 from soups.models.checkpoints import Checkpoint
+from soups.roles import title
 from tests.workflow.conftest import FIGURES
 
 INGREDIENTS = ["m00", "m01", "m02"]
@@ -288,11 +291,31 @@ def test_figures_are_drawn_from_tables_alone(finished):
     assert plan == {"plot": len(FIGURES) - 1, "figures": 1}  # without the contact sheet
 
 
+def test_the_tiny_run_has_figures_of_every_kind():
+    assert {"scatter", "landscape", "tasks", "contact_sheet"} <= set(FIGURES)
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 def test_every_figure_exists_as_png_and_pdf(finished, figure):
     folder = finished.results / "figures"
     assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_tool_prints_the_methods_of_the_run(finished):
+    command = [sys.executable, "tools/print_methods.py", "--configfile", "config.yaml"]
+    printed = subprocess.run(
+        [*command, "overlay.yaml"], cwd=finished.folder, capture_output=True, text=True, check=True
+    ).stdout
+    lines = printed.splitlines()
+    assert lines[0].split()[0] == "method"
+    # The header and a line of dashes are above the rows.
+    assert [line.split("  ")[0] for line in lines[2 : 2 + len(METHODS)]] == [
+        title(name) for name in METHODS
+    ]
+    assert "Report: results/tiny/report.html" in printed
+    assert "Weights of the soups: results/tiny/soups" in printed
+    assert "earlier configuration" not in printed
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 The release has accuracies, but does not say which images a model classified correctly. So intervals
 are binomial, and those of differences are unpaired and wider than the paired ones of a run. Rows of
-the tables have the names of their roles (`Roles.named`).
+the tables have the names of their roles (`Roles.named`). A table of `figures.PUBLISHED_TABLES` is a
+function of the same name here. Its argument is the rows of `load`.
 """
 
 import re
@@ -13,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from soups.claims.verdicts import NOT_TESTED, verdict
+from soups.claims.verdicts import verdict
 from soups.errors import UserError
 from soups.evaluation import resampling
 from soups.evaluation.tables import DECIMALS
 from soups.mixing.select import by_score
+from soups.outcomes import NOT_TESTED
 from soups.roles import BASE, BEST, GREEDY, INITIALIZATION, ORACLE, SECOND_BEST, UNIFORM
 
 # The number of images in each set. Every published accuracy is a whole number of images.
@@ -123,7 +125,7 @@ def _variance(row: pd.Series, sets: Sequence[str]) -> float:
     return float((accuracy * (1 - accuracy) / images).sum()) / len(sets) ** 2
 
 
-def models_table(table: pd.DataFrame) -> pd.DataFrame:
+def models(table: pd.DataFrame) -> pd.DataFrame:
     """A row per candidate with the columns of a run's `models.csv`.
 
     RandAugment becomes two columns, which are empty for models without it. A model with no
@@ -172,7 +174,7 @@ def _listed(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: row.reindex(list(IMAGES)) for name, row in out.items()}).T
 
 
-def methods_table(table: pd.DataFrame) -> pd.DataFrame:
+def methods(table: pd.DataFrame) -> pd.DataFrame:
     """A row per published method with the columns of a run's `methods.csv`.
 
     The column ``intervals`` has the kind of the intervals, and there are no columns ``_sd``. The
@@ -211,7 +213,7 @@ def methods_table(table: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def differences_table(table: pd.DataFrame) -> pd.DataFrame:
+def differences(table: pd.DataFrame) -> pd.DataFrame:
     """Every method but the oracle minus the best individual model, see `difference`.
 
     The oracle is left out, because on some sets it is the best individual model itself.
@@ -231,38 +233,33 @@ def differences_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def greedy_order(models: pd.DataFrame) -> pd.DataFrame:
+def greedy_order(table: pd.DataFrame) -> pd.DataFrame:
     """The models in the order in which the greedy soup tries them (paper, Recipe 1).
 
     The order is by falling held-out accuracy. The release does not say which models were kept.
 
-    Args:
-        models: the table of `models_table`.
-
     Returns:
-        ``rank`` from 1, and the columns of ``models`` up to the accuracies, without intervals.
+        ``rank`` from 1, and the columns of `models` up to the accuracies, without intervals.
     """
-    order = by_score(models.set_index("model")["heldout"].to_dict())
-    columns = [name for name in models if not name.endswith(("_lo", "_hi"))]
-    out = models.set_index("model").loc[order].reset_index()[columns]
+    rows = models(table)
+    order = by_score(rows.set_index("model")["heldout"].to_dict())
+    columns = [name for name in rows if not name.endswith(("_lo", "_hi"))]
+    out = rows.set_index("model").loc[order].reset_index()[columns]
     out.insert(0, "rank", range(1, len(out) + 1))
     return out
 
 
-def rank_correlations(models: pd.DataFrame) -> pd.DataFrame:
+def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of accuracies with held-out accuracy and with hyperparameters.
-
-    Args:
-        models: the table of `models_table`.
 
     Returns:
         a row per ``of`` (``heldout`` or a hyperparameter) and ``with`` (another measure):
         ``correlation`` with its 95% interval ``lo``, ``hi`` (bootstrap over models), and the
         number of ``models`` that have a value.
     """
-    rows = []
+    pool, rows = models(table), []
     for name in ["heldout", *HYPERPARAMETERS, *RAND_AUGMENT]:
-        known = models[models[name].notna()]
+        known = pool[pool[name].notna()]
         drawn = np.concatenate(list(resampling.counts(len(known), [0])), axis=1)
         for measure in [m for m in SETS_OF_MEASURES if m != name]:
             x, y = (known[column].to_numpy(float)[:, None] for column in (name, measure))

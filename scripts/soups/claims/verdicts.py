@@ -21,6 +21,7 @@ from scipy.stats import t as student
 from soups.claims import effects as seen
 from soups.claims.effects import Find, method_difference
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
+from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.roles import (
     BEST,
     DISTILLED,
@@ -40,8 +41,6 @@ from soups.roles import (
 
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
 MARGIN = 0.005  # half a percentage point of accuracy, or of ECE
-SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
-INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 
 
 @dataclass(frozen=True)

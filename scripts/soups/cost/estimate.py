@@ -196,7 +196,7 @@ def _recipes(plan: Mapping, sizes: Sizes) -> Work:
         mixed += cost.added
         merged += cost.merged
         if cost.epochs:
-            size = min(options["batch_size"], heldout)
+            size = min(options.get("batch_size", heldout), heldout)
             steps = cost.epochs * (heldout // size)
             gradient += steps * size
             learned += steps * len(entry["ingredients"])

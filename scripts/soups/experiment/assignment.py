@@ -1,6 +1,6 @@
 """Find the row of the methods table that plays each role, see `soups.roles`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from soups.errors import UserError
 from soups.experiment.registry import POOL, SECTIONS
@@ -37,21 +37,32 @@ def assign(sections: Mapping[str, Section], chosen: Mapping[str, str | None]) ->
             continue
         section = {name: spec for name, spec in sections[role.section].items() if spec is not None}
         if row := chosen.get(role.name):
-            if row not in section:
-                names = f"one of {', '.join(section)}" if section else "null"
-                raise UserError(
-                    f"roles.{role.name} is {row!r}, which is not in {role.section}, expected "
-                    f"{names}"
-                )
+            _check_chosen(role, row, section)
             rows[role.name] = row
             continue
-        players = [name for name, spec in section.items() if _plays(role, name, spec, rows)]
+        asked = with_rows(section, sections["soups"], rows, chosen)
+        players = [name for name, spec in asked.items() if _plays(role, name, spec, rows)]
         whole = [name for name in players if _is_of_the_sweep(section[name])]
         if role.name in players and (role.name in whole or not whole):
             rows[role.name] = role.name
         elif whole:
             rows[role.name] = whole[0]
     return rows
+
+
+def _check_chosen(role: Role, row: str, section: Section) -> None:
+    """Refuse a row that does not exist, or whose method cannot play the role.
+
+    Claims and tables read what the method of a role leaves, such as the trace of a greedy soup.
+    """
+    fitting = [name for name, spec in section.items() if role.method in (None, spec["method"])]
+    if row not in fitting:
+        names = f"one of {', '.join(fitting)}" if fitting else "null"
+        method = f" with the method {role.method}" if role.method else ""
+        raise UserError(
+            f"roles.{role.name} is {row!r}, which is not a row of {role.section}{method}, expected "
+            f"{names}"
+        )
 
 
 def _is_of_the_sweep(spec: Mapping) -> bool:
@@ -64,7 +75,7 @@ def _plays(role: Role, name: str, spec: Mapping, rows: Mapping[str, str]) -> boo
         return name == role.name
     if spec["method"] != role.method:
         return False
-    if role.of and sources(spec) not in ([role.of], [rows.get(role.of)]):
+    if role.of and sources(spec) != [rows.get(role.of)]:
         return False
     options = {**SECTIONS[role.section][role.method].options, **spec}
     return all(options[key] == value for key, value in role.options.items())
@@ -76,25 +87,39 @@ def sources(spec: Mapping) -> list[str]:
     return [of] if isinstance(of, str) else list(of)
 
 
-def row_of(name: str, made: Section, roles: Mapping[str, str]) -> str:
-    """The row that a name stands for: the row of that name, or else the row with that role.
+def row_of(
+    name: str, made: Section, roles: Mapping[str, str], chosen: Mapping[str, str | None]
+) -> str:
+    """The row that a name stands for.
+
+    A role that the ``roles`` section assigns means the row there. Otherwise the name is that of a
+    row, or else of a role.
 
     Args:
         name: name of a row or of a role.
         made: rows that the configuration makes.
-        roles: see `assign`.
+        roles, chosen: see `assign`.
     """
+    if chosen.get(name):
+        return chosen[name]
     if name == BEST or made.get(name) is not None:
         return name
     return roles.get(name, name)
 
 
-def with_rows(section: Section, made: Section, roles: Mapping[str, str]) -> dict:
+def rows_of(names: Iterable[str], *where) -> list[str]:
+    """The rows that some names stand for, without repetitions; ``where`` is as in `row_of`."""
+    return list(dict.fromkeys(row_of(name, *where) for name in names))
+
+
+def with_rows(
+    section: Section, made: Section, roles: Mapping[str, str], chosen: Mapping[str, str | None]
+) -> dict:
     """A section in which the names of roles in ``of`` are replaced by rows, see `row_of`."""
     out = {}
     for name, spec in section.items():
         if spec and "of" in spec and spec["of"] is not None:
-            of = [row_of(source, made, roles) for source in sources(spec)]
+            of = [row_of(source, made, roles, chosen) for source in sources(spec)]
             spec = {**spec, "of": of[0] if isinstance(spec["of"], str) else of}
         out[name] = spec
     return out

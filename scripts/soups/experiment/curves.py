@@ -23,7 +23,6 @@ class Curves:
     """The models of every curve, set of pairs and plane. A curve without models is not made.
 
     Attributes:
-        large_lr: the smallest learning rate that counts as large.
         part: number of images of ``test`` and of each ``shift``, for curves on a part of them.
         base: models of the sweep itself.
         ends: end of a WiSE-FT line to the start of the line.
@@ -38,7 +37,6 @@ class Curves:
         panels: panel of the landscape to its start and two models.
     """
 
-    large_lr: float
     part: dict[str, int]
     base: list[str]
     ends: dict[str, str]
@@ -60,6 +58,10 @@ class Curves:
     def images(self, curve: str) -> dict[str, int] | None:
         """Number of images per set that a curve is evaluated on, or None for all images."""
         return None if curve in ON_ALL_IMAGES else self.part
+
+    def has_gap(self, pairs: str) -> bool:
+        """Whether the loss gap of soup and ensemble is computed along the lines of these pairs."""
+        return pairs == "paths"
 
     def members(self, curve: str) -> list[str]:
         """Members of the ensembles of a curve."""
@@ -127,7 +129,6 @@ def curves(
     }
     steps = paths["steps"]
     return Curves(
-        large_lr=section["large_lr"],
         part=section["images"],
         base=base,
         ends=dict(ends),

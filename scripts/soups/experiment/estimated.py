@@ -33,13 +33,13 @@ def estimated(plan) -> dict:
         "ends": len(curves.ends),
         "large": len(curves.large),
         "slices": [len(models) for models in curves.slices.values()],
-        # The start, and the average for every choice of tasks, see scripts/plan_tasks.py.
+        # The start, and the average for every choice of tasks, see mixing/plans.py.
         "task_points": 2 ** len(tasks) if tasks else 0,
         "pairs": {
             name: {
                 "pairs": len(pairs),
                 "inner": len(curves.alphas[name]) - 2,
-                "gap": name == "paths",
+                "gap": curves.has_gap(name),
                 "not_evaluated": len(set(curves.paired(name)).difference(plan.evaluated)),
             }
             for name, pairs in curves.pairs.items()

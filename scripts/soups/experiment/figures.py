@@ -255,6 +255,9 @@ FIGURES = [
     ),
 ]
 
+# Tables of the paper's released results. Each is a function of the same name in `claims.published`.
+PUBLISHED_TABLES = ("models", "methods", "differences", "greedy_order", "rank_correlations")
+
 # Figures of the paper's released results, which have a folder of their own.
 PUBLISHED = [
     Figure(

@@ -59,6 +59,11 @@ class Parameters:
         return self.config["data"]["world"][name if name in ("train", "test") else "shift"]
 
     @property
+    def published(self) -> list[str]:
+        """The file of published accuracies of the same models, if the configuration names one."""
+        return [self.config["published"]] if self.config["published"] else []
+
+    @property
     def sections(self) -> dict:
         """Settings that must be the same in an experiment that shares this one."""
         return settings.sections(self.config)

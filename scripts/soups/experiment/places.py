@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from soups import files
 from soups.data.images import set_paths, train_paths
 from soups.errors import UserError
 from soups.hyperparameters import START
@@ -26,6 +27,7 @@ class Places:
         evaluated: fine-tuned models with logits on every set. The others are only for figures.
         weaker: tables of the experiment ``claims.weaker``, by name. Its models come from a weaker
             pre-trained model.
+        weaker_roles: the same as ``roles`` of that experiment, or None.
     """
 
     results: str
@@ -38,6 +40,7 @@ class Places:
     roles: dict[str, str]
     evaluated: list[str]
     weaker: dict[str, str]
+    weaker_roles: dict[str, str] | None
 
     @property
     def tests(self) -> list[str]:
@@ -143,7 +146,22 @@ class Places:
     @property
     def greedy_recipe(self) -> list[str]:
         """Recipe of the soup that plays the role of the greedy soup, if there is one."""
-        return [f"{self.results}/recipes/{self.roles[r]}.json" for r in [GREEDY] if r in self.roles]
+        return [f"{self.results}/recipes/{row}.json" for row in self._greedy]
+
+    @property
+    def greedy_weights(self) -> list[str]:
+        """Weights of the same soup."""
+        return [self.weights(row) for row in self._greedy]
+
+    @property
+    def _greedy(self) -> list[str]:
+        return [self.roles[GREEDY]] if GREEDY in self.roles else []
+
+
+def roles_of(other: str) -> dict[str, str] | None:
+    """Role to row of another experiment, or None if its last run did not say."""
+    announced = Path("results", other, "plan.json")
+    return files.read_json(announced).get("roles") if announced.is_file() else None
 
 
 def of_experiment(key: str, other: str, name: str, tables: Iterable[str]) -> list[str]:

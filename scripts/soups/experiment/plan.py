@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from soups.errors import UserError
 from soups.experiment import catalog, figures, settings, sweep, variants
-from soups.experiment.assignment import assign, row_of, with_rows
+from soups.experiment.assignment import assign, rows_of, with_rows
 from soups.experiment.curves import Curves, curves
 from soups.experiment.estimated import estimated
 from soups.experiment.parameters import Parameters
-from soups.experiment.places import Places, of_experiment
+from soups.experiment.places import Places, of_experiment, roles_of
 from soups.experiment.sources import Checkpoints, Folders
 from soups.experiment.stages import STAGE
 from soups.experiment.variants import Sweep
@@ -76,8 +76,11 @@ class Plan(Places, Parameters):
         _check_tasks(models, tasks)
 
         sections = {key: config[key] for key in ("soups", "ensembles")}
-        roles = assign(sections, config["roles"])
-        asked = {key: with_rows(part, sections["soups"], roles) for key, part in sections.items()}
+        chosen = config["roles"]
+        roles = assign(sections, chosen)
+        asked = {
+            key: with_rows(part, sections["soups"], roles, chosen) for key, part in sections.items()
+        }
         soups = catalog.soups(asked["soups"], models.pool, models.origins)
         ensembles = catalog.ensembles(asked["ensembles"], soups, models.pool)
         reserved = [*models.rows, *sweep.RESERVED]
@@ -85,7 +88,7 @@ class Plan(Places, Parameters):
 
         made = {**sections["ensembles"], **sections["soups"]}
         ends = catalog.curve_ends(
-            _rows(config["curves"]["wise_ft"]["of"], made, roles),
+            rows_of(config["curves"]["wise_ft"]["of"], made, roles, chosen),
             sections["soups"],
             soups,
             {models.origins[model] for model in models.base},
@@ -93,14 +96,15 @@ class Plan(Places, Parameters):
         planned = curves(config["curves"], models, soups, tasks, ends)
         rows = [BEST, SECOND_BEST][: len(models.base)]
         rows += [entry["row"] for entry in [*soups.values(), *ensembles.values()]] + starts
-        compared = _rows(config["compare_with"], made, roles)
+        compared = rows_of(config["compare_with"], made, roles, chosen)
         references = catalog.references(compared, sections.values(), rows)
 
         claims = config["claims"]
-        weaker = {}
+        weaker, weaker_roles = {}, None
         if claims["weaker"]:
             paths = of_experiment("claims.weaker", claims["weaker"], name, _OF_WEAKER)
             weaker = dict(zip(_OF_WEAKER, paths, strict=True))
+            weaker_roles = roles_of(claims["weaker"])
         replicates = [
             of_experiment("claims.replicates", other, name, ["effects"])[0]
             for other in claims["replicates"]
@@ -135,6 +139,7 @@ class Plan(Places, Parameters):
             ),
             available=[*tables, *others],
             weaker=weaker,
+            weaker_roles=weaker_roles,
             replicates=replicates,
             gpus=0 if config["compute"]["device"] in ("cpu", "mps") else 1,
             # Packed or folder images are decoded in every epoch, by worker processes.
@@ -160,6 +165,19 @@ class Plan(Places, Parameters):
         """
         chosen = self.base if ingredients is None else list(ingredients)
         return {"ingredients": chosen, "pool": self.base, "start": None}
+
+    @property
+    def figure_options(self) -> dict:
+        """Options of figures. Each function of a figure takes those that it has arguments for."""
+        return {
+            "large_lr": self.config["curves"]["large_lr"],
+            "weaker_roles": self.weaker_roles,
+        }
+
+    @property
+    def real_labels(self) -> list[str]:
+        """The file of ImageNet's reassessed labels, if the configuration names one."""
+        return [self.folders.real] if self.folders and self.folders.real else []
 
     @property
     def evidence(self) -> list[str]:
@@ -200,6 +218,7 @@ class Plan(Places, Parameters):
             "tests": self.tests,
             "tables": self.all_tables,
             "figures": list(self.figures),
+            "roles": self.roles,
         }
 
     @property
@@ -209,11 +228,6 @@ class Plan(Places, Parameters):
 
 
 _OF_WEAKER = ["methods", "significance"]
-
-
-def _rows(names: Iterable[str], made: Mapping, roles: Mapping[str, str]) -> list[str]:
-    """The rows that some names of rows or roles stand for, without repetitions."""
-    return list(dict.fromkeys(row_of(name, made, roles) for name in names))
 
 
 def _check_tasks(models: Sweep, tasks: Mapping) -> None:

@@ -197,6 +197,11 @@ LIMITS: dict[str, dict] = {
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 
 
+def _like(default) -> dict:
+    """The JSON schema of an option that is not in `LIMITS`; an option without default takes any."""
+    return {} if default is None else {"type": _TYPES[type(default)]}
+
+
 def schema(section: str) -> dict:
     """The JSON schema of one entry of the section ``soups`` or ``ensembles``.
 
@@ -205,8 +210,7 @@ def schema(section: str) -> dict:
     methods = SECTIONS[section]
     options = {name: value for method in methods.values() for name, value in method.options.items()}
     properties = {
-        name: LIMITS.get(name) or {"type": _TYPES[type(default)]}
-        for name, default in {**POOL, **options}.items()
+        name: LIMITS.get(name) or _like(default) for name, default in {**POOL, **options}.items()
     }
     return {
         "type": ["object", "null"],

@@ -1,7 +1,7 @@
 """Checks of the configuration before any job starts, and values that are derived from it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,14 @@ from soups.experiment.registry import SECTIONS
 from soups.experiment.schema import check, hint, read_yaml
 from soups.experiment.sweep import parse
 from soups.models import architectures
+from soups.roles import INITIALIZATION, ZEROSHOT
 from soups.world.shapes import CLASSES
+
+# Folders of results/ that no experiment may have.
+TAKEN = {
+    "recorded": "the results that are kept with the project",
+    "published": "the paper's released results",
+}
 
 
 def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> None:
@@ -31,14 +38,13 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
-    for section in SECTIONS:
-        _keep_only(config, section)
+    others = {section: _keep_only(config, section) for section in SECTIONS}
     check(config, schema)
-    _check_nulls(config, configfiles)
-    if config["name"].split("/")[0] == "recorded":
+    _check_nulls(config, configfiles, others)
+    if (top := config["name"].split("/")[0]) in TAKEN:
         raise UserError(
-            f"name is {config['name']!r}, expected another name, because results/recorded holds "
-            "the results that are kept with the project"
+            f"name is {config['name']!r}, expected another name, because results/{top} holds "
+            f"{TAKEN[top]}"
         )
     _check_shared(config)
     _check_sweep(config["sweep"])
@@ -85,23 +91,27 @@ def _check_keys(value, path: str) -> None:
             _check_keys(inner, f"{path}{key}.")
 
 
-def _keep_only(config: dict, section: str) -> None:
-    """Switch off all entries of a section, except for those that its ``only`` names."""
+def _keep_only(config: dict, section: str) -> list[str]:
+    """Switch off all entries of a section, except for those that its ``only`` names.
+
+    Returns:
+        the entries that this switches off.
+    """
     entries = config.get(section)
     if not isinstance(entries, dict) or "only" not in entries:
-        return
+        return []
     only = entries.pop("only")
     if only is None:
-        return
+        return []
     if not isinstance(only, list):
         raise UserError(f"{section}.only is {only!r}, expected a list of names from {section}")
     known = [name for name, spec in entries.items() if spec is not None]
     for name in only:
         if name not in known:
             raise UserError(f"{section}.only has {name!r}{hint(str(name), known)}")
-    for name in entries:
-        if name not in only:
-            entries[name] = None
+    others = [name for name in known if name not in only]
+    entries.update(dict.fromkeys(others))
+    return others
 
 
 # Sections whose entries an overlay may switch off with null.
@@ -115,10 +125,16 @@ _OPTIONAL = (
 )
 
 
-def _check_nulls(config: dict, configfiles: Iterable[str | Path]) -> None:
+def _check_nulls(
+    config: dict, configfiles: Iterable[str | Path], others: Mapping[str, Sequence[str]]
+) -> None:
     """Refuse a name that is set to null, if no configuration file gives it a value.
 
     Otherwise a misspelled name would silently switch off nothing.
+
+    Args:
+        config, configfiles: see `validate`.
+        others: section to the entries that its ``only`` switches off.
 
     Raises:
         UserError: with the name.
@@ -132,12 +148,14 @@ def _check_nulls(config: dict, configfiles: Iterable[str | Path]) -> None:
     for path, names in off.items():
         known = {n for part in given for n, value in _at(part, path).items() if value is not None}
         known |= {n for n, value in _at(config, path).items() if value is not None}
+        key = ".".join(path)
+        known |= set(others.get(key, []))
         for name in names if given else ():
             if name not in known:
-                key = ".".join(path)
+                end = hint(name, sorted(known)) if known else ""
                 raise UserError(
                     f"config key {key}.{name} is null, but {key} has no such entry to switch off"
-                    f"{hint(name, sorted(known))}"
+                    f"{end}"
                 )
 
 
@@ -167,8 +185,8 @@ def store(config: dict) -> str:
 def starts(config: dict) -> list[str]:
     """Names of the starting points that are evaluated like other models."""
     if config["ingredients"]["source"] == "checkpoints":
-        return ["initialization"] if config["ingredients"]["checkpoints"]["initialization"] else []
-    return (["zeroshot"] if architectures.has_text(config["model"]) else []) + ["initialization"]
+        return [INITIALIZATION] if config["ingredients"]["checkpoints"]["initialization"] else []
+    return ([ZEROSHOT] if architectures.has_text(config["model"]) else []) + [INITIALIZATION]
 
 
 def uses_corpus(config: dict) -> bool:

@@ -19,7 +19,7 @@ STAGE = {
     "ensembles": 1,
     "curves": 2,
     "tables": 3,
-    "claims": 1,
-    "figures": 2,
-    "report": 2,
+    "claims": 2,
+    "figures": 3,
+    "report": 3,
 }

@@ -41,7 +41,7 @@ def draw(settings: dict, defaults: dict) -> dict[str, dict]:
         UserError: for an unknown hyperparameter, or an invalid distribution or table.
     """
     kind = settings["kind"]
-    rows = {"random": _random, "grid": _grid, "table": _table}[kind](settings[kind], defaults)
+    rows = {"random": _random, "grid": _grid, "table": _table}[kind](settings[kind])
     if not rows:
         raise UserError(f"sweep.{kind} has no rows, expected at least one")
     for name, row in rows.items():
@@ -72,7 +72,7 @@ def check_different(rows: dict[str, dict]) -> None:
             )
 
 
-def _random(settings: dict, defaults: dict) -> dict[str, dict]:
+def _random(settings: dict) -> dict[str, dict]:
     rows = {}
     for i in range(settings["n"]):
         row = {"seed": i}
@@ -155,7 +155,7 @@ def _rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
+def _grid(settings: dict) -> dict[str, dict]:
     names = [name for name, values in settings.items() if values is not None]
     if not names:
         return {}
@@ -170,7 +170,7 @@ def _grid(settings: dict, defaults: dict) -> dict[str, dict]:
     return table
 
 
-def _table(path: str, defaults: dict) -> dict[str, dict]:
+def _table(path: str) -> dict[str, dict]:
     if not Path(path).is_file():
         raise UserError(f"sweep.table is {path!r}, expected an existing CSV of hyperparameters")
     try:

@@ -148,7 +148,7 @@ def mark_alive(path: str | Path) -> None:
     The lock is shared, because several runs may live in one folder.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _alive.append(open(path, "a"))  # noqa: SIM115
+    _alive.append(open(path, "a+"))  # noqa: SIM115
     with suppress(OSError):  # a file system without locks
         fcntl.flock(_alive[-1], fcntl.LOCK_SH)
 
@@ -159,7 +159,8 @@ _alive: list = []  # open files, because closing one frees its lock
 def living(path: str | Path) -> bool:
     """Return whether a process that called `mark_alive` with this path still lives."""
     try:
-        with open(path) as file:
+        # On NFS a lock wants a file that may be written, also to ask for it.
+        with open(path, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

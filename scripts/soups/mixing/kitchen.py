@@ -57,7 +57,8 @@ class Kitchen:
         """Build the kitchen of a rule that makes recipes.
 
         Args:
-            job: a job with the inputs ``HELDOUT``, ``weights`` and ``logits`` of its ingredients,
+            job: a job with the held-out set (`experiment.places.Places.heldout`), ``weights`` and
+                ``logits`` of its ingredients as inputs,
                 and with ``params.entry``, see `catalog.soups`.
             made: recipe files of soups made before, in the order of the entry's ``of``.
         """

@@ -44,7 +44,8 @@ class MixedModel:
         """Build the model of a rule that mixes.
 
         Args:
-            job: a job with the inputs ``HELDOUT`` and ``weights`` and with ``params.recalibrate``.
+            job: a job with the held-out set (`experiment.places.Places.heldout`) and ``weights``
+                as inputs, and with ``params.recalibrate``.
             paths, start: see the class. By default, the paths are the ``weights`` of
                 ``params.models``.
         """

@@ -16,7 +16,9 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from soups import files
+from soups import files, outcomes
+from soups.hyperparameters import START
+from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.report import presentation
 from soups.roles import BEST, GREEDY, Roles, title
 
@@ -28,23 +30,19 @@ FIRST = "scatter"  # follows the methods table
 
 WORTH = 0.005  # accuracy; the page warns if one held-out image is worth more
 
-# Verdicts on claims, as in claims.csv.
-SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
-INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
-
 # What a claim needs if it was not tested: the column `missing` of effects.csv in the words of the
-# configuration.
-NEEDS = {
-    "table slices": "slices of the sweep (curves.slices)",
-    "curve slices": "slices of the sweep (curves.slices)",
-    "table tasks": "models of several tasks (curves.tasks)",
-    "table number_of_models": "soups of the first n models (curves.number_of_models)",
-    "table wise_ft": "lines to the start (curves.wise_ft)",
-    "table paths": "paths between models (curves.paths)",
-    "table pairs": "pairs of models (curves.pairs)",
+# configuration. A test compares this with all texts that the column can have.
+TABLES = {
+    "slices": "slices of the sweep (curves.slices)",
+    "tasks": "models of several tasks (curves.tasks)",
+    "number_of_models": "soups of the first n models (curves.number_of_models)",
+    "wise_ft": "lines to the start (curves.wise_ft)",
+    "paths": "paths between models (curves.paths)",
+    "large_lr": "models with a large learning rate (curves.large_lr)",
+    "rejection": "models with a large learning rate (curves.large_lr)",
+}
+OTHERS = {
     "pairs of models": "pairs of models (curves.pairs or curves.paths)",
-    "table large_lr": "models with a large learning rate (curves.large_lr)",
-    "table rejection": "models with a large learning rate (curves.large_lr)",
     "an experiment with weaker pre-training": "an experiment from a weaker start (claims.weaker)",
 }
 OUTSIDE = "This workflow does not cover it."
@@ -114,14 +112,18 @@ class Soup:
         return steps if all("accepted" in step for step in steps) else []
 
     @property
-    def members(self) -> list[str]:
-        """The ingredients in the order in which they were added."""
-        weights = self.recipe["coefficients"]
-        held = [
+    def used(self) -> list[str]:
+        """The ingredients, and the start, that have a coefficient other than 0."""
+        return [
             name
-            for name, weight in weights.items()
+            for name, weight in self.recipe["coefficients"].items()
             if (any(weight.values()) if isinstance(weight, Mapping) else weight)
         ]
+
+    @property
+    def members(self) -> list[str]:
+        """The ingredients in the order in which they were added, without the start."""
+        held = [name for name in self.used if name not in START.values()]
         order = [step["candidate"] for step in self.trace]
         return sorted(held, key=lambda m: order.index(m) if m in order else len(order))
 
@@ -194,6 +196,7 @@ def render(
         chosen=chosen(soup) if soup else "",
         top=presentation.TOP,
         verdicts=verdicts,
+        outcomes=outcomes,
         untested=untested,
         margin=100 * margin,
         settings=settings(config),
@@ -283,7 +286,7 @@ def headline(
     has = " and ".join(f"{percent(greedy[name])}% {words}" for name, words in places.items())
     text = f"The greedy soup has an accuracy of {has}."
     best = methods.loc[BEST, "members"]
-    if soup.members == [best]:
+    if soup.used == [best]:
         return text, [same_model(soup), *warnings]
     gains = {name: gain(tables["significance"], row, name) for name in places}
     if all(gains.values()):
@@ -396,7 +399,7 @@ def claims(
     for cells, name in zip(rows, tested["figure"], strict=True):
         cells[-1] = label(figures[name]) if name in figures else ""
     tests = effects[effects["claim"].isin(tested["claim"])]
-    tests = tests.assign(missing=tests["missing"].map(_words, na_action="ignore"))
+    tests = tests.assign(missing=tests["missing"].map(in_words, na_action="ignore"))
     shown = {"claims": (header, rows), "effects": presentation.effects(tests)}
     for titles, cells in shown.values():
         _keep_counts_together(cells, titles.index("n"))
@@ -422,19 +425,26 @@ def need(effects: pd.DataFrame) -> str:
     lacking = list(dict.fromkeys(effects["missing"].dropna()))
     if not lacking:
         return OUTSIDE
-    *some, last = dict.fromkeys(_words(missing) for missing in lacking)
+    *some, last = dict.fromkeys(in_words(missing) for missing in lacking)
     return f"It needs {', '.join(some)}{' and ' if some else ''}{last}."
 
 
-def _words(missing: str) -> str:
+def in_words(missing: str) -> str:
+    """A text of the column ``missing`` of `effects.csv` in the words of the configuration."""
     kind, _, name = missing.partition(" ")
+    if kind in ("table", "curve"):
+        return TABLES.get(name, missing)
     if kind == "method":
         return f"the {title(name)}"
     if kind == "slice":
         return f"a slice {name} (curves.slices)"
+    if kind == "line":
+        return f"a {missing} (curves.wise_ft)"
+    if kind == "calibration":
+        return f"the {missing}"
     if " compared with " in missing:
         return f"{missing} (compare_with)"
-    return NEEDS.get(missing, missing)
+    return OTHERS.get(missing, missing)
 
 
 def label(figure: Picture) -> str:

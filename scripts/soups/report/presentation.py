@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from soups.outcomes import NOT_TESTED
 from soups.roles import Roles
 
 # Rows by the names of their roles, for tables that come without a configuration.
@@ -115,7 +116,7 @@ def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         [
             f"{row['claim']}. {row['text']}",
             row["verdict"],
-            *(row[name].replace("not tested", "–") for name in further),
+            *(row[name].replace(NOT_TESTED, "–") for name in further),
             "outside this workflow" if pd.isna(row["part"]) else row["part"],
             effect(row),
             sizes(row),

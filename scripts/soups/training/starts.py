@@ -11,6 +11,7 @@ from soups.data.images import PreparedSet
 from soups.jobs import devices
 from soups.models.classifier import Pretrained
 from soups.models.forward import check_size, forward
+from soups.roles import INITIALIZATION, ZEROSHOT
 from soups.training.probe import linear_probe
 
 
@@ -64,9 +65,9 @@ def starting_points(
     seen = forward(model.features, heldout.images, exact=True)
     torch.manual_seed(settings["seed"])
     labels = torch.from_numpy(train.labels[rows])
-    heads = {"initialization": linear_probe(features, labels, start, settings)}
+    heads = {INITIALIZATION: linear_probe(features, labels, start, settings)}
     if zeroshot is not None:
-        heads["zeroshot"] = zeroshot, torch.zeros(len(zeroshot))
+        heads[ZEROSHOT] = zeroshot, torch.zeros(len(zeroshot))
 
     made = {"newhead": StartingPoint(model.state_dict(), None)}
     for name, (weight, bias) in heads.items():

@@ -7,6 +7,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from soups.outcomes import NOT_TESTED
 from soups.report import presentation, style
 
 # The largest relative difference between curvatures from one and from two steps that counts as
@@ -124,9 +125,7 @@ def angles(
     ax.axhline(0, color="#888888", linewidth=0.8, zorder=1)
     figure.colorbar(drawn, ax=ax, label="Learning rate (geometric mean)", pad=0.02)
     row = effects[effects["claim"] == 8].iloc[0]
-    ax.set_title(
-        f"rank correlation {presentation.effect(row) or 'not tested'}, {len(middle)} pairs"
-    )
+    ax.set_title(f"rank correlation {presentation.effect(row) or NOT_TESTED}, {len(middle)} pairs")
     ax.set_xlabel("Angle between θ₁ − θ₀ and θ₂ − θ₀ (degrees)")
     ax.set_ylabel(f"Midpoint minus mean of ends (points)\ntest, n = {middle['n_test'][0]:,}")
     _legend(figure, ax)

@@ -1,5 +1,6 @@
 """Figures of how ingredients were trained: the sweep, training variants, the start."""
 
+from collections.abc import Mapping
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -99,8 +100,16 @@ def averaging(significance: pd.DataFrame, roles: Roles) -> Figure:
 FROM_EITHER_START = (ZEROSHOT, INITIALIZATION, BEST, UNIFORM, GREEDY, ENSEMBLE)
 
 
-def pretraining(methods: pd.DataFrame, weaker: pd.DataFrame, roles: Roles) -> Figure:
+def pretraining(
+    methods: pd.DataFrame,
+    weaker: pd.DataFrame,
+    roles: Roles,
+    weaker_roles: Mapping[str, str] | None = None,
+) -> Figure:
     """Accuracy of methods from the usual pre-trained model and from a weaker one."""
+    theirs = Roles.given(weaker_roles)
+    ours = {row: roles.row(theirs.of(row)) or row for row in weaker["method"]}
+    weaker = weaker.assign(method=weaker["method"].map(ours))
     tables = {"usual": methods.set_index("method"), "weaker": weaker.set_index("method")}
     both = set(methods["method"]) & set(weaker["method"])
     names = list(roles.among(FROM_EITHER_START, both).values())

@@ -1,0 +1,31 @@
+"""The tool that prints the methods table: how it finds the results folder."""
+
+import pytest
+import yaml
+from print_methods import folder_of
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        (["name: one"], "one"),
+        (["name: one", "name: two"], "two"),
+        (["name: one", "sweep: {random: {n: 3}}"], "one"),
+        (["name: one", "name:"], "one"),
+        (["name: one", "# a comment"], "one"),
+        (["sweep: {random: {n: 3}}"], None),
+        (["# a comment"], None),
+        ([""], None),
+    ],
+)
+def test_the_last_file_with_a_name_decides(root, tmp_path, texts, name):
+    """Without a name in any file, the name is that of the default configuration."""
+    paths = [tmp_path / f"{i}.yaml" for i in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    default = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))["name"]
+    assert folder_of([str(path) for path in paths]) == f"results/{name or default}"
+
+
+def test_the_minimal_overlay_has_the_name_of_the_default(root):
+    assert folder_of([str(root / "experiments" / "minimal.yaml")]) == "results/miniature"
