@@ -51,8 +51,10 @@ def test_streamed_ingredients_of_a_learned_soup_take_no_memory(measured):
 # A smaller tower than the tool's, and a number of models. The tool itself has no such options.
 SMALLER = """
 import json, pathlib, sys, bench_scale
-bench_scale.ARCHITECTURE, bench_scale.MODELS = "ViT-S-32-alt", int(sys.argv[1])
-print(json.dumps(bench_scale.once(sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4]), 1, {"device": "cpu"})))
+models, stage, folder, images = sys.argv[1:]
+bench_scale.ARCHITECTURE, bench_scale.MODELS = "ViT-S-32-alt", int(models)
+row = bench_scale.once(stage, pathlib.Path(folder), int(images), 1, {"device": "cpu"})
+print(json.dumps(row))
 """
 
 

@@ -71,17 +71,18 @@ def test_every_ensemble_method_is_registered():
     assert options == {"average", "of"}
 
 
+# For every ensemble method, the members that it chooses for a score.
+MEMBERS = {
+    "uniform": lambda score: list(LOGITS),
+    "greedy": lambda score: greedy(by_score({name: score((name,)) for name in LOGITS}), score)[0],
+    "members": lambda score: ["m3", "m1"],  # without the start
+}
+
+
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 @pytest.mark.parametrize("name", ENSEMBLE_METHODS)
 def test_every_ensemble_method_chooses_its_members(name, average):
     score = ensembles.scorer(read, LABELS, average)
     members, trace = getattr(ensembles, name)(list(LOGITS), score, SOUPS)
-    assert (
-        members
-        == {
-            "uniform": list(LOGITS),
-            "greedy": greedy(by_score({name: score((name,)) for name in LOGITS}), score)[0],
-            "members": ["m3", "m1"],  # without the start
-        }[name]
-    )
+    assert members == MEMBERS[name](score)
     assert (trace is not None) == (name == "greedy")

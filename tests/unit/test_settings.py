@@ -33,7 +33,7 @@ def refusal(validate, changes: dict) -> str:
         validate(changes)
     sentence = str(error.value)
     assert "\n" not in sentence
-    assert len(sentence) < 300
+    assert len(sentence) < 400
     return sentence
 
 
