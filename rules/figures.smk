@@ -1,4 +1,4 @@
-# Figures are drawn from tables alone, so `snakemake figures` takes seconds after a change of style.
+# Figures are drawn from tables alone, so `snakemake figures --forcerun plot` takes seconds.
 # scripts/soups/experiment/figures.py lists them.
 
 

@@ -8,7 +8,9 @@ from soups.mixing import ensembles
 
 
 def main(job) -> None:
-    entry, average = job.params.entry, job.params.entry["options"]["average"]
+    entry = job.params.entry
+    options = dict(entry["options"])
+    average = options.pop("average")
     labels = np.load(job.input.labels)
     paths = dict(zip(entry["ingredients"], job.input.logits, strict=True))
 
@@ -17,7 +19,8 @@ def main(job) -> None:
 
     soups = [files.read_json(path) for path in job.input.made]
     score = ensembles.scorer(read, labels, average)
-    members, trace = getattr(ensembles, entry["method"])(entry["ingredients"], score, soups)
+    choose = getattr(ensembles, entry["method"])
+    members, trace = choose(entry["ingredients"], score, soups, **options)
 
     logits = ensembles.combine(members, read, average)
     log.info("%d members: %s", len(members), ", ".join(members))

@@ -61,14 +61,16 @@ SOUPS = [recipe({"m3": 0.5, "m1": 0.5, "zeroshot": 0.1}, "wise_ft"), recipe({"m1
 
 def test_every_ensemble_method_is_registered():
     functions = {
-        name
+        name: function
         for name, function in vars(ensembles).items()
         if inspect.isfunction(function) and "ingredients" in inspect.signature(function).parameters
     }
-    assert functions == ENSEMBLE_METHODS.keys()
+    assert functions.keys() == ENSEMBLE_METHODS.keys()
     # The test below runs every method with both averages. `of` chooses the soups.
-    options = {name for method in ENSEMBLE_METHODS.values() for name in method.options}
-    assert options == {"average", "of"}
+    for name, method in ENSEMBLE_METHODS.items():
+        arguments = set(inspect.signature(functions[name]).parameters)
+        own = method.options.keys() - {"average", "of"}
+        assert arguments == {"ingredients", "score", "soups"} | own, name
 
 
 # For every ensemble method, the members that it chooses for a score.
@@ -85,4 +87,6 @@ def test_every_ensemble_method_chooses_its_members(name, average):
     score = ensembles.scorer(read, LABELS, average)
     members, trace = getattr(ensembles, name)(list(LOGITS), score, SOUPS)
     assert members == MEMBERS[name](score)
-    assert (trace is not None) == (name == "greedy")
+    # A trace, which greedy has, tells of each candidate.
+    assert trace is None or [step["candidate"] for step in trace]
+    assert trace is not None or name != "greedy"

@@ -15,13 +15,9 @@ from soups.errors import UserError
 from soups.experiment import registry
 from soups.jobs import compute
 from soups.mixing import select
+from tests.unit.training import DEFAULTS
 
-ROW = {
-    "task": "all", "start": "probe", "lr": 1e-4, "weight_decay": 0.1, "epochs": 2,
-    "batch_size": 8, "warmup": 0, "clip": 1.0, "label_smoothing": 0, "mixup": 0, "augment": 0,
-    "crop": 1, "flip": 0, "rand_augment_ops": 0, "rand_augment_magnitude": 0, "layer_decay": 1,
-    "ema": 0, "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 0,
-}  # fmt: skip
+ROW = DEFAULTS | {"lr": 1e-4, "weight_decay": 0.1, "epochs": 2, "batch_size": 8, "warmup": 0}
 SIZES = Sizes(
     images={"train": 1000, "heldout": 50, "test": 200, "v2": 80, "r": 20},
     classes=10, side=16, checkpoint=4000, pretrained=6000, jpeg=500.0,

@@ -1,15 +1,20 @@
 """Hyperparameters and comparisons for the tests of training."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 from soups.models.classifier import Classifier
 
-PLAIN = {
+_CONFIG = Path(__file__).parents[2] / "config.yaml"
+# The default of every hyperparameter, so that a new one needs no entry here.
+DEFAULTS = yaml.safe_load(_CONFIG.read_text(encoding="utf-8"))["finetune"]
+PLAIN = DEFAULTS | {
     "lr": 0.01, "weight_decay": 0.1, "epochs": 1.5, "batch_size": 8, "warmup": 0.2, "clip": 0.5,
-    "label_smoothing": 0.1, "mixup": 0, "augment": 0, "layer_decay": 1, "ema": 0, "swa": 0,
-    "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1, "seed": 3,
+    "label_smoothing": 0.1, "seed": 3,
 }  # fmt: skip
 NOISY = PLAIN | {"mixup": 0.4, "augment": 1.5, "epochs": 2.5}
 ROWS = np.arange(0, 60, 2)  # 30 training images, 3 batches of 8 in an epoch

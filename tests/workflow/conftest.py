@@ -72,6 +72,7 @@ def plan_of(overlay: dict) -> Plan:
 FIGURES = list(plan_of(TINY).figures)  # of the tiny run
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items) -> None:
     """Group the tests that share a run into one process, so that the run happens once."""
     for item in items:

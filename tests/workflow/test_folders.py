@@ -109,7 +109,10 @@ def test_a_run_on_own_images_ends_with_accuracies_on_all_sets(project):
             {"curves": {"paths": {"variants": ["smal"]}}},
             "curves.paths.variants has 'smal', expected one of base, small, medium, large",
         ),
-        ({"claims": {"weaker": "weak"}}, "claims.weaker has 'weak': no results/weak/tables"),
+        (
+            {"claims": {"weaker": "weak"}},
+            "claims.weaker has 'weak' but there is no results/weak/tables",
+        ),
         (
             {"finetune": {"task": "one"}},
             "has task = 'one' and start = 'probe', expected 'zeroshot'",

@@ -45,7 +45,8 @@ def test_the_page_opens_in_a_browser(finished, tmp_path):
     assert set(re.findall(r'href="#(\w+)"', claims)) <= set(FIGURES)
     assert len(re.findall(r'href="#', claims)) >= 12
     # The page has the command of the run and the path of its greedy soup.
-    assert "<dd><code>snakemake --cores 2 --configfile overlay.yaml</code></dd>" in dom
+    command = f"snakemake --cores {finished.cores} --configfile overlay.yaml"
+    assert f"<dd><code>{command}</code></dd>" in dom
     soup = finished.results / "soups" / "greedy.safetensors"
     assert str(soup.relative_to(finished.folder)) in dom
     assert soup.is_file()

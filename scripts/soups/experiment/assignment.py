@@ -42,7 +42,7 @@ def assign(sections: Mapping[str, Section], chosen: Mapping[str, str | None]) ->
             continue
         asked = with_rows(section, sections["soups"], rows, chosen)
         players = [name for name, spec in asked.items() if _plays(role, name, spec, rows)]
-        whole = [name for name in players if _is_of_the_sweep(section[name])]
+        whole = [name for name in players if is_of_the_sweep(section[name])]
         if role.name in players and (role.name in whole or not whole):
             rows[role.name] = role.name
         elif whole:
@@ -65,7 +65,7 @@ def _check_chosen(role: Role, row: str, section: Section) -> None:
         )
 
 
-def _is_of_the_sweep(spec: Mapping) -> bool:
+def is_of_the_sweep(spec: Mapping) -> bool:
     """Whether a row is made of the whole sweep, not of a part of it or of variants."""
     return all(spec.get(key, default) == default for key, default in POOL.items())
 

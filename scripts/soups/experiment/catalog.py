@@ -7,9 +7,9 @@ has the methods and their options.
 from collections.abc import Iterable, Mapping, Sequence
 
 from soups.errors import UserError
-from soups.experiment.assignment import sources
+from soups.experiment.assignment import is_of_the_sweep, sources
 from soups.experiment.registry import ENSEMBLE_METHODS, POOL, SOUP_METHODS, Method
-from soups.roles import BEST
+from soups.roles import BEST, ROLES
 
 
 def soups(settings: Mapping[str, Mapping | None], pool, starts: Mapping[str, str]) -> dict:
@@ -95,14 +95,19 @@ def ensembles(settings: Mapping[str, Mapping | None], made: Mapping[str, dict], 
 def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, Method]) -> dict:
     """Entries that are not null, sorted by method, because overlays put their entries first.
 
-    Among entries of one method, the one with the method's name comes first. The others keep the
-    order of the configuration.
+    Among entries of one method, the one with the method's name comes first, and then those that
+    are made of the whole sweep or have the name of a method's role. The others keep the order of the
+    configuration.
     """
     order = list(methods)
-    chosen = {name: spec for name, spec in settings.items() if spec is not None}
-    return dict(
-        sorted(chosen.items(), key=lambda e: (order.index(e[1]["method"]), e[0] != e[1]["method"]))
-    )
+    usual_names = {role.name for role in ROLES if role.method}
+
+    def place(entry: tuple[str, Mapping]) -> tuple[int, bool, bool]:
+        name, spec = entry
+        usual = is_of_the_sweep(spec) or name in usual_names
+        return order.index(spec["method"]), name != spec["method"], not usual
+
+    return dict(sorted(((n, s) for n, s in settings.items() if s is not None), key=place))
 
 
 def check_names(models: Iterable[str], **made: Mapping[str, dict]) -> None:

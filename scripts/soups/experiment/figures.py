@@ -21,8 +21,8 @@ class Figure:
         caption: caption for the report. It says what the figure shows and what to compare.
         tables: argument of the function to the name of its table. A run without one of these
             tables does not draw the figure.
-        any_of: argument to table, for tables of which one is enough.
-        role: a role that a reference row has to play, or None.
+        any_of: the same for tables of which the run has to make at least one.
+        role: the figure is drawn only if ``compare_with`` names a row with this role.
         script: script of the rule that draws the figure. The contact sheet has a script of its
             own, because it shows images.
     """

@@ -50,8 +50,8 @@ class Method:
             not a weighted sum and cannot be interpolated.
         interpolates: whether the method goes from the start to the one soup that ``of`` names.
             That soup has to be a weighted sum, and the result may be equal to the start.
-        cost: function of the options, the number of ingredients and the number of sources that
-            returns a `Cost`.
+        cost: function of the options, the number of ingredients and the number of soups in
+            ``of``. It returns a `Cost`. Without it, the estimate counts the method as free.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""The numbers of the stages. They tell Snakemake that library code computes other results.
+"""The number of each stage, a parameter of its rules.
 
-Snakemake notices a change in a script, but not in a module that the script imports. A changed
-comment in a module should not train 72 models again. So every rule has the number of its stage as
-a parameter. When a change to the code of a stage changes its results, raise the stage's number
-and describe the change in CHANGELOG.md.
+A change of code does not make Snakemake run a rule again here, neither in a script nor in the
+library, because a changed comment should not train 72 models again (`rerun-triggers` in
+profiles/default). When a change to the code of a stage changes its results, raise the number of
+the stage: its rules then run again. Describe the change in CHANGELOG.md.
 """
 
 STAGE = {

@@ -37,7 +37,7 @@ class Kitchen:
         images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
         make_model: builds a classifier whose weights are then overwritten. It is called only
             if a method needs a model.
-        settle: gives a mixed model its batch statistics, see `batch_norm`.
+        settle: sets the statistics of batch normalisation in a mixed model, see `batch_norm`.
         made: id of a soup made before to its recipe.
     """
 
@@ -160,7 +160,7 @@ class Kitchen:
         """
         order = by_score({name: self.scores[name] for name in names})
         chosen, trace = greedy(order, self.average)
-        # The keys are rows. The texts are methods, as recipes record them.
+        # Keys name roles, and the text in a recipe names the method that made it.
         return {
             BEST: recipes.recipe({order[0]: 1.0}, BEST),
             UNIFORM: recipes.uniform(names),
