@@ -17,6 +17,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
+ifneq ($(filter %.yaml,$(MAKECMDGOALS)),)
+$(error several files need quotes: make run CONFIG="one.yaml two.yaml")
+endif
+ifdef config
+$(error config=$(config): this variable is written in capitals: make run CONFIG=$(config))
+endif
+
 .PHONY: run unlocked install status test test-slurm lint format docs seeds ablations published bench \
   bench-scale lock
 
@@ -26,12 +33,12 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 run: install
 	@mkdir -p .snakemake
 	@flock -n -o -E 75 .snakemake/make.lock $(MAKE) --no-print-directory unlocked || { \
-	  status=$$?; [ $$status != 75 ] || echo "another make is running here" >&2; exit $$status; }
+	  status=$$?; [ $$status != 75 ] || echo "another make is running here, and one folder runs one experiment at a time" >&2; exit $$status; }
 
 # A running Snakemake holds a lock on .snakemake/alive (soups.jobs.runs.mark_alive).
 unlocked:
 	@[ ! -e .snakemake/alive ] || flock -n .snakemake/alive true || { \
-	  echo "snakemake is running here" >&2; exit 75; }
+	  echo "snakemake is running here, or is still ending: try again in a few seconds" >&2; exit 75; }
 	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
 	$(SNAKEMAKE) --quiet rules $(if $(CONFIG),--configfile $(CONFIG))
 	@$(BIN)/python tools/print_methods.py --configfile config.yaml $(CONFIG)

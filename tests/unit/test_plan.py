@@ -156,6 +156,13 @@ def test_only_leaves_the_named_rows(planned, section, config):
     assert rows == {name}
     with pytest.raises(UserError, match=rf"{section}.only has 'unifrom'"):
         planned({section: {"only": ["unifrom"]}})
+    # Neither a row that is switched off, nor a misspelled row that is left out.
+    with pytest.raises(
+        UserError, match=rf"{section}.only has 'off', which is switched off by null"
+    ):
+        planned({section: {"only": ["off"], "off": None}})
+    with pytest.raises(UserError, match=rf"{section}.bad.method is 'gredy', expected one of"):
+        planned({section: {"only": [name], "bad": {"method": "gredy"}}})
     # `only` may name a row that the command line defines, and leave another one out.
     more = {"mine": config[section][name], "other": config[section][name]}
     plan = planned({section: {"only": ["mine"], **more}, "curves": {"wise_ft": {"of": []}}}

@@ -96,8 +96,7 @@ def _ordered(settings: Mapping[str, Mapping | None], methods: Mapping[str, Metho
     """Entries that are not null, sorted by method, because overlays put their entries first.
 
     Among entries of one method, the one with the method's name comes first, and then those that
-    are made of the whole sweep or have the name of a method's role. The others keep the order of the
-    configuration.
+    are made of the whole sweep or have the name of a method's role. The others keep their order.
     """
     order = list(methods)
     usual_names = {role.name for role in ROLES if role.method}

@@ -38,8 +38,10 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
-    others = {section: _keep_only(config, section) for section in SECTIONS}
+    only = {section: _take_only(config, section) for section in SECTIONS}
+    # Before `only` switches entries off: a misspelled one is an error also if it is left out.
     check(config, schema)
+    others = {name: _keep_only(config[name], names, name) for name, names in only.items()}
     _check_nulls(config, configfiles, others)
     if (top := config["name"].split("/")[0]) in TAKEN:
         raise UserError(
@@ -50,6 +52,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     _check_sweep(config["sweep"])
     architectures.check(config)
     _check_ingredients(config)
+    _check_drawn_model(config)
     _check_pretrain(config["pretrain"])
     if config["data"]["source"] == "folders":
         if not config["data"]["folders"]:
@@ -91,22 +94,30 @@ def _check_keys(value, path: str) -> None:
             _check_keys(inner, f"{path}{key}.")
 
 
-def _keep_only(config: dict, section: str) -> list[str]:
+def _take_only(config: dict, section: str) -> list[str] | None:
+    """Remove ``only`` from a section, which then holds entries alone, and return its names."""
+    entries = config.get(section)
+    only = entries.pop("only", None) if isinstance(entries, dict) else None
+    if not isinstance(only, list | None):
+        raise UserError(f"{section}.only is {only!r}, expected a list of names from {section}")
+    return only
+
+
+def _keep_only(entries: dict, only: list[str] | None, section: str) -> list[str]:
     """Switch off all entries of a section, except for those that its ``only`` names.
 
     Returns:
         the entries that this switches off.
     """
-    entries = config.get(section)
-    if not isinstance(entries, dict) or "only" not in entries:
-        return []
-    only = entries.pop("only")
     if only is None:
         return []
-    if not isinstance(only, list):
-        raise UserError(f"{section}.only is {only!r}, expected a list of names from {section}")
     known = [name for name, spec in entries.items() if spec is not None]
     for name in only:
+        if name in entries and name not in known:
+            raise UserError(
+                f"{section}.only has {name!r}, which is switched off by null, expected one of "
+                f"{', '.join(known)}"
+            )
         if name not in known:
             raise UserError(f"{section}.only has {name!r}{hint(str(name), known)}")
     others = [name for name in known if name not in only]
@@ -293,6 +304,16 @@ def _check_store(config: dict, data: dict) -> None:
         raise UserError(
             "data.folders.names is 'imagenet', expected the names of your classes or null because "
             "model.pretrained is 'train'"
+        )
+
+
+def _check_drawn_model(config: dict) -> None:
+    """Refuse the miniature's pre-trained model for image folders, whose classes it cannot know."""
+    given = config["model"]["pretrained"] or ""
+    if config["data"]["source"] == "folders" and given.startswith("results/recorded/pretrained/"):
+        raise UserError(
+            f"model.pretrained is {given!r}, which knows the drawn classes only, expected 'train', "
+            "a tag or a file that fits model.architecture, as in experiments/images.yaml"
         )
 
 

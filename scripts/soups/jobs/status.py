@@ -96,9 +96,11 @@ def look(folder: str | Path, clock: Callable[[], float] = time.time) -> Status:
     """
     folder = Path(folder)
     if not (folder / PLAN).is_file():
+        others = sorted(str(path.parent) for path in folder.parent.glob(f"*/{PLAN}"))
+        found = f": {', '.join(others)}" if others else ""
         raise UserError(
             f"{folder / PLAN} does not exist, expected the folder of an experiment that has been "
-            "run; every run writes this file when it begins"
+            f"run{found}"
         )
     plan = files.read_json(folder / PLAN)
     try:
