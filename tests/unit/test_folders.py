@@ -4,6 +4,7 @@ from PIL import Image
 
 from soups.data import decode, folders, layouts
 from soups.data.images import PreparedSet, identity, write_set
+from soups.data.splits import heldout_split
 from soups.errors import UserError
 from tests import layouts as trees
 
@@ -376,3 +377,27 @@ def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fract
     data = own | {"pretrain_fraction": share}
     for per_class in (None, 26, 400):
         folders.check(data, HELDOUT | {"fraction": fraction, "per_class": per_class})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_small_set_passes_the_check_only_if_it_can_be_split(tmp_path, monkeypatch, seed):
+    """How a share is rounded in one class depends on the images of all classes."""
+    rng = np.random.default_rng(seed)
+    counts = dict(zip("abcdefg", [*rng.integers(60, 200, 6).tolist(), 3], strict=True))
+    monkeypatch.setattr(folders, "walk", lambda folder, name: iter(["x"] * counts[name]))
+    share, fraction, names = 0.4, 0.2, list(counts)
+    labels = np.repeat(np.arange(len(names)), list(counts.values()))
+    rest, _ = folders.training_share(labels, share, 0, names)
+    try:
+        heldout_split(labels[rest], fraction, 0, names)
+        expected = None
+    except UserError as error:
+        expected = str(error).split(",")[0].split(" (")[0]
+    train = {"folder": "train"}
+    settings = {"root": str(tmp_path), "train": train, "pretrain_fraction": share, "seed": 0}
+    try:
+        folders._check_counts(settings, names, HELDOUT | {"fraction": fraction})
+        found = None
+    except UserError as error:
+        found = str(error).split(",")[0].split(" (")[0]
+    assert found == expected

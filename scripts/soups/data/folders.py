@@ -246,6 +246,9 @@ def _check_apart(root: Path, folders: list[str]) -> None:
             )
 
 
+COUNTED = 20_000  # images that are counted at most for this, which takes a fraction of a second
+
+
 def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     """Check that the training images can be split.
 
@@ -256,6 +259,8 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     # A class with this many images can always be split, however the share is rounded.
     smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
     enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
+    # How a share is rounded in one class depends on all counts, so small sets are counted exactly.
+    enough = max(enough, COUNTED // len(names))
     counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]
     labels = np.repeat(np.arange(len(names)), counts)
     rest, taken = training_share(labels, share, settings["seed"], names)
