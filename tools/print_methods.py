@@ -13,6 +13,7 @@ import yaml
 import _library  # noqa: F401
 from soups.jobs import runs
 from soups.report import presentation
+from soups.report.page import few_images
 
 DEFAULT = Path(__file__).resolve().parents[1] / "config.yaml"
 
@@ -40,6 +41,8 @@ def main(folder: str) -> None:
         print(f"{presentation.TOP} not significantly different from the column's best", end=" ")
         print("(paired tests, 0.05).")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
+    if warning := few_images(int(table["n_heldout"][0])):
+        print(warning)
     report = "" if published else f"Report: {folder}/report.html   "
     print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
     if not published:

@@ -259,8 +259,8 @@ def few_images(images: int) -> str:
         return ""
     return (
         f"With {images:,} held-out images, one image is worth {100 / images:.1f} points. The best "
-        "individual model, the members of soups and all other choices rest on few images. A "
-        "larger held-out set (data.heldout) makes them more reliable."
+        "individual model, the members of soups and all other choices rest on few images. At "
+        f"least {round(1 / WORTH)} make them more reliable (data.heldout.fraction or per_class)."
     )
 
 
