@@ -56,7 +56,7 @@ status:
 	@$(BIN)/python tools/status.py results/$(NAME)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses logical
 
 test-slurm: install
 	$(BIN)/python -m pytest tests/slurm

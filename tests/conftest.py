@@ -1,5 +1,6 @@
 """Fixtures for all tests: fixed randomness, a tiny model, a small configuration, image folders."""
 
+import re
 from pathlib import Path
 
 import hypothesis
@@ -30,6 +31,29 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("fixed")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give tests that share a run to one process, so that the run happens once.
+
+    These are the tests of one file of tests/workflow, and all files with the fixture `finished`.
+    (The marks of `--dist loadgroup` have no effect with xdist 3.8 and pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Shared(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            if "workflow/" not in file:
+                return nodeid
+            path = Path(config.rootpath, file)
+            text = path.read_text(encoding="utf-8")
+            uses = re.search(r"def \w+\([^)]*\bfinished\b", text)
+            own = "def finished(" in text  # a run of the file's own
+            return "finished" if uses and not own else file
+
+    return Shared(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ GPU, it is also the peak that torch allocated there.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -129,6 +128,7 @@ def once(stage: str, folder: Path, count: int, threads: int, settings: dict) -> 
     import numpy as np
     import torch
 
+    from soups.cost import speeds
     from soups.jobs import compute, job
 
     job.limit_threads(threads)
@@ -139,7 +139,7 @@ def once(stage: str, folder: Path, count: int, threads: int, settings: dict) -> 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = speeds.resident_peak() / 2**20
     gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0
     return {"seconds": seconds, "number": number, "peak_mb": peak, "gpu_mb": gpu}
 

@@ -72,15 +72,6 @@ def plan_of(overlay: dict) -> Plan:
 FIGURES = list(plan_of(TINY).figures)  # of the tiny run
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items) -> None:
-    """Group the tests that share a run into one process, so that the run happens once."""
-    for item in items:
-        if item.path.parent.name == "workflow":
-            shared = "finished" in item.fixturenames
-            item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
-
-
 # Only the uniform and the greedy soup, without the models and figures of curves.
 FEW = yaml.safe_load((ROOT / "experiments" / "minimal.yaml").read_text(encoding="utf-8"))
 

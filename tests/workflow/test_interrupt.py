@@ -24,7 +24,7 @@ def interrupt(project, signum: int, when, *arguments: str) -> None:
         assert time.monotonic() < deadline, "the moment to interrupt the run never came"
         time.sleep(0.05)
     os.killpg(process.pid, signum)
-    process.wait(timeout=120)
+    process.wait(timeout=600)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -286,6 +286,18 @@ def peak_memory() -> int:
     """Peak memory in bytes: allocated by torch on a GPU, or resident in this process on a CPU."""
     if devices.kind() == "cuda":
         return torch.cuda.max_memory_allocated(devices.device())
+    return resident_peak()
+
+
+def resident_peak() -> int:
+    """Peak resident memory of this process in bytes.
+
+    On Linux the usage that `resource` reports begins with that of the process that started this
+    one, so the kernel's own count is read.
+    """
+    with suppress(FileNotFoundError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
