@@ -87,6 +87,6 @@ def test_every_ensemble_method_chooses_its_members(name, average):
     score = ensembles.scorer(read, LABELS, average)
     members, trace = getattr(ensembles, name)(list(LOGITS), score, SOUPS)
     assert members == MEMBERS[name](score)
-    # A trace, which greedy has, tells of each candidate.
+    # Every step of a trace names its candidate.
     assert trace is None or [step["candidate"] for step in trace]
     assert trace is not None or name != "greedy"

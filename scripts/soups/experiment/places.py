@@ -119,11 +119,11 @@ class Places:
     @property
     def all_logits(self) -> dict:
         """Inputs of a rule that makes tables: labels, and the logits and recipes of all models."""
-        results, home = self.results, f"{self.shared}/prepared"
+        results, sets = self.results, self.test_sets
         return {
-            "sets": [f"{home}/{name}.json" for name in self.tests],
-            "labels": [f"{home}/{name}.labels.npy" for name in self.tests],
-            "heldout_labels": f"{home}/heldout.labels.npy",
+            "sets": sets["meta"],
+            "labels": sets["labels"],
+            "heldout_labels": f"{self.shared}/prepared/heldout.labels.npy",
             "heldout_logits": [self.heldout_logits(model) for model in self.models],
             "test_logits": self.test_logits(self.models),
             "recipes": [f"{results}/recipes/{soup}.json" for soup in self.soups],

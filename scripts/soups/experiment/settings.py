@@ -39,7 +39,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     """
     _check_keys(config, "")
     only = {section: _take_only(config, section) for section in SECTIONS}
-    # Before `only` switches entries off: a misspelled one is an error also if it is left out.
+    # The check comes first, so that a misspelled entry is an error even if `only` leaves it out.
     check(config, schema)
     others = {name: _keep_only(config[name], names, name) for name, names in only.items()}
     _check_nulls(config, configfiles, others)

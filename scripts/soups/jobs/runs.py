@@ -159,7 +159,7 @@ _alive: list = []  # open files, because closing one frees its lock
 def living(path: str | Path) -> bool:
     """Return whether a process that called `mark_alive` with this path still lives."""
     try:
-        # On NFS a lock wants a file that may be written, also to ask for it.
+        # On NFS an exclusive lock needs a file that is open for writing.
         with open(path, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
