@@ -8,6 +8,18 @@ class UserError(ValueError):
     """Bad input. The message names the key or file, its value, and the expectation."""
 
 
+class LeftOut(UserError):
+    """A model that no soup may contain. The run continues without it unless it is strict.
+
+    Attributes:
+        verdict: short term for tables, such as "diverged".
+    """
+
+    def __init__(self, verdict: str, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The end of a message that suggests the most similar known name, or "" if none is similar."""
     meant = closest(name, known)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from soups.errors import UserError
+from soups.errors import LeftOut, UserError
 from soups.files import replacing
 
 DTYPES = {
@@ -35,6 +35,12 @@ def save(path: str | Path, state: dict[str, Tensor], note: dict) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as aside:
         save_file(tensors, aside, {_NOTE: json.dumps(note, sort_keys=True)})
+
+
+def save_left_out(path: str | Path, why: LeftOut, note: dict) -> None:
+    """Write a file without tensors for a model that is left out, see `Checkpoint.left_out`."""
+    left_out = {"verdict": why.verdict, "reason": str(why)}
+    save(path, {}, note | {"left_out": left_out})
 
 
 class Checkpoint:
@@ -64,6 +70,11 @@ class Checkpoint:
             raise UserError(f"{self.path} does not exist, expected a checkpoint") from None
         except (SafetensorError, OSError) as error:
             raise UserError(f"{self.path} is not a safetensors checkpoint ({error})") from error
+
+    @property
+    def left_out(self) -> dict[str, str] | None:
+        """The verdict and reason why no soup may contain this model; None for a usable model."""
+        return self.note.get("left_out")
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every tensor, in name order."""
