@@ -8,7 +8,7 @@ from soups.data.images import PreparedSet
 from soups.jobs import distributed
 from soups.jobs.job import run
 from soups.jobs.resume import Resumable
-from soups.models import checkpoints
+from soups.models import card, checkpoints
 from soups.models.classifier import load_classifier
 from soups.models.forward import write_heldout_logits
 from soups.training.finetune import finetune_on, identity
@@ -29,7 +29,7 @@ def main(job) -> None:
     if distributed.rank():  # only the first of several processes evaluates and writes
         return
     note = {"pretrained": checkpoints.Checkpoint(start).note["pretrained"], "inputs": inputs}
-    note |= {"hyperparameters": p.hyperparameters, "compute": p.compute}
+    note |= {"hyperparameters": p.hyperparameters, "compute": p.compute, **card.of_job(job, model)}
     checkpoints.save(job.output.weights, model.state_dict(), note)
     write_heldout_logits(model, heldout, job.output.heldout)
     state.remove()

@@ -4,7 +4,7 @@ from soups import files
 from soups.data.images import PreparedSet
 from soups.jobs import devices
 from soups.jobs.job import run
-from soups.models import checkpoints, checksums, released
+from soups.models import card, checkpoints, checksums, released
 from soups.models.checkpoints import Checkpoint
 from soups.models.classifier import bring_in, load_classifier
 from soups.models.forward import check_size, write_heldout_logits
@@ -25,7 +25,8 @@ def main(job) -> None:
     shapes = tower.shapes(len(heldout.classes))
     state = released.load(source, layout, shapes, job.params.dtype)
     note = {"pretrained": released.start(source, layout, pretrained), "source": digest}
-    checkpoints.save(job.output.weights, state, note | job.params.note)
+    note |= card.of_job(job, tower) | job.params.note
+    checkpoints.save(job.output.weights, state, note)
 
     model = load_classifier(pretrained, job.output.weights).to(devices.device())
     write_heldout_logits(model, heldout, job.output.heldout)

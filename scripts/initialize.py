@@ -7,7 +7,7 @@ from soups import files
 from soups.data import prompts
 from soups.data.images import PreparedSet
 from soups.jobs.job import log, run
-from soups.models import checkpoints
+from soups.models import card, checkpoints
 from soups.models.classifier import Pretrained
 from soups.training.starts import starting_points
 
@@ -18,7 +18,7 @@ def main(job) -> None:
     templates, workers = prompts.templates(job.params.templates), job.threads - 1
     data = train, rows, heldout
     made = starting_points(pretrained, *data, templates, job.params.probe, workers)
-    note = {"pretrained": files.sha256(job.input.pretrained)}
+    note = {"pretrained": files.sha256(job.input.pretrained), **card.of_job(job, pretrained)}
     for name, start in made.items():
         checkpoints.save(job.output[name], start.state, note | {"head": name})
         if start.logits is not None:

@@ -12,8 +12,11 @@ The library, a package per stage. A package imports only from packages above it 
 - ``training``: linear probe, fine-tuning, pre-training.
 - ``evaluation``: accuracies, intervals, tests, calibration.
 - ``mixing``: recipes, methods, the mixer.
+- ``usage``: a finished soup: predictions, exports, provenance.
 - ``world``: the procedural world of the miniature.
 - ``experiment``: the models, tables and figures of a configuration, without torch.
 - ``claims``: the paper's claims and their verdicts.
 - ``cost``: the expected cost of an experiment.
 """
+
+__version__ = "0.1.0"

@@ -16,6 +16,7 @@ ALLOWED = {
     "training": ["models", "data", "jobs"],
     "evaluation": ["models", "data"],
     "mixing": ["evaluation", "training", "models", "data", "jobs"],
+    "usage": ["mixing", "models", "data", "jobs"],
     "world": ["training", "data"],
     "experiment": ["world", "models", "data"],
     "claims": ["evaluation", "mixing"],

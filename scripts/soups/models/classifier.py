@@ -18,7 +18,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from soups.errors import UserError, near
-from soups.models import checkpoints, sources
+from soups.models import card, checkpoints, sources
 from soups.models.architectures import TIMM
 from soups.models.tokens import WordTokenizer
 
@@ -119,7 +119,7 @@ class Pretrained:
             UserError: if the file is not such a checkpoint, or if its tensors do not fit.
         """
         checkpoint = checkpoints.Checkpoint(path)
-        model = _of_note(checkpoint)
+        model = _of_note(checkpoint.note, path)
         _load_strictly(model.whole, checkpoint)
         model.whole.eval()
         return model
@@ -255,14 +255,19 @@ def _class_of(architecture: str | dict) -> type[Pretrained]:
     return Backbone if timm else Pretrained
 
 
-def _of_note(checkpoint: checkpoints.Checkpoint) -> Pretrained:
-    """Make the model that a checkpoint's header describes, with random weights."""
-    note = checkpoint.note
+def _of_note(note: dict, path: str | Path) -> Pretrained:
+    """Make the model that a note or a card describes, with random weights.
+
+    Args:
+        note: of a pre-trained model, or the card of a classifier, see `models.card`.
+        path: the file, for messages.
+    """
     if "architecture" not in note:
         raise UserError(
-            f"{checkpoint.path} is a safetensors file but not a pre-trained model of this workflow"
+            f"{path} is a safetensors file but not a pre-trained model of this workflow"
         )
-    model = _class_of(note["architecture"])(note["architecture"], note["words"])
+    # A classifier has no text tower, so its card has no words.
+    model = _class_of(note["architecture"])(note["architecture"], note.get("words"))
     model.mean = note.get("mean", model.mean)
     model.std = note.get("std", model.std)
     if isinstance(model, Backbone):
@@ -328,22 +333,31 @@ class Classifier(nn.Module):
             self.head = whole.to(self.mean.device)
 
 
-def load_classifier(pretrained: str | Path, weights: str | Path) -> Classifier:
+def load_classifier(pretrained: str | Path, weights: str | Path | None = None) -> Classifier:
     """Load an ingredient or a soup, in evaluation mode.
 
+    ``load_classifier(soup)`` needs no other file, because the card in the soup's header has the
+    architecture. Files of older versions have no card and need the pre-trained model as well.
+
     Args:
-        pretrained: file of the pre-trained model, whose header has the architecture.
+        pretrained: file of the pre-trained model, whose header has the architecture. Without
+            ``weights``, the file of a `Classifier` with a card.
         weights: file of a `Classifier`'s state dict.
 
     Raises:
-        UserError: if a file is not such a checkpoint, or if its tensors do not fit.
+        UserError: if a file is not such a checkpoint, if its tensors do not fit, or if a file
+            without ``weights`` has no card.
     """
+    if weights is None:
+        note, weights = card.read(pretrained), pretrained
+    else:
+        note = checkpoints.Checkpoint(pretrained).note
     checkpoint = checkpoints.Checkpoint(weights)
     if "head.weight" not in checkpoint.shapes():
         raise UserError(f"{weights} has no tensor 'head.weight', expected an image classifier")
     classes = checkpoint.shapes()["head.weight"][0][0]
     # Only the header is read, because the weights would be overwritten at once.
-    model = _of_note(checkpoints.Checkpoint(pretrained)).classifier(classes)
+    model = _of_note(note, pretrained).classifier(classes)
     _load_strictly(model, checkpoint)
     return model.eval()
 

@@ -1,0 +1,103 @@
+"""The card in a file's header, which describes a model so that it can be used on its own.
+
+The card stands under the key ``model`` of the note of every ingredient, start and soup. It has
+these entries:
+
+- ``architecture``: see `models.classifier.Pretrained`.
+- ``image_size``: pixels per side. ``resize`` and ``crop`` say in words how an image gets this size.
+- ``upright``: whether an image is turned as its EXIF data says.
+- ``mean``, ``std``: of the pixels (0–1), one value per channel.
+- ``normalize_features``: whether features are scaled to unit length before the head.
+- ``classes``: class names, in the order of the logits.
+- ``folders``: class folders in the same order, only if their names differ from the class names.
+"""
+
+from pathlib import Path
+
+import torch
+
+import soups
+from soups.data import folders
+from soups.data.images import PreparedSet
+from soups.errors import UserError
+from soups.jobs import handlers
+from soups.models.checkpoints import Checkpoint
+
+KEY = "model"
+RESIZE, CROP = "bicubic, short side", "centre"
+# Sections of the configuration that decide the weights of a soup.
+SECTIONS = ("data", "model", "pretrain", "probe", "finetune", "sweep", "ingredients")
+
+
+def of_job(job, model) -> dict:
+    """Return the note's entry with the card of a classifier.
+
+    Args:
+        job: a job with the inputs ``pretrained`` and ``heldout``, and with the configuration.
+        model: the `Classifier`, or the `Pretrained` that it is made from.
+    """
+    note, heldout = Checkpoint(job.input.pretrained).note, PreparedSet(job.input.heldout[0])
+    upright, named = True, None
+    if job.config["data"]["source"] == "folders":
+        settings = folders.settings_of(job.config["data"]["folders"])
+        upright, named = settings["upright"], folders.training_classes(settings)
+    card = {
+        "architecture": note["architecture"],
+        "image_size": int(heldout.images.shape[1]),
+        "resize": RESIZE,
+        "crop": CROP,
+        "upright": upright,
+        "mean": _pixels(note, model, "mean"),
+        "std": _pixels(note, model, "std"),
+        "normalize_features": bool(model.normalize),
+        "classes": heldout.classes,
+    }
+    if named is not None and named != heldout.classes:
+        card["folders"] = named
+    return {KEY: card}
+
+
+def _pixels(note: dict, model, name: str) -> list[float]:
+    """Return mean or std of the pixels (0–1). Headers of old pre-trained models lack them."""
+    if name in note:
+        return list(note[name])
+    value = getattr(model, name)  # a classifier holds 255 times the value
+    return (value.flatten() / 255).tolist() if torch.is_tensor(value) else list(value)
+
+
+def provenance(config: dict, entry: dict) -> dict:
+    """Return the note's entries with the code and the configuration that made a soup.
+
+    The git commit is None outside of a git checkout.
+
+    Args:
+        config: the whole configuration.
+        entry: of the soup, see `experiment.catalog`.
+    """
+    commit = handlers.commit(Path(soups.__file__).parents[2])
+    sections = {name: config[name] for name in SECTIONS if name in config}
+    return {
+        "code": {"version": soups.__version__, "commit": commit},
+        "configuration": sections | {"soup": entry},
+    }
+
+
+def read(path: str | Path) -> dict:
+    """Return the card in a file's header.
+
+    Raises:
+        UserError: if the file is no safetensors file, or if its header has no card.
+    """
+    checkpoint = Checkpoint(path)
+    if KEY in checkpoint.note:
+        return checkpoint.note[KEY]
+    if "recipe" in checkpoint.note:
+        raise UserError(
+            f"{path} has no description of its model in its header, because an older version of "
+            "this workflow made it; delete the file and run snakemake again, which mixes the same "
+            "soup within seconds"
+        )
+    raise UserError(
+        f"{path} has no description of its model in its header, expected a soup, a start or a "
+        "fine-tuned model that this version of the workflow made"
+    )
