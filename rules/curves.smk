@@ -74,7 +74,7 @@ rule plan_large_lr:
         entry=plan.entry(plan.curves.with_large),
         recalibrate=config["model"]["recalibrate_batch_norm"],
         large=plan.curves.large,
-        lr={m: plan.sweep.rows[m]["lr"] for m in plan.curves.with_large},
+        lr={m: plan.sweep.rows[m].get("lr") for m in plan.curves.with_large},
         starts=plan.sweep.started(plan.curves.with_large),
         origins=plan.sweep.starts_of(plan.curves.with_large),
         stage=[plan.stage["soups"], plan.stage["curves"]],
@@ -107,6 +107,8 @@ rule plan_slices:
 
 
 rule plan_tasks:
+    input:
+        weights=[plan.weights(m) for m in plan.curves.tasks],
     output:
         f"{R}/curves/tasks.json",
     log:
@@ -116,7 +118,7 @@ rule plan_tasks:
     conda:
         "../envs/environment.yaml"
     params:
-        tasks={m: plan.sweep.rows[m]["task"] for m in plan.curves.tasks},
+        tasks={m: plan.sweep.rows[m].get("task") for m in plan.curves.tasks},
         start=plan.sweep.started(plan.curves.tasks),
         stage=plan.stage["curves"],
     script:

@@ -5,6 +5,7 @@ import numpy as np
 from soups import files
 from soups.jobs.job import log, run
 from soups.mixing import ensembles
+from soups.models import usable
 
 
 def main(job) -> None:
@@ -20,7 +21,7 @@ def main(job) -> None:
     soups = [files.read_json(path) for path in job.input.made]
     score = ensembles.scorer(read, labels, average)
     choose = getattr(ensembles, entry["method"])
-    members, trace = choose(entry["ingredients"], score, soups, **options)
+    members, trace = choose(usable.by_logits(paths), score, soups, **options)
 
     logits = ensembles.combine(members, read, average)
     log.info("%d members: %s", len(members), ", ".join(members))

@@ -2,13 +2,16 @@
 
 from soups import files
 from soups.data.images import PreparedSet
-from soups.jobs.job import run
+from soups.jobs.job import log, run
 from soups.mixing import recipes
 from soups.mixing.kitchen import weight_files
 from soups.mixing.mixed_model import MixedModel
 from soups.models import card, checkpoints
 from soups.models.checkpoints import Checkpoint
 from soups.models.forward import forward
+from soups.models.usable import is_usable
+
+WRONG = "tables count these images as wrong"
 
 
 def main(job) -> None:
@@ -17,15 +20,18 @@ def main(job) -> None:
     # A merge reads its start even if the start has no coefficient.
     mixed_in = recipes.used(recipe) + ([start] if start and "merge" in recipe else [])
     note = {
-        "pretrained": Checkpoint(job.input.weights[0]).note["pretrained"],
+        "pretrained": Checkpoint(paths[mixed_in[0]]).note["pretrained"],
         "recipe": recipe,
         "ingredients": {name: files.sha256(paths[name]) for name in mixed_in},
+        "order": mixed_in,  # of the sum, because a header's keys are sorted
     }
     model, state = MixedModel.of_job(job, paths, start).cooked(recipe)
     note |= card.of_job(job, model) | card.provenance(job.config, job.params.entry)
     checkpoints.save(job.output.weights, state, note)
     logits = forward(model, PreparedSet(job.input.heldout[0]).images, exact=True).numpy()
     files.write_array(job.output.heldout, logits)
+    if not is_usable(logits):
+        log.warning("%s has logits that are NaN or infinite: %s", job.output.weights, WRONG)
 
 
 if __name__ == "__main__":

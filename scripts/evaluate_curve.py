@@ -1,10 +1,8 @@
 """Evaluate the soups and ensembles of a plan on a part of every test set."""
 
-import pandas as pd
-
 from soups import files
 from soups.data.images import PreparedSet
-from soups.evaluation.samples import Samples, save_points, stacked
+from soups.evaluation.samples import Samples, save_points, stacked, table_of
 from soups.jobs.job import run
 from soups.mixing.points import Points, evaluate
 
@@ -16,7 +14,7 @@ def main(job) -> None:
     samples = Samples(job.input.sets, p.images or {"test": None, "shift": None}, classes)
     points = Points.of_job(job, samples)
     rows, right = evaluate(files.read_json(job.input.plan), points, samples)
-    files.write_text(job.output.table, pd.DataFrame(rows).to_csv(index=False))
+    files.write_text(job.output.table, table_of(rows, samples).to_csv(index=False))
     save_points(job.output.points, stacked(right), samples.derived)
 
 

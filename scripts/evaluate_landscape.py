@@ -15,7 +15,9 @@ def main(job) -> None:
     plan = files.read_json(job.input.plan)
     table = [point["labels"] | points.of(point["recipe"]) for point in plan]
     log.info("%d points", len(table))
-    files.write_text(job.output[0], pd.DataFrame(table).to_csv(index=False))
+    # A table without rows has a column, so it can still be read.
+    made = pd.DataFrame(table) if table else pd.DataFrame(columns=["panel"])
+    files.write_text(job.output[0], made.to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main(job) -> None:
     p, logits = job.params, CachedLogits(job)
     right = {model: logits.right(model) for model in logits.models}
     shifts = [name for name in p.tests if name != "test"]
-    derived, kept = logits.derived, [*p.starts, *p.sweep]
+    derived, kept = logits.derived, [*p.starts, *logits.usable(p.sweep)]
     rows = {model: tables.accuracy_row(right[model], shifts, derived) for model in kept}
 
     made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
@@ -24,7 +24,8 @@ def main(job) -> None:
         for name, entry in p.soups.items()
     }
     ensembles = {Path(path).stem: files.read_json(path)["members"] for path in job.input.ensembles}
-    ranking = by_score({m: rows[m]["heldout"] for m in p.sweep if p.origin[m][1] == BASE})
+    own = [model for model in p.sweep if model in rows and p.origin[model][1] == BASE]
+    ranking = by_score({model: rows[model]["heldout"] for model in own})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
     methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
     models = tables.models_table(p.sweep, p.origin, rows, p.starts)

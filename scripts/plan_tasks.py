@@ -3,10 +3,14 @@
 from soups import files
 from soups.jobs.job import run
 from soups.mixing import plans
+from soups.models import usable
 
 
 def main(job) -> None:
-    files.write_json(job.output[0], plans.tasks(job.params.tasks, job.params.start[0]))
+    tasks = job.params.tasks
+    kept = usable.by_weights(dict(zip(tasks, job.input.weights, strict=True)), some=False)
+    plan = plans.tasks({model: tasks[model] for model in kept}, job.params.start[0])
+    files.write_json(job.output[0], plan)
 
 
 if __name__ == "__main__":

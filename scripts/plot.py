@@ -17,7 +17,12 @@ def main(job) -> None:
     settings = {**job.params.options, "roles": Roles.given(job.params.roles)}
     wanted = inspect.signature(draw).parameters
     settings = {name: value for name, value in settings.items() if name in wanted}
-    style.save(draw(**tables, **settings), job.output)
+    filled = figures.drawable(draw, tables)
+    if filled is None:
+        figure = style.blank("There is nothing to draw.\nAll models of this figure are left out.")
+    else:
+        figure = draw(**filled, **settings)
+    style.save(figure, job.output)
 
 
 if __name__ == "__main__":

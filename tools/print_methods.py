@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 import _library  # noqa: F401
-from soups.jobs import runs
+from soups.jobs import left_out, runs
 from soups.report import presentation
 from soups.report.page import few_images
 
@@ -43,6 +43,9 @@ def main(folder: str) -> None:
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
     if warning := few_images(int(table["n_heldout"][0])):
         print(warning)
+    if not published:
+        for line in left_out.lines(folder, pd.read_csv(tables / "models.csv")["model"]):
+            print(line)
     report = "" if published else f"Report: {folder}/report.html   "
     print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
     if not published:

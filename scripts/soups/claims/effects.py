@@ -235,6 +235,8 @@ def approximated_gap(large: bool) -> Find:
 def unseen_task(evidence: Evidence) -> Effect:
     """Soup of models of different tasks minus the zero-shot model, on an unseen task."""
     table, test = evidence.table("tasks"), evidence.points("tasks")[""]["test"]
+    if table["tasks"].max() == 0:
+        raise MissingEvidence("models of tasks that are not left out")
     soup = table.index[table["tasks"] == table["tasks"].max()][0]
     start = table.index[table["tasks"] == 0][0]
     models = int(table.loc[soup, "models"])

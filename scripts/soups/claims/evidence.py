@@ -68,12 +68,14 @@ class Evidence:
         """A table of the run.
 
         Raises:
-            MissingEvidence: if the run has none of that name.
+            MissingEvidence: if the run has none of that name, or one without rows.
         """
         if name not in self._tables:
             raise MissingEvidence(f"table {name}")
         if name not in self._read:
             self._read[name] = pd.read_csv(self._tables[name])
+        if self._read[name].empty:
+            raise MissingEvidence(f"models in table {name} that are not left out")
         return self._read[name]
 
     def points(self, name: str) -> dict[str, dict[str, np.ndarray]]:

@@ -27,7 +27,8 @@ def compare(
     here = set(models) & set(SETS_OF_MEASURES)
     if not here.issuperset(n for n, sets in SETS_OF_MEASURES.items() if sets[0] in RELEASED_SHIFTS):
         here.discard("shifts_mean")  # the run's mean is over other sets
-    found = [("model", row["model"], row["model"], row) for _, row in models.iterrows()]
+    known = models[models["test"].notna()]  # a model that is left out has no accuracies
+    found = [("model", row["model"], row["model"], row) for _, row in known.iterrows()]
     released = {roles.row(role): name for name, role in ROLES_OF_SOUPS.items()}
     found += [
         ("soup", row["method"], released[row["method"]], row)

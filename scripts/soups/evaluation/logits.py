@@ -1,12 +1,13 @@
 """Cached logits of many models, read one model at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
 from soups.data.images import PreparedSet
-from soups.evaluation.metrics import correct
+from soups.evaluation.metrics import correct, predicted
+from soups.models import usable
 from soups.roles import ORACLE
 
 
@@ -38,6 +39,10 @@ class CachedLogits:
         """Name of each derived set, such as a corruption, to the set of the original images."""
         return {data.name: data.meta["derived"] for data in self.sets if data.meta["derived"]}
 
+    def usable(self, models: Iterable[str]) -> list[str]:
+        """Those of some models that may be chosen, see `usable.by_logits`."""
+        return usable.by_logits({model: self._heldout[model] for model in models})
+
     def heldout(self, model: str) -> np.ndarray:
         """Held-out logits, shape (n, classes)."""
         return np.load(self._heldout[model])
@@ -49,7 +54,7 @@ class CachedLogits:
 
     def right(self, model: str) -> dict[str, np.ndarray]:
         """bool per image, for ``heldout``, the test set and every shift: whether it is right."""
-        right = {"heldout": self.heldout(model).argmax(1) == self.heldout_labels}
+        right = {"heldout": predicted(self.heldout(model)) == self.heldout_labels}
         for data, logits in self.tests(model):
             right[data.name] = correct(logits, data.labels, data.members)
         return right

@@ -23,9 +23,21 @@ def restrict(logits: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray
     return np.stack([logits[:, list(m)].max(1) for m in members], 1)
 
 
+def predicted(logits: np.ndarray) -> np.ndarray:
+    """Class with the largest logit, int64, shape (n,), or -1 if a logit is NaN or infinite.
+
+    Args:
+        logits: shape (n, classes).
+    """
+    return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
+
+
 def correct(logits: np.ndarray, labels: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray:
-    """bool, shape (n,): whether the largest restricted logit is that of the label."""
-    return restrict(logits, members).argmax(1) == labels
+    """bool, shape (n,): whether the largest restricted logit is that of the label.
+
+    An image whose restricted logits are not all finite counts as wrong.
+    """
+    return predicted(restrict(logits, members)) == labels
 
 
 def bootstrap_mean(

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from soups.data.images import PreparedSet
 from soups.data.sampling import sample
-from soups.evaluation.metrics import restrict
+from soups.evaluation.metrics import correct
 from soups.evaluation.tables import accuracy_row
 from soups.files import replacing
 
@@ -84,9 +85,15 @@ class Samples:
 
     def right(self, logits: BySet) -> BySet:
         """bool, shape (n,) for each set: whether the largest logit is that of the label."""
-        return {
-            n: restrict(logits[n], self.members[n]).argmax(1) == self.labels[n] for n in self.names
-        }
+        return {n: correct(logits[n], self.labels[n], self.members[n]) for n in self.names}
+
+
+def table_of(rows: Sequence[Mapping], samples: Samples) -> pd.DataFrame:
+    """Make a table of rows with the columns of `Samples.row` and others.
+
+    Without rows, the table has only the names of the sets as columns, so it can still be read.
+    """
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=samples.names)
 
 
 def by_model(paths: Iterable[str | Path]) -> dict[str, dict[str, str]]:
@@ -121,8 +128,9 @@ def load_points(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
 
 def stacked(points: Sequence[BySet]) -> BySet:
-    """Stack the arrays of several points along a new first axis."""
-    return {name: np.stack([point[name] for point in points]) for name in points[0]}
+    """Stack the arrays of several points along a new first axis. No points give no arrays."""
+    names = points[0] if points else ()
+    return {name: np.stack([point[name] for point in points]) for name in names}
 
 
 _DERIVED = "derived:"

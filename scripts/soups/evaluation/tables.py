@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from soups.errors import UserError
 from soups.evaluation.metrics import bootstrap_mean, by_images
 from soups.evaluation.significance import SIGNIFICANCE, compare, holm
-from soups.hyperparameters import INTEGERS
+from soups.hyperparameters import HYPERPARAMETERS, INTEGERS
 from soups.roles import BEST, ORACLE, SECOND_BEST
 
 DECIMALS = 6
@@ -56,20 +57,31 @@ def models_table(
     Args:
         sweep: id of a fine-tuned model to its hyperparameters.
         origin: id of a fine-tuned model to its row of the sweep and its variant.
-        rows: model id to its accuracies, see `accuracy_row`.
+        rows: model id to its accuracies, see `accuracy_row`. A model without an entry is left out
+            of every choice, and its accuracies stay empty.
         starts: ids of the starting points, which come first and have no hyperparameters.
     """
     models = [
         {"model": name, "variant": origin.get(name, (None, None))[1], **_had(sweep.get(name, {}))}
-        | rows[name]
+        | rows.get(name, {})
         for name in [*starts, *sweep]
     ]
     hyperparameters = list(next(iter(sweep.values())))
     order = ["model", "variant", *hyperparameters, *next(iter(rows.values()))]
     table = pd.DataFrame(models)[order]
     # Starting points leave gaps, beside which only this type keeps integers as integers.
-    whole = [name for name in INTEGERS if name in table]
+    whole = [name for name in hyperparameters if _is_whole(name, sweep)]
     return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _is_whole(name: str, sweep: Mapping[str, Mapping]) -> bool:
+    """Whether all values of a hyperparameter are whole numbers.
+
+    The columns of ready-made models may have any names, and gaps.
+    """
+    values = [row[name] for row in sweep.values() if row.get(name) is not None]
+    known = name in INTEGERS or name not in HYPERPARAMETERS
+    return known and bool(values) and all(isinstance(value, int) for value in values)
 
 
 def _had(row: Mapping) -> dict:
@@ -97,7 +109,15 @@ def method_list(
         reports. For the oracle, it lists all ingredients, of which the oracle takes the best on
         each set. ``members`` has a list of ingredients for each of these models. The oracle has
         one empty list, because its member differs from set to set.
+
+    Raises:
+        UserError: if ``ranking`` is empty.
     """
+    if not ranking:
+        raise UserError(
+            "all ingredients of the sweep without variants are left out, expected at least one, "
+            "of which the tables name the best"
+        )
     listed = [(BEST, "model", ranking[:1], [ranking[:1]])]
     if len(ranking) > 1:
         listed.append((SECOND_BEST, "model", ranking[1:2], [ranking[1:2]]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import log_softmax
 
+from soups.evaluation.metrics import predicted
 from soups.mixing import recipes, select
 from soups.mixing.select import RunningSum, Score, remembered
 
@@ -76,7 +77,7 @@ def scorer(read: Read, labels: np.ndarray, average: str = "logits") -> Score:
 
     def score(names: tuple[str, ...]) -> float:
         total = running.of(tuple(names[:-1])) + _terms(read(names[-1]), average)
-        return float((total.argmax(1) == labels).mean())
+        return float((predicted(total) == labels).mean())
 
     return remembered(score)
 

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from soups import files
 from soups.data.images import PreparedSet
-from soups.jobs import devices
+from soups.errors import UserError
+from soups.evaluation.metrics import predicted
+from soups.jobs import devices, left_out
 from soups.mixing import recipes
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
 from soups.mixing.select import Score, by_score, greedy, remembered
+from soups.models import usable
 from soups.models.batch_norm import Settle, kept, settler
 from soups.models.checkpoints import Checkpoint
 from soups.models.forward import accuracy
@@ -56,28 +59,33 @@ class Kitchen:
     def of_job(cls, job, made: Sequence[str] = ()) -> "Kitchen":
         """Build the kitchen of a rule that makes recipes.
 
+        Models that are left out (`usable`) are no ingredients of it.
+
         Args:
             job: a job with the held-out set (`experiment.places.Places.heldout`), ``weights`` and
                 ``logits`` of its ingredients as inputs,
                 and with ``params.entry``, see `catalog.soups`.
             made: recipe files of soups made before, in the order of the entry's ``of``.
+
+        Raises:
+            UserError: if all ingredients or the start are left out.
         """
 
         def make_model() -> nn.Module:
             # The import takes seconds, and many methods need no model.
             from soups.models.classifier import load_classifier
 
-            return load_classifier(job.input.pretrained, job.input.weights[0])
+            return load_classifier(job.input.pretrained, paths[ingredients[0]])
 
-        entry = job.params.entry
-        ingredients, start = entry["ingredients"], entry["start"]
+        entry, paths = job.params.entry, weight_files(job)
         heldout = PreparedSet(job.input.heldout[0])
-        logits = dict(zip(ingredients, job.input.logits, strict=True))
+        logits = dict(zip(entry["ingredients"], job.input.logits, strict=True))
+        ingredients = usable.by_logits(logits)
         return cls(
             ingredients=ingredients,
-            pool=entry["pool"],
-            start=start,
-            paths=weight_files(job),
+            pool=[name for name in entry["pool"] if name in ingredients],
+            start=entry["start"],
+            paths=paths,
             logits=lambda name: np.load(logits[name]),
             labels=heldout.labels,
             images=heldout.images,
@@ -90,7 +98,7 @@ class Kitchen:
     def scores(self) -> dict[str, float]:
         """Held-out accuracy of every ingredient on its own."""
         return {
-            name: float((self.logits(name).argmax(1) == self.labels).mean())
+            name: float((predicted(self.logits(name)) == self.labels).mean())
             for name in self.ingredients
         }
 
@@ -128,7 +136,7 @@ class Kitchen:
         )
 
     def score(self, recipe: dict) -> float:
-        """Held-out accuracy of any recipe."""
+        """Held-out accuracy of any recipe, or NaN as from `forward.accuracy`."""
         return self._accuracy(self.mixed.of(recipe))
 
     def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
@@ -144,6 +152,10 @@ class Kitchen:
 
     def _accuracy(self, model: nn.Module) -> float:
         return accuracy(model, self.images, self.targets)
+
+    def present(self, names: Sequence[str]) -> list[str]:
+        """Those of some models that are ingredients, in the same order."""
+        return [name for name in names if name in self.ingredients]
 
     def checkpoints(self) -> list[Checkpoint]:
         """The ingredients as checkpoints, whose tensors are not read yet."""
@@ -172,8 +184,16 @@ class Kitchen:
 
         Args:
             name: id of the soup, or `BEST`.
+
+        Raises:
+            UserError: for `BEST`, if all models among which it is chosen are left out.
         """
         if name == BEST:
+            if not self.pool:
+                raise UserError(
+                    "all models among which the best individual one is chosen are left out, "
+                    "expected at least one that is not"
+                )
             best = by_score({name: self.scores[name] for name in self.pool})[0]
             return recipes.recipe({best: 1.0}, BEST)
         return self.made[name]
@@ -184,11 +204,16 @@ def weight_files(job) -> dict[str, str]:
 
     Args:
         job: a job with the inputs ``weights`` and ``start`` and with ``params.entry``.
+
+    Raises:
+        UserError: if the start is a model that is left out.
     """
     entry = job.params.entry
     paths = dict(zip(entry["ingredients"], job.input.weights, strict=True))
     if entry["start"] is not None:
         paths[entry["start"]] = job.input.start[0]
+        if why := left_out.reason(job.input.start[0]):
+            raise UserError(f"{job.input.start[0]} cannot be the start of the ingredients: {why}")
     return paths
 
 

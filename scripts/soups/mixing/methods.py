@@ -7,6 +7,7 @@ function by that name.
 
 from collections.abc import Sequence
 
+from soups.errors import UserError
 from soups.mixing import geometry, recipes, select
 from soups.mixing import learned as learned_soups
 from soups.mixing.kitchen import Kitchen
@@ -60,6 +61,11 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
         group,
         **options,
     )
+    if not alpha.isfinite().all():
+        raise UserError(
+            f"the coefficients of a learned soup became NaN with lr {options['lr']:g}, expected a "
+            "smaller learning rate"
+        )
     rows = zip(kitchen.ingredients, alpha.tolist(), strict=True)
     if groups == "model":
         coefficients = {name: row[0] for name, row in rows}
@@ -165,6 +171,18 @@ def trimmed_mean(kitchen: Kitchen, trim: float) -> dict:
 
 
 def _best(candidates: Sequence, scores: Sequence[float]) -> tuple:
-    """The candidate with the highest score, or the first of equal ones, and all scores."""
-    trace = [{"candidate": c, "heldout": s} for c, s in zip(candidates, scores, strict=True)]
-    return max(trace, key=lambda step: step["heldout"])["candidate"], trace
+    """The candidate with the highest score, or the first of equal ones, and all scores.
+
+    Raises:
+        UserError: if all scores are NaN.
+    """
+    trace = [
+        {"candidate": c, "heldout": select.recorded(s)}
+        for c, s in zip(candidates, scores, strict=True)
+    ]
+    scored = [step for step in trace if step["heldout"] is not None]
+    if not scored:
+        raise UserError(
+            f"none of the {len(trace)} soups has finite held-out logits, expected at least one"
+        )
+    return max(scored, key=lambda step: step["heldout"])["candidate"], trace

@@ -9,6 +9,7 @@ from soups.data.images import PreparedSet
 from soups.jobs import devices
 from soups.mixing.mix import Mixture, mix
 from soups.mixing.select import RunningSum
+from soups.models import usable
 from soups.models.batch_norm import Settle, settler
 from soups.models.checkpoints import Checkpoint
 
@@ -53,7 +54,8 @@ class MixedModel:
 
         if paths is None:
             paths = dict(zip(job.params.models, job.input.weights, strict=True))
-        model = load_classifier(job.input.pretrained, job.input.weights[0])
+        # The file of a model that is left out has no weights.
+        model = load_classifier(job.input.pretrained, usable.first(job.input.weights))
         settle = settler(PreparedSet(job.input.heldout[0]).images, job.params.recalibrate)
         return cls(model, paths, settle, start)
 

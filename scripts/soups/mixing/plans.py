@@ -6,6 +6,7 @@ of the methods table where that row exists. A point has a ``recipe``, or the mem
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations, islice
 
@@ -88,12 +89,14 @@ def large_lr(
     Args:
         kitchen: all models.
         base: models of the sweep.
-        large: models with a large learning rate, which are added one by one.
+        large: models with a large learning rate, which are added one by one. Models that the
+            kitchen leaves out are left out here as well.
 
     Returns:
         the plan, and the greedy trace over all models.
     """
     plan = []
+    base, large = kitchen.present(base), kitchen.present(large)
     for count in range(len(large) + 1):
         made = kitchen.usual([*base, *large[:count]])
         for row, recipe in made.items():
@@ -106,10 +109,14 @@ def slices(kitchen: Kitchen, members: Mapping[str, Sequence[str]]) -> list[dict]
 
     Args:
         kitchen: all models.
-        members: name of a part to its models.
+        members: name of a part to its models. A part whose models are all left out is left out.
     """
     plan = []
-    for name, models in members.items():
+    present = {name: kitchen.present(models) for name, models in members.items()}
+    for name, models in present.items():
+        if not models:
+            log.info("all models of the slice %s are left out, and so is the slice", name)
+            continue
         best = len(plan)  # The best individual model is the first point of its part.
         for row, recipe in kitchen.usual(models).items():
             labels = {"slice": name, "method": row, "models": len(models)}
@@ -156,15 +163,26 @@ def pairs(
         origins: model id to the id of its start.
 
     Returns:
-        the pairs with ``angle``, in degrees, and the lengths ``distance_1`` and ``distance_2``.
+        the pairs with ``angle``, in degrees, and the lengths ``distance_1`` and ``distance_2``. The
+        list has no pair with a model that is missing from ``models`` or whose change has no finite
+        length. The log names these pairs.
     """
     angle, distance = {}, {}
     for start, checkpoint in starts.items():
         names = [name for name in models if origins[name] == start]
+        if not names:
+            continue
         products = sum(gram(checkpoint, [models[name] for name in names]).values())
         distance |= dict(zip(names, lengths(products).tolist(), strict=True))
         for name, row in zip(names, angles(products).tolist(), strict=True):
             angle |= {(name, other): value for other, value in zip(names, row, strict=True)}
+    kept = []
+    for pair in chosen:
+        both = pair["model_1"], pair["model_2"]
+        if all(math.isfinite(distance.get(name, math.nan)) for name in both):
+            kept.append(pair)
+        else:
+            log.info("the pair %s and %s is left out, because a model of it is left out", *both)
     return [
         pair
         | {
@@ -172,7 +190,7 @@ def pairs(
             "distance_1": round(distance[pair["model_1"]], 6),
             "distance_2": round(distance[pair["model_2"]], 6),
         }
-        for pair in chosen
+        for pair in kept
     ]
 
 
@@ -187,10 +205,15 @@ def panel(name: str, lr: float, models: Mapping[str, Checkpoint], points: int) -
 
     Returns:
         the points of the grid, then the start, the two models and the average of these two. The
-        labels are ``panel``, ``lr``, ``kind`` and the coordinates ``x`` and ``y``.
+        labels are ``panel``, ``lr``, ``kind`` and the coordinates ``x`` and ``y``. The plan is
+        empty if the change of a model has no finite length.
     """
     start, *changed = models.values()
-    plane = Plane(sum(gram(start, changed).values()))
+    products = sum(gram(start, changed).values())
+    if not products.isfinite().all():
+        log.info("the panel %s is left out, because a model of it has no finite length", name)
+        return []
+    plane = Plane(products)
     (x1, y1), (x2, y2) = plane.corners[1:]
     marks = dict(zip(("start", "one", "two"), plane.corners, strict=True))
     marks["average"] = ((x1 + x2) / 2, (y1 + y2) / 2)

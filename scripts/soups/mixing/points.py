@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from soups.data.images import PreparedSet
 from soups.data.sampling import sample
 from soups.evaluation.calibration import temperature
+from soups.evaluation.metrics import predicted
 from soups.evaluation.samples import BySet, Samples, by_model
 from soups.evaluation.significance import compare
 from soups.evaluation.tables import DECIMALS
@@ -190,7 +191,7 @@ class Landscape:
         logits = forward(model, self._heldout.images, self._chosen, exact=True)
         wanted = torch.from_numpy(self._heldout.labels[self._chosen])
         loss = F.cross_entropy(logits.double(), wanted).item()
-        guesses = forward(model, self._test.images, self._tested).argmax(1).numpy()
+        guesses = predicted(forward(model, self._test.images, self._tested).numpy())
         accuracy = float((guesses == self._test.labels[self._tested]).mean())
         values = {"heldout_loss": round(loss, DECIMALS), "test": round(accuracy, DECIMALS)}
         return values | {"n_heldout": len(self._chosen), "n_test": len(self._tested)}

@@ -1,8 +1,11 @@
 """Choosing ingredients by their held-out score alone."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+
+from soups.errors import UserError
 
 # The held-out score of the uniform average of some ingredients. When a rule adds ingredients one
 # by one, the last name is the candidate, and the names before it are in the soup already.
@@ -25,6 +28,7 @@ def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
 
     An ingredient stays if the held-out score of the average with it is at least the score
     without it. On the held-out set, the soup is therefore never worse than its first ingredient.
+    An average whose score is NaN is never chosen.
 
     Args:
         order: ingredients in the order of the trials, best first.
@@ -32,20 +36,33 @@ def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
 
     Returns:
         the chosen ingredients, and the trace. The trace has a step per ``candidate`` with the
-        scores ``without`` it (None for the first) and ``with`` it, and whether it was
-        ``accepted``.
+        scores ``without`` it (None for the first) and ``with`` it (None for NaN), and whether it
+        was ``accepted``.
+
+    Raises:
+        UserError: if all scores are NaN.
     """
     chosen: list[str] = []
     trace = []
     best = None
     for candidate in order:
         value = score((*chosen, candidate))
-        accepted = best is None or value >= best
-        trace.append({"candidate": candidate, "without": best, "with": value, "accepted": accepted})
+        accepted = not math.isnan(value) and (best is None or value >= best)
+        step = {"candidate": candidate, "without": best, "with": recorded(value)}
+        trace.append(step | {"accepted": accepted})
         if accepted:
             chosen.append(candidate)
             best = value
+    if trace and not chosen:
+        raise UserError(
+            f"none of the {len(trace)} averages has finite held-out logits, expected at least one"
+        )
     return chosen, trace
+
+
+def recorded(score: float) -> float | None:
+    """A score for a trace, in which None stands for NaN, because JSON has no NaN."""
+    return None if math.isnan(score) else score
 
 
 def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
@@ -70,7 +87,8 @@ def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
         rest = [name for name in left if name != candidate]
         value = score(tuple(rest))
         removed = value >= best
-        trace.append({"candidate": candidate, "with": best, "without": value, "removed": removed})
+        step = {"candidate": candidate, "with": best, "without": recorded(value)}
+        trace.append(step | {"removed": removed})
         if removed:
             left, best = rest, value
     return left, trace

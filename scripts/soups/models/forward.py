@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from soups import files
 from soups.data.images import PreparedSet
 from soups.data.loading import Images, Reader
-from soups.errors import UserError
+from soups.errors import LeftOut, UserError
 from soups.jobs import compute, devices, events
+from soups.models.usable import is_usable
 
 log = logging.getLogger("soups")
 
@@ -61,8 +62,15 @@ def forward(
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
-    """Share of the images whose largest logit is that of the label."""
-    return (forward(model, images, exact=True).argmax(1) == labels).double().mean().item()
+    """Share of the images whose largest logit is that of the label.
+
+    The share is NaN if any logit is NaN or infinite, because such a model must not be chosen.
+    """
+    logits = forward(model, images, exact=True)
+    if not torch.isfinite(logits).all():
+        log.warning("the soup has logits that are NaN or infinite, so no rule chooses it")
+        return float("nan")
+    return (logits.argmax(1) == labels).double().mean().item()
 
 
 def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Path) -> None:
@@ -72,8 +80,18 @@ def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Pat
         model: the classifier, whose weights are on disk.
         heldout: the held-out set.
         path: the .npy to write, float32, shape (n, classes).
+
+    Raises:
+        LeftOut: if a logit is NaN or infinite. Nothing is written then.
     """
     logits = forward(model, heldout.images, exact=True).numpy()
+    if not is_usable(logits):
+        count = int((~np.isfinite(logits).all(1)).sum())
+        raise LeftOut(
+            "diverged",
+            f"the logits of {count} of {len(logits)} held-out images are NaN or infinite, expected "
+            "finite numbers",
+        )
     files.write_array(path, logits)
     accuracy = float((logits.argmax(1) == heldout.labels).mean())
     log.info("held-out accuracy %.4f", accuracy)

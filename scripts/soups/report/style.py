@@ -3,12 +3,22 @@
 Colours and markers belong to roles, so a row keeps its look when the user renames it.
 """
 
+import logging
+import os
+import unicodedata
+from functools import cache
+
+# A notebook sets a backend that only exists in its own environment, and matplotlib refuses it.
+os.environ["MPLBACKEND"] = "agg"
+
 import matplotlib
 
-matplotlib.use("Agg")
+matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 
 from soups.files import replacing
 from soups.roles import (
@@ -22,6 +32,18 @@ from soups.roles import (
     UNIFORM,
     ZEROSHOT,
 )
+
+log = logging.getLogger("soups")
+
+FONT = "DejaVu Sans"  # comes with matplotlib
+# Fonts for other scripts. Those that are installed are used, in this order.
+FALLBACKS = [
+    "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP",
+    "Noto Sans KR", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "IPAexGothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Microsoft YaHei",
+    "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Arabic", "Noto Sans Thai",
+    "Arial Unicode MS", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Segoe UI Symbol",
+]  # fmt: skip
 
 WIDTH = 3.4  # inches, one column of a two-column page
 WIDE = 7.0  # inches, both columns
@@ -82,10 +104,61 @@ def hyperparameter(name: str) -> str:
     return words.get(name, name.replace("_", " "))
 
 
+def fonts() -> list[str]:
+    """Return the font of all figures, and installed fonts for characters that it lacks."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    others = [family for family in FALLBACKS if family in installed]
+    return [FONT, *others]
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """Return the characters that at least one font of the figures has."""
+    found: set[int] = set()
+    for family in fonts():
+        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+        found.update(FT2Font(path).get_charmap())
+    return frozenset(found)
+
+
+def drawable(text: str) -> str:
+    """Return a text that figures show as it is written.
+
+    A dollar sign is not the start of a formula. A character that no font has becomes its number,
+    such as \\u732b, because matplotlib would draw a box. The log names such characters.
+    """
+    known = _characters()
+    absent = sorted({c for c in text if ord(c) not in known and not _invisible(c)})
+    for character in absent:
+        _warn(character)
+    shown = "".join(
+        "" if _invisible(c) else c.encode("unicode_escape").decode() if c in absent else c
+        for c in text
+    )
+    return shown.replace("$", r"\$")
+
+
+def _invisible(character: str) -> bool:
+    """Whether a character, such as a variation selector of an emoji, shows nothing by itself."""
+    return unicodedata.category(character) in ("Cf", "Mn") and ord(character) not in _characters()
+
+
+@cache
+def _warn(character: str) -> None:
+    name = unicodedata.name(character, "unnamed")
+    log.warning(
+        "no installed font has the character %r (%s), so figures show its number; a font such as "
+        "Noto Sans CJK shows it",
+        character,
+        name,
+    )
+
+
 def use() -> None:
     """Set matplotlib's defaults."""
     plt.rcParams.update(
         {
+            "font.family": fonts(),
             "font.size": 8,
             "axes.titlesize": 8,
             "axes.labelsize": 8,
@@ -104,6 +177,14 @@ def use() -> None:
             "pdf.fonttype": 42,
         }
     )
+
+
+def blank(text: str) -> Figure:
+    """A figure that holds a sentence in place of data."""
+    figure, ax = plt.subplots(figsize=(WIDTH * 1.25, WIDTH / 2))
+    ax.axis("off")
+    ax.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
 
 
 def save(figure: Figure, paths) -> None:

@@ -17,7 +17,7 @@ from soups.jobs import compute, devices, distributed
 from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Classifier
-from soups.training import optim
+from soups.training import divergence, optim
 from soups.training.augment import augment
 from soups.training.schedule import Schedule
 from soups.training.step import Step
@@ -65,6 +65,7 @@ def finetune(
     Raises:
         UserError: if the device or the image tower does not support the ``compute`` section, if
             a batch has fewer images than there are processes, or if an image cannot be read.
+        LeftOut: if the loss or the weights became NaN or infinite, see `divergence`.
         SystemExit: if a signal ended the run. Another call resumes it.
     """
     device, chosen = devices.device(), compute.current()
@@ -96,6 +97,7 @@ def finetune(
     parts |= {"average": average} if average else {}
     done = state.restore(**parts)
     progress = TrainingProgress(done, schedule.total)
+    watch = divergence.Watch(model, lr, schedule.total, skips=take_step.scaler.is_enabled())
     with Keeper(state, chosen.save_minutes, parts) as keeper:
         for epoch, steps in schedule.epochs(done):
             batches = list(optim.batches(len(rows), size, epoch, seed))
@@ -116,6 +118,7 @@ def finetune(
                 if average and step >= schedule.averaged_from:
                     average.update_parameters(model)
                 progress.step(size, losses[-1])
+                watch.look(losses, step + 1, last=step == steps[-1])
                 if step != steps[-1]:
                     keeper.after(step + 1)
             loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
@@ -124,6 +127,7 @@ def finetune(
             keeper.after(steps[-1] + 1, epoch=True)
     if average:
         model.load_state_dict(average.module.state_dict())
+    watch.end()
     if chosen.checkpoint_activations:
         devices.checkpointing(model.visual, False)
     return model.to(memory_format=torch.contiguous_format).eval()

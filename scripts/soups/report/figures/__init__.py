@@ -6,8 +6,10 @@ registry `soups.experiment.figures`.
 
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+
+import pandas as pd
 
 
 def function(name: str) -> Callable:
@@ -26,6 +28,25 @@ def function(name: str) -> Callable:
             f"expected one of {', '.join(sorted(found))}"
         )
     return found[name]
+
+
+def drawable(draw: Callable, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:
+    """The tables with rows, or None if the figure cannot be drawn from these.
+
+    A table has no rows if all models behind it are left out.
+
+    Args:
+        draw: the function of the figure. Arguments with a default are tables of which the figure
+            needs at least one.
+        tables: the figure's tables by name.
+    """
+    filled = {name: table for name, table in tables.items() if len(table)}
+    wanted = inspect.signature(draw).parameters
+    optional = {name for name in tables if wanted[name].default is not inspect.Parameter.empty}
+    needed = tables.keys() - optional
+    if not filled.keys() >= needed or (optional and not filled.keys() & optional):
+        return None
+    return filled
 
 
 def functions() -> dict[str, Callable]:

@@ -34,8 +34,9 @@ def landscape(points: pd.DataFrame) -> Figure:
             _plane(figure, ax, mine, scale * mine[name])
             if column == 0:
                 ax.set_ylabel(label)
-        lr = mine["lr"].iloc[0]
-        axes[0, column].set_title(f"{panel.replace('_', ' ')}: learning rate {lr:g}", fontsize=7.5)
+        lr, title = mine["lr"].iloc[0], panel.replace("_", " ")
+        title += "" if pd.isna(lr) else f": learning rate {lr:g}"  # unknown for ready-made models
+        axes[0, column].set_title(title, fontsize=7.5)
     figure.supxlabel("Distance in weight space, in units of each panel's ‖θ₁ − θ₀‖", fontsize=8)
     return figure
 
@@ -43,7 +44,8 @@ def landscape(points: pd.DataFrame) -> Figure:
 def _plane(figure, ax, mine: pd.DataFrame, values: pd.Series) -> None:
     """Filled contours of one quantity, and marks of the start, the models and their average."""
     unit = mine.loc[mine["kind"] == "one", "x"].iloc[0]
-    x, y = mine["x"] / unit, mine["y"] / unit
+    fine = np.isfinite(values)  # far from the models, the loss may be infinite
+    x, y, values = mine["x"][fine] / unit, mine["y"][fine] / unit, values[fine]
     # Each band holds an equal share of the points, so a steep rim does not use up all contours.
     levels = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS + 1)).round(4))
     if len(levels) < 2:  # a constant quantity

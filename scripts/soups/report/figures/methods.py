@@ -12,8 +12,8 @@ HIGHLIGHTED = (ZEROSHOT, INITIALIZATION, BEST, UNIFORM, GREEDY)
 
 
 def _individuals(models: pd.DataFrame) -> pd.DataFrame:
-    """The sweep's own ingredients. Starting points have no variant, so they are left out."""
-    return models[models["variant"] == BASE]
+    """The sweep's own ingredients that have accuracies. Starting points have no variant."""
+    return models[(models["variant"] == BASE) & models["test"].notna()]
 
 
 def _scatter(ax, models, methods, roles: Roles, y: str, intervals: bool) -> None:
