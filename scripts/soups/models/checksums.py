@@ -1,9 +1,10 @@
 """Files of checksums in the format of ``sha256sum``, which several jobs may extend."""
 
 import fcntl
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -72,6 +73,14 @@ def check(name: str, digest: str, sums: str | Path | None, record: bool = False)
             f"{name} has sha256 {digest}, expected {known[name]} from {sums}, so the file has "
             "changed or is broken"
         )
+
+
+def digest(paths: Sequence[str | Path]) -> str:
+    """Return the sha256 of a file, or one for several files and their names, in hexadecimal."""
+    if len(paths) == 1:
+        return files.sha256(paths[0])
+    lines = sorted(f"{files.sha256(path)}  {Path(path).name}\n" for path in paths)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @contextmanager

@@ -30,7 +30,6 @@ FOREIGN = {
     b"(\xb5/\xfd": "is compressed with zstd, expected the unpacked file",
     b"\x93NUMPY": "is a NumPy array, expected a state dict saved with torch.save or safetensors",
 }
-MSGPACK = tuple(bytes([first]) for first in range(0x81, 0x90)) + (b"\xde", b"\xdf")
 PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 
 
@@ -76,15 +75,14 @@ def format_of(path: Path) -> str:
         raise unreadable(
             path, "is an ONNX file, whose tensors have other names, expected weights of PyTorch"
         )
-    if head.startswith(MSGPACK) and b"params" in head[:64] or _is_msgpack(head):
+    if _is_msgpack(head):
         raise unreadable(
             path,
             "is a msgpack file, as Flax writes, expected weights of PyTorch (in transformers, "
             "`from_pretrained(..., from_flax=True)` and `save_pretrained` convert it)",
         )
-    begin = head[:24]
-    text = begin.decode("ascii", "replace")
-    shown = repr(text if text.isprintable() else begin)
+    text = head[:24].decode("ascii", "replace")
+    shown = repr(text if all(c.isprintable() or c.isspace() for c in text) else head[:12])
     raise unreadable(
         path, f"begins with {shown}, expected a file of torch.save or a safetensors file"
     )

@@ -5,7 +5,10 @@ replaced by stand-ins that keep the values. So no constructor of a library runs 
 file.
 """
 
+import io
+import itertools
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -74,6 +77,8 @@ DICTS = (
     "yacs.config.CfgNode", "easydict.EasyDict", "addict.addict.Dict",
     "ml_collections.config_dict.config_dict.ConfigDict",
 )  # fmt: skip
+# Attributes of every pickled module.
+MODULE = (b"_parameters", b"_buffers", b"_modules")
 ALLOWED = [
     *((StandIn, name) for name in NAMES),
     *((OrderedDict, name) for name in DICTS),
@@ -135,13 +140,18 @@ def _refused(path: Path, form: str, error: Exception):
             "holds pickled objects that are not tensors, expected tensors alone (load it where it "
             "was made, and save `model.state_dict()` with torch.save)",
         )
-    if _holds_module(path, form):
+    text = _pickle_of(path, form)
+    if all(mark in text for mark in MODULE):
+        whole = _begins_with_a_class(text, form)
+        line = "model.state_dict()" if whole else "{k: v.state_dict() for k, v in held.items() if "
+        line += "" if whole else "isinstance(v, torch.nn.Module)}"
+        name = "model" if whole else "held"
         return unreadable(
             path,
             f"holds a whole pickled module ({culprit}), whose code would have to be run, expected "
             "its state dict (save it where it was made: "
-            f"`model = torch.load({file!r}, weights_only=False)`, then "
-            "`torch.save(model.state_dict(), 'weights.pt')`)",
+            f"`{name} = torch.load({file!r}, weights_only=False)`, then "
+            f"`torch.save({line}, 'weights.pt')`)",
         )
     return unreadable(
         path,
@@ -151,14 +161,24 @@ def _refused(path: Path, form: str, error: Exception):
     )
 
 
-def _holds_module(path: Path, form: str) -> bool:
-    """Whether a pickle has the attributes that every pickled module has."""
-    marks = (b"_parameters", b"_buffers", b"_modules")
+def _pickle_of(path: Path, form: str) -> bytes:
+    """The pickle in a file of `torch.save`; in an old file, some values of tensors follow it."""
     if form == ZIP:
         with zipfile.ZipFile(path) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-            text = archive.read(name)
-    else:
-        with open(path, "rb") as file:
-            text = file.read(2**26)  # the pickle comes before the values of the tensors
-    return all(mark in text for mark in marks)
+            return archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+    with open(path, "rb") as file:
+        return file.read(2**26)
+
+
+def _begins_with_a_class(text: bytes, form: str) -> bool:
+    """Whether the outermost object of a pickle is that of a class, and no dictionary."""
+    file = io.BytesIO(text)
+    try:
+        # An old file begins with three pickles: a magic number, the version and the platform.
+        for _ in range(0 if form == ZIP else 3):
+            for _ in pickletools.genops(file):
+                pass
+        _, (code, name, _) = itertools.islice(pickletools.genops(file), 2)
+    except ValueError:
+        return True
+    return code.name != "EMPTY_DICT" and name != "collections OrderedDict"

@@ -26,6 +26,7 @@ FILES = (
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
+INDEX = ".index.json"
 CONFIGS = ("config.json", "open_clip_config.json")
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl")
 # Files beside the weights in folders of transformers and accelerate.
@@ -80,7 +81,7 @@ def read(path: str | Path, weights: str = PLAIN) -> Contents:
     file = _file_in(path) if path.is_dir() else path
     _check_adapter(path, file)
     config = _config(file.parent) if path.is_dir() or file.name in FILES else None
-    if file.name.endswith(".index.json"):
+    if file.name.endswith(INDEX):
         content, note = _shards(path, file), {}
     elif (form := format_of(file)) == SAFETENSORS:
         content, note = _tensors(file)
@@ -96,6 +97,22 @@ def read(path: str | Path, weights: str = PLAIN) -> Contents:
         naming.classes(file, beside, config, note), naming.architecture(beside, config, note),
         note.get("pretrained"), note,
     )  # fmt: skip
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files that hold the weights of a checkpoint: one, or an index and its shards.
+
+    Raises:
+        UserError: if there is no such file or folder.
+        LeftOut: if a folder has no weights, or if shards are missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist, expected a checkpoint")
+    file = _file_in(path) if path.is_dir() else path
+    if not file.name.endswith(INDEX):
+        return [file]
+    return [file, *(file.parent / name for name in sorted(set(_index(path, file).values())))]
 
 
 def _tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
@@ -184,33 +201,43 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _shards(folder: Path, index: Path) -> dict[str, Tensor]:
-    """The tensors of all shards that an index lists.
+def _index(path: Path, index: Path) -> dict[str, str]:
+    """Name of each tensor's shard, all of which exist in the index's folder.
 
     Raises:
-        LeftOut: if a shard or a tensor is missing.
+        LeftOut: if the index has another format, or if a shard is missing.
     """
     listed = _json(index.read_text(encoding="utf-8", errors="replace"))
     where = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(where, dict) or not all(isinstance(v, str) for v in where.values()):
         raise unreadable(index, "has no 'weight_map', expected the file of each tensor")
+    where = {tensor: Path(name).name for tensor, name in where.items()}
     names = sorted(set(where.values()))
-    missing = [name for name in names if not (index.parent / Path(name).name).is_file()]
+    missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise unreadable(
-            folder,
+            path,
             f"lacks {len(missing)} of the {len(names)} shards that {index.name} lists "
             f"({_some(missing)}), expected all of them",
         )
-    tensors: dict[str, Tensor] = {}
-    for name in names:
-        file = index.parent / Path(name).name
+    return where
+
+
+def _shards(path: Path, index: Path) -> dict[str, Tensor]:
+    """The tensors of all shards that an index lists.
+
+    Raises:
+        LeftOut: if a shard or a tensor is missing.
+    """
+    where, tensors = _index(path, index), {}
+    for name in sorted(set(where.values())):
+        file = index.parent / name
         form = format_of(file)
         content = _tensors(file)[0] if form == SAFETENSORS else unpickled(file, form)
         if isinstance(content, Mapping):
             tensors |= {k: v for k, v in dict.items(content) if isinstance(v, Tensor)}
     if lost := sorted(set(where) - set(tensors)):
         raise unreadable(
-            folder, f"lacks the tensor {lost[0]!r}, which {index.name} lists, expected all of them"
+            path, f"lacks the tensor {lost[0]!r}, which {index.name} lists, expected all of them"
         )
     return tensors

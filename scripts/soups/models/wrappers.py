@@ -38,6 +38,7 @@ PREFIXES = (
 WITHIN = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # Tensors of a loss function that Lightning saves beside the model.
 LOSS = ("criterion.", "loss.", "loss_fn.", "loss_function.")
+DEEPEST = 12  # dictionaries inside each other
 COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
 
 
@@ -86,22 +87,26 @@ def _called(content: object) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _state_dicts(content: Mapping, keys: tuple) -> Iterable[tuple[tuple, State]]:
+def _state_dicts(
+    content: Mapping, keys: tuple, seen: frozenset[int] = frozenset()
+) -> Iterable[tuple[tuple, State]]:
     """Every dictionary of tensors inside a dictionary, by the keys that lead to it."""
-    if {"state", "param_groups"} <= set(content) or len(keys) > 4:
-        return  # the state of an optimizer
+    # A pickle may hold a dictionary inside itself.
+    if {"state", "param_groups"} <= set(content) or id(content) in seen or len(keys) > DEEPEST:
+        return  # the first is the state of an optimizer
+    seen |= {id(content)}
     tensors = {
         name: value
         for name, value in dict.items(content)
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    if any("." in name for name in tensors) or tensors and not keys:
+    if any("." in name for name in tensors) or (tensors and not keys):
         yield keys, tensors
         return
     inside = False
     for key, value in dict.items(content):
         if isinstance(value, Mapping) and str(key).lower() not in BESIDE:
-            for each in _state_dicts(value, (*keys, str(key))):
+            for each in _state_dicts(value, (*keys, str(key)), seen):
                 inside = True
                 yield each
     if tensors and not inside:
