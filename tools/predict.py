@@ -51,7 +51,8 @@ def positive(text: str) -> int:
     return value
 
 
-if __name__ == "__main__":
+def parsed(given: list[str] | None = None) -> argparse.Namespace:
+    """The arguments of a command line; by default of that of this process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a .safetensors file in the soups or models of a run")
     parser.add_argument("images", nargs="*", help="image files, or folders at any depth")
@@ -60,7 +61,11 @@ if __name__ == "__main__":
     parser.add_argument("--top", type=positive, default=1, help="classes per image")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1)
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
     try:
-        main(parser.parse_args())
+        main(parsed())
     except UserError as error:
         sys.exit(f"error: {error}")

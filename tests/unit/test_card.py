@@ -12,7 +12,8 @@ import soups
 from soups.data.images import identity, write_set
 from soups.errors import UserError
 from soups.models import card, checkpoints
-from soups.models.classifier import bring_in, load_classifier
+from soups.models.classifier import load_classifier
+from soups.models.pretrained import bring_in
 
 NAMES = ["cat", "dog", "bird", "fish"]
 

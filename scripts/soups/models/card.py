@@ -3,12 +3,13 @@
 The card stands under the key ``model`` of the note of every ingredient, start and soup. It has
 these entries:
 
-- ``architecture``: see `models.classifier.Pretrained`.
+- ``architecture``: see `models.pretrained.Pretrained`.
 - ``image_size``: pixels per side. ``resize`` and ``crop`` say in words how an image gets this size.
 - ``upright``: whether an image is turned as its EXIF data says.
 - ``mean``, ``std``: of the pixels (0–1), one value per channel.
 - ``normalize_features``: whether features are scaled to unit length before the head.
 - ``classes``: class names, in the order of the logits.
+- entries of the pre-trained model's header without which its architecture cannot be built.
 - ``folders``: class folders in the same order, only if their names differ from the class names.
 """
 
@@ -24,6 +25,8 @@ from soups.jobs import handlers
 from soups.models.checkpoints import Checkpoint
 
 KEY = "model"
+# Entries of a pre-trained model's note that tell how it was made, or belong to its text tower.
+MADE_BY = ("corpus", "settings", "source", "tokenizer", "words")
 RESIZE, CROP = "bicubic, short side", "centre"
 # Sections of the configuration that decide the weights of a soup.
 SECTIONS = ("data", "model", "pretrain", "probe", "finetune", "sweep", "ingredients")
@@ -42,6 +45,7 @@ def of_job(job, model) -> dict:
         settings = folders.settings_of(job.config["data"]["folders"])
         upright, named = settings["upright"], folders.training_classes(settings)
     card = {
+        **{key: value for key, value in note.items() if key not in MADE_BY},
         "architecture": note["architecture"],
         "image_size": int(heldout.images.shape[1]),
         "resize": RESIZE,
@@ -86,9 +90,14 @@ def read(path: str | Path) -> dict:
     """Return the card in a file's header.
 
     Raises:
-        UserError: if the file is no safetensors file, or if its header has no card.
+        UserError: if the file is no safetensors file, if it has no weights because its model was
+            left out, or if its header has no card.
     """
     checkpoint = Checkpoint(path)
+    if checkpoint.left_out:
+        raise UserError(
+            f"{path} has no weights, because the model was left out: {checkpoint.left_out['reason']}"
+        )
     if KEY in checkpoint.note:
         return checkpoint.note[KEY]
     if "recipe" in checkpoint.note:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from soups import files
-from soups.data.decode import ENDINGS, ImageFiles
-from soups.data.layouts import walk
+from soups.data.decode import ImageFiles
+from soups.data.walking import Aside, walk
 from soups.errors import UserError
 from soups.jobs import devices
 from soups.models.forward import BATCH, GPU_BATCH, forward
@@ -25,7 +25,7 @@ def images_of(places: Sequence[str | Path], listed: str | Path | None = None) ->
 
     Args:
         places: image files, and folders, whose images are taken in order of their names at any
-            depth. Hidden files and files with other endings are left out of a folder.
+            depth. The files of a folder that are no images are left out, see `data.walking`.
         listed: a text file with one image file a line, or None.
 
     Raises:
@@ -34,12 +34,12 @@ def images_of(places: Sequence[str | Path], listed: str | Path | None = None) ->
     found = []
     for place in map(Path, places):
         if place.is_dir():
-            # The prefix "./" stands for the folder itself.
-            names = sorted(name.removeprefix("./") for name in walk(place, "."))
+            aside = Aside()
+            names = sorted(walk(place, "", aside))
             if not names:
+                has = f" (it has {aside.as_text()})" if aside.endings else ""
                 raise UserError(
-                    f"{place}: the folder has no image, expected files that end in one of "
-                    f"{', '.join(ENDINGS)}"
+                    f"{place}: the folder has no image{has}, expected files such as .jpg or .png"
                 )
             found += [str(place / name) for name in names]
         elif place.exists():
