@@ -48,5 +48,6 @@ else:
             pixels=plan.pixels,
             image_size=plan.image_size,
             stage=plan.stage["pretrain"],
+            **plan.averaged,
         script:
             "../scripts/import_pretrained.py"

@@ -1,34 +1,32 @@
-"""Import a pre-trained model.
-
-The source is a file that this workflow wrote, a tag of open_clip or timm, or a file of weights.
-"""
+"""Import a pre-trained model: of this workflow, or by a tag, an address, a file or a folder."""
 
 from soups import files
 from soups.errors import UserError
 from soups.jobs.job import log, run
 from soups.models.architectures import header
-from soups.models.classifier import Pretrained, bring_in
+from soups.models.finite import check_finite
+from soups.models.pretrained import Pretrained, bring_in
 
 
 def main(job) -> None:
     source, architecture = job.params.source, job.params.architecture
-    if source and source.endswith(".safetensors") and "architecture" in header(source):
-        Pretrained.load(source)  # checks that the weights fit the architecture
-        # A copy keeps the hash and the note on how the model was made.
-        files.copy(source, job.output[0])
+    ours = source and source.endswith(".safetensors") and "architecture" in header(source)
+    kind = job.params.get("weights", "plain")
+    model = Pretrained.load(source) if ours else bring_in(architecture, source, kind)
+    if source:
+        check_finite(model.whole.state_dict(), source)
+    if ours:
+        files.copy(source, job.output[0])  # keeps the hash and the note on how it was made
     else:
-        model = bring_in(architecture, source)
-        size = job.params.image_size
-        if size not in (None, model.image_size):
+        if job.params.image_size not in (None, model.image_size):
             raise UserError(
-                f"data.folders.image_size is {size}, expected {model.image_size}, the size of "
-                f"model.architecture {architecture!r} with model.pretrained {source!r}"
+                f"data.folders.image_size is {job.params.image_size}, expected {model.image_size}, "
+                f"the size of model.architecture {architecture!r} with model.pretrained {source!r}"
             )
         model.mean = job.params.pixels["mean"] or model.mean
         model.std = job.params.pixels["std"] or model.std
         log.info("the pixels have mean %s and std %s", model.mean, model.std)
-        # Ready-made ingredients need the architecture alone, so a model without a source has no
-        # weights in the file.
+        # A model for ready-made ingredients has no source. Its file has no weights.
         model.save(job.output[0], {"source": source}, weights=source is not None)
     log.info("the pre-trained model comes from %s", source)
 

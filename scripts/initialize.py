@@ -8,7 +8,7 @@ from soups.data import prompts
 from soups.data.images import PreparedSet
 from soups.jobs.job import log, run
 from soups.models import card, checkpoints
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 from soups.training.starts import starting_points
 
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from soups.jobs.resume import Resumable
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 

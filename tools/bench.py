@@ -134,7 +134,7 @@ def speed() -> None:
     import torch.nn.functional as F
     import yaml
 
-    from soups.models.classifier import Pretrained
+    from soups.models.pretrained import Pretrained
     from soups.training.optim import adamw
     from soups.world.sets import CHUNK, draw_set
 
@@ -172,8 +172,8 @@ def points() -> None:
     from soups.mixing.recipes import recipe
     from soups.models import checkpoints
     from soups.models.checkpoints import Checkpoint
-    from soups.models.classifier import Pretrained
     from soups.models.forward import forward
+    from soups.models.pretrained import Pretrained
 
     torch.set_num_threads(1)
     architecture = yaml.safe_load(Path("config.yaml").read_text())["model"]["architecture"]

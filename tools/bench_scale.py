@@ -23,7 +23,7 @@ def start(folder: Path, images) -> int:
     import torch
 
     from soups.models import checkpoints
-    from soups.models.classifier import Pretrained
+    from soups.models.pretrained import Pretrained
 
     torch.manual_seed(0)
     pretrained = Pretrained(ARCHITECTURE, None)

@@ -10,8 +10,8 @@ from soups.mixing import methods
 from soups.mixing.kitchen import Kitchen
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
-from soups.models.classifier import Pretrained
 from soups.models.forward import forward
+from soups.models.pretrained import Pretrained
 from soups.roles import INITIALIZATION
 
 NAMES = ["m0", "m1", "m2", "m3"]

@@ -6,7 +6,9 @@ import torch
 
 from soups.errors import UserError
 from soups.models import checkpoints
-from soups.models.classifier import Backbone, Pretrained, bring_in, load_classifier
+from soups.models.backbone import Backbone
+from soups.models.classifier import load_classifier
+from soups.models.pretrained import Pretrained, bring_in
 
 TIMM = "timm/test_efficientnet"
 
@@ -101,9 +103,9 @@ def test_a_file_of_open_clip_weights(tmp_path, ending):
         (
             "ViT-S-32-alt",
             "broken.pt",
-            r"'broken.pt', whose weights could not be loaded \(.*, expec",
+            r"'broken.pt', which lacks 'posit.* 275 more tensors and has 'something' in addition, ",
         ),
-        (TIMM, "broken.pt", r"'broken.pt', whose weights could not be loaded \(.*, expected a"),
+        (TIMM, "broken.pt", r"'broken.pt', which lacks 'conv_stem.* and has 'something' in addit"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_one_sentence(
@@ -137,6 +139,6 @@ def test_a_file_that_runs_code_is_refused(tmp_path, architecture):
             return (tmp_path / "ran").touch, ()
 
     torch.save({"weight": Payload()}, tmp_path / "unsafe.pt")
-    with pytest.raises(UserError, match=r"unsafe\.pt', which would run code|could not be"):
+    with pytest.raises(UserError, match=r"unsafe\.pt .*which cannot be read safely"):
         bring_in(architecture, str(tmp_path / "unsafe.pt"))
     assert not (tmp_path / "ran").exists()

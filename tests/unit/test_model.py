@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from soups.errors import UserError
 from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
-from soups.models.classifier import Pretrained, load_classifier
+from soups.models.classifier import load_classifier
+from soups.models.pretrained import Pretrained
 
 NOTE = {"b": 1, "a": {"d": [2], "c": 3}}
 

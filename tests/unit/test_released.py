@@ -17,7 +17,7 @@ from soups import files
 from soups.data import decode, images
 from soups.errors import UserError
 from soups.models import checkpoints, released
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -11,7 +11,7 @@ import yaml
 
 from soups.data import prompts
 from soups.files import sha256
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 from soups.models.tokens import WordTokenizer
 from tests import layouts as trees
 from tests.unit.test_overlays import merge

@@ -9,7 +9,7 @@ import yaml
 
 from soups.files import sha256
 from soups.models.checkpoints import Checkpoint
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 from soups.models.forward import forward
 from soups.world.sets import draw_set, set_mapping
 from tests.workflow.conftest import ROOT, TINY

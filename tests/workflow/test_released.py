@@ -16,7 +16,7 @@ import torch
 from soups.claims import published
 from soups.data.layouts import class_folders
 from soups.models.checkpoints import Checkpoint
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 from tests import layouts as trees
 from tests.unit.test_overlays import merge
 from tests.unit.test_released import as_released, shapes_of, text_side

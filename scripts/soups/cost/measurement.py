@@ -15,7 +15,8 @@ from soups.data.decode import ImageFiles
 from soups.experiment.registry import SOUP_METHODS
 from soups.jobs import compute
 from soups.jobs.job import limit_threads
-from soups.models.classifier import Classifier, Pretrained
+from soups.models.classifier import Classifier
+from soups.models.pretrained import Pretrained
 
 log = logging.getLogger("soups")
 

@@ -35,9 +35,14 @@ class Parameters:
 
     @property
     def weights_file(self) -> list[str]:
-        """The file of pre-trained weights, if the configuration names a file."""
-        given = self.config["model"]["pretrained"]
-        return [given] if given and given.endswith(architectures.WEIGHTS) else []
+        """Files of the pre-trained model, if the configuration names a file or a folder."""
+        return architectures.files_of(self.config["model"])
+
+    @property
+    def averaged(self) -> dict:
+        """The kind of weights of a training file; empty for plain ones, the default."""
+        kind = self.config["model"]["weights"]
+        return {} if kind == "plain" else {"weights": kind}
 
     @property
     def pixels(self) -> dict:

@@ -5,22 +5,63 @@ import json
 from pathlib import Path
 
 from soups.errors import UserError, near
+from soups.models.addresses import (
+    HUB,
+    LOCAL,
+    PREFIXES,
+    TIMM,
+    TORCHVISION,
+    TRANSFORMERS,
+    WEIGHTS,
+    is_path,
+    normalised,
+    read_config,
+)
 
-TIMM = "timm/"
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+__all__ = ["HUB", "LOCAL", "TIMM", "TORCHVISION", "TRANSFORMERS", "WEIGHTS", "check", "is_path"]
+
+# Files of a folder that decide what a model computes.
+USED = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.json")
 
 
 def has_text(model: dict) -> bool:
-    """Whether the model has a text tower, which a zero-shot head needs."""
+    """Whether the model has a text tower, which a zero-shot head needs.
+
+    A model of transformers has one if it is a CLIP in a folder.
+    """
     architecture = model["architecture"]
-    return isinstance(architecture, dict) or not architecture.startswith(TIMM)
+    if isinstance(architecture, dict) or not architecture.startswith(PREFIXES):
+        return True
+    folder = architecture.removeprefix(TRANSFORMERS)
+    clip = architecture.startswith(TRANSFORMERS) and Path(folder).is_dir()
+    return clip and read_config(folder).get("architectures") == ["CLIPModel"]
+
+
+def files_of(model: dict) -> list[str]:
+    """Files that the import of the pre-trained model reads, which are inputs of its job."""
+    architecture, source = model["architecture"], model["pretrained"]
+    found = []
+    if is_path(source):
+        found += _files(Path(source)) if Path(source).is_dir() else [source]
+    elif isinstance(source, str) and source.startswith(LOCAL):
+        found += _files(Path(source.removeprefix(LOCAL)))
+    if isinstance(architecture, str) and architecture.startswith((TRANSFORMERS, LOCAL)):
+        place = architecture.removeprefix(TRANSFORMERS).removeprefix(LOCAL)
+        found += [str(path) for path in sorted(Path(place).glob("*.json"))]
+    return list(dict.fromkeys(found))
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path) for ending in USED for path in folder.glob(ending))
 
 
 def check(config: dict) -> None:
     """Check that the ``model`` section is consistent and fits the size of the images.
 
+    Addresses of models in ``architecture`` and ``pretrained`` are replaced by names.
+
     Args:
-        config: the whole configuration.
+        config: the whole configuration. Its ``model`` section is changed in place.
 
     Raises:
         UserError: one sentence with the key, its value and the expected value.
@@ -35,10 +76,15 @@ def check(config: dict) -> None:
                     f"model.templates has {template!r}, expected one {{}} where the class name goes"
                 ) from None
     custom = isinstance(model["architecture"], dict)
+    if not custom:
+        trains = config["ingredients"]["source"] == "train"
+        found = normalised(model["architecture"], model["pretrained"], fill=trains)
+        model["architecture"], model["pretrained"] = found
     if model["pretrained"] is not None:
         _check_source(model, custom)
-    if not has_text(model) or not config["data"]["folders"]:
-        return  # the import of a timm model checks its image size
+    listed = custom or not model["architecture"].startswith((*PREFIXES, HUB, LOCAL))
+    if not listed or not config["data"]["folders"]:
+        return  # the import of these models checks their image size
     architecture = model["architecture"] if custom else named(model["architecture"])
     if config["data"]["source"] == "folders":
         size = config["data"]["folders"]["image_size"]
@@ -52,17 +98,17 @@ def check(config: dict) -> None:
 
 def _check_source(model: dict, custom: bool) -> None:
     source = model["pretrained"]
-    if not custom and has_text(model):
+    if not custom and not model["architecture"].startswith((*PREFIXES, HUB, LOCAL)):
         named(model["architecture"])
     if source == "train" and not custom:
         raise UserError(
             f"model.architecture is {model['architecture']!r} and model.pretrained is 'train', "
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
-    if source.endswith(WEIGHTS) and not Path(source).is_file():
-        raise UserError(f"model.pretrained is {source!r}, expected an existing file")
+    if is_path(source) and not Path(source).exists():
+        raise UserError(f"model.pretrained is {source!r}, expected an existing file or folder")
     made = header(source).get("architecture") if source.endswith(".safetensors") else None
-    if made is not None and made != model["architecture"]:
+    if made is not None and made != _plain(model["architecture"]):
         raise UserError(
             f"model.pretrained is {source!r}, whose architecture is {json.dumps(made)}, "
             f"expected that of model.architecture, {json.dumps(model['architecture'])}"
@@ -72,6 +118,13 @@ def _check_source(model: dict, custom: bool) -> None:
             f"model.pretrained is {source!r}, expected 'train' or a .safetensors file of this "
             "workflow, because model.architecture is a custom one that no other weights fit"
         )
+
+
+def _plain(architecture: str | dict) -> str | dict:
+    """The architecture as headers have it, without the tag of timm or torchvision."""
+    if isinstance(architecture, str) and architecture.startswith((TIMM, TORCHVISION)):
+        return architecture.partition(".")[0]
+    return architecture
 
 
 def header(path: str | Path) -> dict:
@@ -100,5 +153,9 @@ def named(name: str) -> dict:
     package = importlib.util.find_spec("open_clip").submodule_search_locations[0]
     known = {path.stem: path for path in (Path(package) / "model_configs").glob("*.json")}
     if name not in known:
-        raise UserError(f"model.architecture is {name!r}, unknown to open_clip{near(name, known)}")
+        meant = near(name, known) or (
+            f"; models of other libraries have a prefix, such as {TIMM}{name} or "
+            f"{TORCHVISION}{name}"
+        )
+        raise UserError(f"model.architecture is {name!r}, unknown to open_clip{meant}")
     return json.loads(known[name].read_text(encoding="utf-8"))

@@ -1,32 +1,20 @@
-"""Sources of pre-trained weights, which are tags of open_clip or timm, or files of weights."""
+"""Sources of pre-trained weights: tags of a library, or files and folders made elsewhere."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pickle import UnpicklingError
 
+from huggingface_hub import constants
 from open_clip import get_model_config, get_pretrained_cfg
-from torch import nn
+from torch import Tensor, nn
 
-from soups.errors import UserError
-from soups.models.architectures import WEIGHTS
+from soups.errors import LeftOut, UserError
+from soups.models import reading
 
+log = logging.getLogger("soups")
 
-def is_file(source: str | None) -> bool:
-    """Whether a source is a file of weights instead of a tag."""
-    return bool(source) and source.endswith(WEIGHTS)
-
-
-def classes_in(path: str, model: nn.Module) -> dict:
-    """Arguments for timm's ``create_model`` that fit the head of a file's weights."""
-    from timm.models import load_state_dict
-
-    names = model.pretrained_cfg["classifier"]
-    first = names if isinstance(names, str) else names[0]
-    head = load_state_dict(path).get(f"{first}.weight")
-    classes = 0 if head is None else len(head)
-    overlay = {"file": path, "num_classes": classes}
-    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
+PATIENCE = 10  # seconds to wait for a server before the cache alone is used
+SHOWN = 3  # names of tensors in one message
 
 
 def check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
@@ -59,30 +47,129 @@ def check_activation(architecture: str, tag: str) -> None:
         )
 
 
-@contextmanager
-def fetching(source: str | None) -> Iterator[None]:
-    """Turn the libraries' errors about weights into a `UserError` of one sentence.
+def contents(path: str, weights: str) -> reading.Contents:
+    """Read the weights of a file or folder, and log which of them were taken.
 
     Args:
-        source: a tag, a file of weights, or None for random weights.
+        path: see `reading.read`.
+        weights: "plain" or "ema".
+
+    Raises:
+        UserError: if the weights cannot be read.
+    """
+    try:
+        found = reading.read(path, weights)
+    except LeftOut as error:
+        raise UserError(f"model.pretrained: {error}") from error
+    log.info("the weights of %s are %s ones", path, found.kind)
+    if found.wrappers:
+        log.info("removed around them: %s", ", ".join(found.wrappers))
+    return found
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
+    """Load weights strictly into a module.
+
+    Args:
+        module: any module.
+        state: tensors by name, of any floating dtype.
+        path: the file of the tensors, for messages.
+
+    Raises:
+        UserError: naming tensors that are missing, unknown or of another shape.
+    """
+    want = module.state_dict()
+    missing, unknown = [n for n in want if n not in state], [n for n in state if n not in want]
+    if missing or unknown:
+        parts = [f"lacks {_some(missing)}"] if missing else []
+        parts += [f"has {_some(unknown)} in addition"] if unknown else []
+        raise UserError(
+            f"model.pretrained is {path!r}, which {' and '.join(parts)}, expected the tensors of "
+            "model.architecture"
+        )
+    for name, tensor in want.items():
+        if state[name].shape != tensor.shape:
+            raise UserError(
+                f"model.pretrained is {path!r}, where {name!r} has shape "
+                f"{tuple(state[name].shape)}, expected {tuple(tensor.shape)} as in "
+                "model.architecture"
+            )
+    module.load_state_dict(dict(state))
+
+
+def _some(names: list[str]) -> str:
+    """The first names of tensors, and the number of the others."""
+    more = f" and {len(names) - SHOWN} more tensors" if len(names) > SHOWN else ""
+    return ", ".join(repr(name) for name in names[:SHOWN]) + more
+
+
+def fits(module: nn.Module, names: Iterable[str]) -> bool:
+    """Whether names of tensors are exactly those of a module."""
+    return module.state_dict().keys() == set(names)
+
+
+def fill_clip(clip: nn.Module, state: dict[str, Tensor], path: str) -> None:
+    """Load weights strictly into a model of open_clip, whose text tower must be among them.
+
+    Raises:
+        UserError: see `fill`.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    want = clip.state_dict()
+    # OpenAI's files also have three numbers about the architecture.
+    extra = {"input_resolution", "context_length", "vocab_size"}
+    state = {name: value for name, value in state.items() if name not in extra}
+    if not fits(clip, state):
+        state = convert_state_dict(clip, state)  # of other projects, such as MobileCLIP
+        if "positional_embedding" in state and "positional_embedding" not in want:
+            state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):  # a number or a vector of length 1
+        if name in state and name in want and state[name].numel() == 1:
+            state[name] = state[name].reshape(want[name].shape)
+    fill(clip, state, path)
+
+
+@contextmanager
+def fetching(source: str | None) -> Iterator[None]:
+    """Turn the libraries' errors about downloads into a `UserError` of one sentence.
+
+    If the server cannot be reached, the caches alone are used, without repeated attempts.
+
+    Args:
+        source: a tag or an address of weights, or None where nothing is downloaded.
     """
     # open_clip warns about random weights, which are intended where there is no source.
     logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
+    before = constants.HF_HUB_OFFLINE
+    if source and not before and not reachable(constants.ENDPOINT):
+        constants.HF_HUB_OFFLINE = True
     try:
         yield
-    except UnpicklingError as error:
-        raise UserError(
-            f"model.pretrained is {source!r}, which would run code when it is loaded, expected a "
-            "file of tensors alone"
-        ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if source is None:
+        if source is None or isinstance(error, UserError):
             raise
-        reason = " ".join(str(error).split())[:300]
+        if constants.HF_HUB_OFFLINE:
+            why = "they are not in the cache on this machine"
+            why += "" if before else f" and {constants.ENDPOINT} cannot be reached"
+        else:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
-            f"model.pretrained is {source!r}, whose weights could not be loaded "
-            f"({type(error).__name__}: {reason}), expected a network connection, weights in the "
-            "cache of huggingface_hub, or a file that fits model.architecture"
+            f"model.pretrained is {source!r}, whose weights could not be loaded ({why}), expected "
+            "a network connection, weights in the cache, or a file that fits model.architecture"
         ) from error
     finally:
+        constants.HF_HUB_OFFLINE = before
         logging.getLogger().setLevel(logging.WARNING)
+
+
+def reachable(url: str) -> bool:
+    """Whether a server answers within `PATIENCE` seconds, through a proxy where one is set."""
+    import httpx
+
+    try:
+        httpx.head(url, timeout=PATIENCE)
+    except httpx.HTTPError:
+        return False
+    return True

@@ -8,9 +8,9 @@ from torch import Tensor
 from soups.jobs import compute, devices
 from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
 from soups.models.tokens import WordTokenizer
-from soups.training import optim
+from soups.training import divergence, optim
 from soups.training.augment import augment
 from soups.training.schedule import Schedule
 
@@ -56,6 +56,7 @@ def pretrain(
         the trained model on the CPU, in evaluation mode.
 
     Raises:
+        UserError: if the loss or the weights became NaN or infinite, see `divergence`.
         SystemExit: if a signal of `resume.SIGNALS` ended the run. Another call resumes it.
     """
     lr, seed = settings["lr"], settings["seed"]
@@ -76,6 +77,7 @@ def pretrain(
     parts |= {"losses": losses}
     done = state.restore(**parts)
     progress = TrainingProgress(done, schedule.total)
+    watch = divergence.Watch(clip, lr, schedule.total)
     with Keeper(state, compute.current().save_minutes, parts) as keeper:
         for epoch, steps in schedule.epochs(done):
             batches = list(optim.batches(len(images), size, epoch, seed))
@@ -97,10 +99,12 @@ def pretrain(
                     clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
                 losses.append(loss.detach())
                 progress.step(size, losses[-1])
+                watch.look(losses, step + 1, last=step == steps[-1])
                 if step != steps[-1]:
                     keeper.after(step + 1)
             progress.epoch(epoch + 1, torch.stack(losses).mean())
             losses.clear()
             keeper.after(steps[-1] + 1, epoch=True)
+    watch.end()
     model.clip = clip.cpu().eval()
     return model

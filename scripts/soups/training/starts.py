@@ -9,7 +9,8 @@ from torch import Tensor
 
 from soups.data.images import PreparedSet
 from soups.jobs import devices
-from soups.models.classifier import Pretrained
+from soups.models.pretrained import Pretrained
+from soups.models.finite import check_finite
 from soups.models.forward import check_size, forward
 from soups.roles import INITIALIZATION, ZEROSHOT
 from soups.training.probe import linear_probe
@@ -55,10 +56,12 @@ def starting_points(
         ``newhead``, ``initialization`` and, if the model has a text tower, ``zeroshot``.
 
     Raises:
-        UserError: if the prepared images have another size than the model takes.
+        UserError: if the prepared images have another size than the model takes, or if a weight
+            of the model or of a head is NaN or infinite.
     """
     check_size(heldout.images, pretrained.image_size)
     model = pretrained.classifier(len(train.classes)).to(devices.device()).eval()
+    check_finite(model.state_dict(), "the pre-trained model")
     zeroshot = pretrained.text_head(train.classes, templates)
     start = torch.zeros_like(model.head.weight).cpu() if zeroshot is None else zeroshot
     features = forward(model.features, train.images, rows, workers=workers, exact=True)
@@ -71,6 +74,7 @@ def starting_points(
 
     made = {"newhead": StartingPoint(model.state_dict(), None)}
     for name, (weight, bias) in heads.items():
+        check_finite({"weight": weight, "bias": bias}, f"the head of the start {name!r}")
         state = model.state_dict() | {"head.weight": weight, "head.bias": bias}
         made[name] = StartingPoint(state, (seen @ weight.T + bias).numpy())
     return made

@@ -1,0 +1,112 @@
+"""Image classifiers without a text side, whose towers are models without their heads."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from soups.errors import UserError
+from soups.models import sources
+from soups.models.pretrained import Pretrained
+from soups.models.reading import Contents
+
+
+class Backbone(Pretrained):
+    """An image classifier of another library without its head.
+
+    Its features are not normalised. A subclass sets these attributes.
+
+    Attributes:
+        architecture: the name with the prefix of its family.
+        words: None, because it has no text tower.
+        mean, std: mean and standard deviation of the pixels (0–1), one value per channel.
+        heads: names of the linear heads in the library's own model.
+    """
+
+    normalize = False
+    heads: tuple[str, ...]
+    _tower: nn.Module
+    _size: int
+
+    @property
+    def whole(self) -> nn.Module:
+        return self._tower
+
+    @property
+    def visual(self) -> nn.Module:
+        return self._tower
+
+    @property
+    def image_size(self) -> int:
+        return self._size
+
+    @property
+    def made_from(self) -> dict:
+        """The image size, because it depends on the tag of the weights."""
+        return {"image_size": self.image_size}
+
+    def text_head(self, names: list[str], templates: list[str]) -> Tensor | None:
+        """Return None, because a zero-shot head needs a text tower."""
+
+    def native(self, classes: int) -> dict[str, str | None]:
+        if len(self.heads) != 1:
+            raise UserError(
+                f"model.architecture is {self.architecture!r}, whose own model has "
+                f"{len(self.heads)} heads ({', '.join(self.heads) or 'none is linear'}), expected "
+                "a model with one linear head for checkpoints of its own library"
+            )
+        names = {n: self._file_name(n) for n in self._tower.state_dict()}
+        head = self.heads[0]
+        weight, bias = self._file_name(f"{head}.weight"), self._file_name(f"{head}.bias")
+        own = self._native_shapes
+        rest = own.keys() - set(names.values()) - {weight, bias}
+        lost = set(names.values()) - own.keys()
+        if rest or lost or len([side for side in own.get(weight, ()) if side > 1]) > 2:
+            raise UserError(
+                f"model.architecture is {self.architecture!r}, whose own head is not a single "
+                f"linear layer ({', '.join(sorted(rest | lost)[:3]) or head}), expected a model "
+                "with one linear head for checkpoints of its own library"
+            )
+        tower = {f"visual.{name}": there for name, there in names.items()}
+        return tower | {"head.weight": weight, "head.bias": bias if bias in own else None}
+
+    @cached_property
+    def _native_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor of the library's own model of two classes."""
+        with torch.random.fork_rng(devices=[]):
+            model = self._library_model(2)
+        return {self._file_name(n): tuple(t.shape) for n, t in model.state_dict().items()}
+
+    def native_model(self, classes: int, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+        model = self._library_model(classes)
+        if state is not None:
+            ours = {self._file_name(name): name for name in model.state_dict()}
+            model.load_state_dict({ours.get(name, name): value for name, value in state.items()})
+        return model.eval()
+
+    def native_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """State dict of the library's own model under the names of a checkpoint."""
+        return {self._file_name(name): value for name, value in model.state_dict().items()}
+
+    def _library_model(self, classes: int) -> nn.Module:
+        """The library's own model with its head, with random weights."""
+        raise NotImplementedError
+
+    def _file_name(self, name: str) -> str:
+        """Name in a checkpoint of a tensor of the library's model."""
+        return name
+
+    def _fill(self, source: str, weights: str) -> Contents:
+        """Load the tower from a file or folder, without the head, whatever its classes are."""
+        contents = sources.contents(source, weights)
+        state = self._without_heads(self.translated(contents.state))
+        ours = {self._file_name(name): name for name in self.whole.state_dict()}
+        sources.fill(self.whole, {ours.get(n, n): v for n, v in state.items()}, source)
+        return contents
+
+    def _without_heads(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        left = tuple(
+            self._file_name(f"{head}.weight").removesuffix("weight") for head in self.heads
+        )
+        return {name: value for name, value in state.items() if not name.startswith(left or "\0")}

@@ -1,0 +1,1 @@
+"""Image classifiers of other libraries than open_clip, with one module per library."""
