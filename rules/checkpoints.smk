@@ -22,11 +22,21 @@ rule download_checkpoint:
         "../scripts/download_checkpoint.py"
 
 
+FIRST_CHECKPOINT = (
+    plan.checkpoints.path(next(iter(plan.sweep.rows)))
+    if plan.checkpoints.settings["dtype"] == "as is"
+    else []
+)
+
+
 rule import_checkpoint:
     input:
         pretrained=plan.pretrained,
         checkpoint=lambda w: plan.checkpoints.path(w.ingredient),
         heldout=plan.heldout["heldout"],
+        classes=plan.checkpoints.settings["classes"] or [],
+        # The first model, whose dtypes all others must have if none is cast.
+        first=FIRST_CHECKPOINT,
     output:
         weights=f"{R}/models/{{ingredient}}.safetensors",
         heldout=f"{R}/models/{{ingredient}}.heldout.npy",
@@ -40,9 +50,12 @@ rule import_checkpoint:
         gpu=plan.gpus,
     params:
         file=lambda w: plan.checkpoints.names[w.ingredient],
-        layout=plan.checkpoints.settings["layout"],
         dtype=plan.checkpoints.settings["dtype"],
+        weights=config["model"]["weights"],
+        templates=config["model"]["templates"],
+        strict=config["ingredients"]["strict"],
         note=lambda w: {"hyperparameters": plan.sweep.rows[w.ingredient]},
+        start=False,
         stage=[plan.stage["checkpoints"], plan.stage["evaluate"]],
     script:
         "../scripts/import_checkpoint.py"
@@ -56,6 +69,8 @@ if plan.checkpoints.initialization:
             pretrained=plan.pretrained,
             checkpoint=plan.checkpoints.path(plan.checkpoints.initialization),
             heldout=plan.heldout["heldout"],
+            classes=plan.checkpoints.settings["classes"] or [],
+            first=FIRST_CHECKPOINT,
         output:
             weights=plan.weights(plan.starts[0]),
             heldout=plan.heldout_logits(plan.starts[0]),
@@ -65,7 +80,10 @@ if plan.checkpoints.initialization:
             f"{S}/benchmarks/import_initialization.tsv"
         params:
             file=plan.checkpoints.names[plan.checkpoints.initialization],
-            layout=plan.checkpoints.settings["layout"],
             dtype=plan.checkpoints.settings["dtype"],
+            weights=config["model"]["weights"],
+            templates=config["model"]["templates"],
+            strict=True,
             note={"head": plan.starts[0]},
+            start=True,
             stage=[plan.stage["checkpoints"], plan.stage["evaluate"]],

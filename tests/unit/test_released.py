@@ -1,6 +1,5 @@
-"""Conversion of checkpoints made elsewhere to our layout, and refusal of malformed ones."""
+"""The paper's released checkpoints and the import of a checkpoint as an ingredient."""
 
-import pickle
 import re
 from collections import OrderedDict
 from types import SimpleNamespace
@@ -15,10 +14,11 @@ from torchvision import transforms
 
 from soups import files
 from soups.data import decode, images
-from soups.errors import UserError
-from soups.models import checkpoints, released
+from soups.errors import LeftOut, UserError
+from soups.models import checkpoints, layouts, reading, released
 from soups.models.pretrained import Pretrained
 
+CLASSES = ["a", "b", "c", "d"]
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -110,7 +110,8 @@ def original_logits(state, x, heads=12):
 
 
 def test_logits_are_those_of_the_original(tmp_path):
-    model = Pretrained("ViT-B-32-quickgelu", None).classifier(1000).eval()
+    whole = Pretrained("ViT-B-32-quickgelu", None)
+    model = whole.classifier(1000).eval()
     state = as_released(shapes_of(model))
     assert state["classification_head.weight"].shape == (1000, 512)
     torch.save(OrderedDict(state | text_side(512, 49408, torch.float16)), tmp_path / "model_0.pt")
@@ -137,183 +138,116 @@ def test_logits_are_those_of_the_original(tmp_path):
         theirs.append(original(Image.open(path)))
     with torch.inference_mode():
         want = original_logits(state, torch.stack(theirs))
-        template = shapes_of(model)
-        model.load_state_dict(released.load(tmp_path / "model_0.pt", "openai", template))
+        contents = reading.read(tmp_path / "model_0.pt")
+        fit = layouts.fit(contents, whole, [str(i) for i in range(1000)])
+        assert fit.layout == layouts.RELEASED
+        model.load_state_dict(fit.state)
         have = model(torch.from_numpy(np.stack(ours)))
     assert want.std() > 0.5  # the logits are not all alike
     assert (want[0] - want[1]).abs().max() > 0.1  # and they depend on the image
     torch.testing.assert_close(have, want, atol=1e-4, rtol=0)
 
 
-def test_read_gives_what_was_saved(tmp_path):
-    state = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(2, dtype=torch.float16))
-    path = tmp_path / "model.pt"
-    for content, zipped in [(state, True), (dict(state), False), ({"state_dict": state}, True)]:
-        torch.save(content, path, _use_new_zipfile_serialization=zipped)
-        back = released.read(path)
-        assert list(back) == ["a", "b"]
-        assert all(torch.equal(back[name], state[name]) for name in state)
-        assert back["b"].dtype == torch.float16
+def fitted(state, pretrained, tmp_path, dtype="float32", classes=CLASSES):
+    """A file with these tensors as the state dict of a classifier."""
+    torch.save(state, tmp_path / "model_7.pt")
+    contents = reading.read(tmp_path / "model_7.pt")
+    return layouts.fitted(contents, pretrained, classes, dtype)
 
 
-class Payload:
-    """Creates a file when an unrestricted unpickler reads it."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
-def test_no_payload_is_run(tmp_path, kind):
-    path, mark = tmp_path / "model.pt", tmp_path / "mark"
-    content = {"model.visual.proj": torch.ones(2), "extra": Payload(mark)}
-    if kind == "pickle":
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(
-        UserError, match=r"model\.pt cannot be read safely, because it holds .*, expected a"
-    ):
-        released.read(path)
-    assert not mark.exists()
-    # An unrestricted unpickler does run the payload.
-    if kind == "pickle":
-        pickle.loads(path.read_bytes())["extra"].close()
-    else:
-        torch.load(path, weights_only=False)["extra"].close()
-    assert mark.exists()
-
-
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([torch.ones(2)], "holds a list, expected"),
-        (torch.ones(2), "holds a Tensor, expected"),
-        ({}, "holds an empty dictionary"),
-        ({"a": torch.ones(2), "epoch": 3}, "'epoch' is a int, expected a tensor"),
-        ({"model": {"a": torch.ones(2)}}, "'model' is a dict, expected a tensor"),
-        ({"state_dict": {"a": [1.0]}}, "'a' is a list, expected a tensor"),
-        ({3: torch.ones(2)}, "has the key 3, expected names"),
-        ({"a": torch.eye(2).to_sparse()}, "'a' is not a dense tensor"),
-        (
-            torch.nn.Linear(2, 2),
-            r"cannot be read safely, because it holds torch\.nn\.\S+, which",
-        ),
-    ],
-)
-def test_a_file_without_a_state_dict_is_refused(tmp_path, content, message):
-    path = tmp_path / "model.pt"
-    torch.save(content, path)
-    with pytest.raises(UserError, match=rf"model\.pt:? {message}"):
-        released.read(path)
-
-
-def test_broken_files_are_refused(tmp_path):
-    path = tmp_path / "model.pt"
-    with pytest.raises(UserError, match=r"model\.pt does not exist, expected a checkpoint"):
-        released.read(path)
-    torch.save({"a": torch.ones(1000)}, path)
-    whole = path.read_bytes()
-    for content in (b"", b"<html>not found</html>", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        with pytest.raises(
-            UserError, match=r"model\.pt (is not|cannot) .* expected a torch-s"
-        ) as e:
-            released.read(path)
-        assert "\n" not in str(e.value)
-
-
-def test_converted_tensors_have_our_names_and_the_same_values(small):
+def test_converted_tensors_have_our_names_and_the_same_values(small, pretrained, tmp_path):
     state = as_released(small)
     for given in (
         state,
         state | text_side(),
         {f"module.{name}": tensor for name, tensor in (state | text_side()).items()},
     ):
-        out = released.convert(given, small, "model.pt")
+        out = fitted(given, pretrained, tmp_path)
         assert list(out) == list(small)
         assert torch.equal(out["head.bias"], state["classification_head.bias"])
         assert torch.equal(out["visual.proj"], state["model.visual.proj"])
 
 
-def test_dtypes(small):
+def test_dtypes(small, pretrained, tmp_path):
     state = as_released(small)
     state["model.visual.proj"] = state["model.visual.proj"].half()
-    mixed = released.convert(state, small, "model.pt", "as is")
+    state["model.visual.ln_post.bias"] = state["model.visual.ln_post.bias"].bfloat16()
+    state["model.visual.ln_pre.bias"] = state["model.visual.ln_pre.bias"].double()
+    mixed = fitted(state, pretrained, tmp_path, "as is")
     assert mixed["visual.proj"].dtype == torch.float16
+    assert mixed["visual.ln_pre.bias"].dtype == torch.float64
     assert mixed["head.weight"].dtype == torch.float32
-    whole = released.convert(state, small, "model.pt")
+    whole = fitted(state, pretrained, tmp_path)
     assert {tensor.dtype for tensor in whole.values()} == {torch.float32}
     assert torch.equal(whole["visual.proj"], state["model.visual.proj"].float())
-    half = released.convert(state, small, "model.pt", "float16")
+    half = fitted(state, pretrained, tmp_path, "float16")
     assert {tensor.dtype for tensor in half.values()} == {torch.float16}
 
 
-@pytest.mark.parametrize("dtype", released.DTYPES)
-def test_converted_tensors_own_their_memory(small, tmp_path, dtype):
+@pytest.mark.parametrize("dtype", layouts.DTYPES)
+def test_converted_tensors_own_their_memory(small, pretrained, tmp_path, dtype):
     state = as_released(small)
     gain = "model.visual.ln_pre.weight"
     state["model.visual.ln_post.weight"] = state[gain]  # tied, which safetensors would refuse
-    out = released.convert(state, small, "model.pt", dtype)
+    torch.save(state, tmp_path / "model_7.pt")
+    contents = reading.read(tmp_path / "model_7.pt")
+    out = layouts.fitted(contents, pretrained, CLASSES, dtype)
     checkpoints.save(tmp_path / "model.safetensors", out, {})
     before = out["visual.ln_pre.weight"].clone()
-    state[gain].zero_()
+    contents.state[gain].zero_()
     assert torch.equal(out["visual.ln_pre.weight"], before)
     assert torch.equal(out["visual.ln_post.weight"], before)
 
 
 PROJ, HEAD, BIAS = "model.visual.proj", "classification_head.weight", "classification_head.bias"
+OTHER = "other architecture"
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "verdict", "message"),
     [
-        ({"model.visual.tail": torch.ones(1)}, r"has 'model\.visual\.tail', expected only"),
-        ({"optimizer": torch.ones(1)}, "has 'optimizer', expected only"),
+        ({"model.visual.tail": torch.ones(1)}, OTHER, r"has 1 tensor outside .*'model\.visual"),
+        ({"extra": torch.ones(1)}, OTHER, r"has 1 tensor outside .* such as 'extra', expected n"),
         # Names that only begin or end like those of the text tower.
-        ({"model.logit_scale.x": torch.ones(1)}, r"has 'model\.logit_scale\.x', expected only"),
-        ({"x.model.logit_scale": torch.ones(1)}, r"has 'x\.model\.logit_scale', expected only"),
-        ({PROJ: None}, r"has no 'model\.visual\.proj', expected a tensor of shape \(32, 16\)"),
-        ({BIAS: None}, r"has no 'classification_head\.bias', expected a tensor of shape \(4,\)"),
-        ({PROJ: torch.ones(16, 32)}, r"'model\.visual\.proj' has shape \(16, 32\), expected \(32"),
-        ({HEAD: torch.ones(7, 16)}, r"'\S+head\.weight' is for 7 classes, expected 4,"),
-        ({BIAS: torch.ones(7)}, r"'classification_head\.bias' is for 7 classes, expected 4,"),
-        ({BIAS: torch.tensor(1.0)}, r"'classification_head\.bias' has shape \(\), expected \(4,\)"),
-        ({HEAD: torch.ones(4, 9)}, r"'classification_head\.weight' has shape \(4, 9\), expected"),
-        ({BIAS: torch.ones(4, dtype=torch.int64)}, r"\S+ has dtype torch\.int64, expected fl"),
-        ({BIAS: torch.tensor([0, 1, torch.nan, 2])}, r"\S+ has the value nan, expected finite"),
-        ({BIAS: torch.tensor([0, -torch.inf, 1, 2])}, r"\S+ has the value -inf, expected finite"),
-        ({"module.x": torch.ones(1)}, r"'module\.x' begins with 'module\.' but other"),
+        ({"model.logit_scale.x": torch.ones(1)}, OTHER, r"has 1 tensor .*'model\.logit_scale\.x'"),
+        ({"x.model.logit_scale": torch.ones(1)}, OTHER, r"has 1 tensor .*'x\.model\.logit_scale'"),
+        ({PROJ: None}, OTHER, r"lacks 1 of the \d+ tensors .* such as 'model\.visual\.proj', and"),
+        ({HEAD: None}, OTHER, r"has no head: none of its .* shape \(classes, 16\)"),
+        ({PROJ: torch.ones(16, 32)}, OTHER, r"has 1 tensor of .* with \(16, 32\), expected "),
+        ({HEAD: torch.ones(7, 16), BIAS: torch.ones(7)}, "other classes",
+         r"'\S+head\.weight' is for 7 classes, expected 4, as in the data"),
+        ({BIAS: torch.ones(7)}, OTHER, r"'\S+bias' has shape \(7,\), expected \(4,\), as"),
+        ({HEAD: torch.ones(4, 9)}, OTHER, r"has no head"),
+        ({BIAS: torch.ones(4, dtype=torch.int64)}, "unreadable", r"\S+bias' has dtype "),
+        ({BIAS: torch.tensor([0, 1, torch.nan, 2])}, "diverged", r"\S+bias' has 1 values .* nan"),
+        ({PROJ: torch.full((32, 16), -torch.inf)}, "diverged",
+         r"'model\.visual\.proj' has 512 values that are not finite, the first is -inf"),
+        ({"module.x": torch.ones(1)}, OTHER, r"has 1 tensor outside .*'module\.x'"),
     ],
 )  # fmt: skip
-def test_a_state_dict_that_does_not_fit_is_refused(small, changed, message):
+def test_a_state_dict_that_does_not_fit_is_refused(
+    small, pretrained, tmp_path, changed, verdict, message
+):
     state = {n: t for n, t in (as_released(small) | changed).items() if t is not None}
-    with pytest.raises(UserError, match=rf"^model_7\.pt:? {message}"):
-        released.convert(state, small, "model_7.pt")
+    with pytest.raises(LeftOut, match=rf"model_7\.pt:? {message}") as caught:
+        fitted(state, pretrained, tmp_path)
+    assert caught.value.verdict == verdict
 
 
-def test_a_value_too_large_for_float16_is_refused(small):
+def test_a_value_too_large_for_float16_is_refused(small, pretrained, tmp_path):
     state = as_released(small) | {BIAS: torch.tensor([0.0, 1e6, 0, 0])}
-    assert released.convert(state, small, "model.pt")["head.bias"][1] == 1e6
-    with pytest.raises(UserError, match=r"has the value 1000000\.0, expected .*float16"):
-        released.convert(state, small, "model.pt", "float16")
+    assert fitted(state, pretrained, tmp_path)["head.bias"][1] == 1e6
+    with pytest.raises(UserError, match=r"has the value 1000000\.0, .*float16") as caught:
+        fitted(state, pretrained, tmp_path, "float16")
+    assert not isinstance(caught.value, LeftOut)  # the configuration is wrong, and not the model
 
 
-def test_our_own_layout(pretrained, small, tmp_path):
-    path = tmp_path / "m03.safetensors"
-    state = pretrained.classifier(4).state_dict()
-    checkpoints.save(path, state, {})
-    out = released.load(path, "classifier", small)
-    assert all(torch.equal(out[name], tensor) for name, tensor in state.items())
-    with pytest.raises(UserError, match=r"m03\.safetensors: 'head\.weight' is for 4 classes, .* 5"):
-        released.load(path, "classifier", shapes_of(pretrained.classifier(5)))
-    checkpoints.save(path, {f"model.{name}": tensor for name, tensor in state.items()}, {})
-    with pytest.raises(UserError, match=r"m03\.safetensors has 'model\.head\.bias', expected"):
-        released.load(path, "classifier", small)
+def test_a_head_without_a_bias_has_a_bias_of_zeros(small, pretrained, tmp_path):
+    state = as_released(small)
+    del state[BIAS]
+    out = fitted(state, pretrained, tmp_path)
+    assert out["head.bias"].tolist() == [0, 0, 0, 0]
+    assert torch.equal(out["head.weight"], state[HEAD])
 
 
 def saved(path, architecture, mean=CLIP_MEAN):
@@ -325,28 +259,27 @@ def saved(path, architecture, mean=CLIP_MEAN):
 def test_another_activation_is_refused(architecture, tmp_path):
     path = tmp_path / "model.safetensors"
     for fine in ("ViT-B-32-quickgelu", architecture | {"quick_gelu": True}):
-        released.check_pretrained(saved(path, fine), "openai")
+        released.check_pretrained(saved(path, fine), layouts.RELEASED)
     for other in ("ViT-B-32", architecture):
         with pytest.raises(UserError, match=r"model\.architecture is .* no quick-GELU"):
-            released.check_pretrained(saved(path, other), "openai")
-        released.check_pretrained(saved(path, other), "classifier")
+            released.check_pretrained(saved(path, other), layouts.RELEASED)
+        released.check_pretrained(saved(path, other), layouts.OWN)
     saved(path, "ViT-B-32-quickgelu", mean=(0.5, 0.5, 0.5))
     with pytest.raises(UserError, match=r"pixels have mean \(0\.5, 0\.5, 0\.5\), expected CLIP's"):
-        released.check_pretrained(path, "openai")
+        released.check_pretrained(path, layouts.RELEASED)
 
 
-def test_start_is_in_the_header_of_our_files_and_the_same_for_all_released_ones(tmp_path):
+def test_start_is_in_the_header_of_our_files_and_the_same_for_all_others(tmp_path):
     pretrained = saved(tmp_path / "pretrained.safetensors", "ViT-B-32-quickgelu")
     other = saved(tmp_path / "other.safetensors", "ViT-L-14-quickgelu")
-    for name in ("one", "two", "silent"):
-        note = {} if name == "silent" else {"pretrained": name}
+    for name in ("one", "two", "silent", "silent too"):
+        note = {"pretrained": name} if "silent" not in name else {}
         checkpoints.save(tmp_path / name, {"x": torch.ones(1)}, note)
-    own = [released.start(tmp_path / n, "classifier", pretrained) for n in ("one", "two", "silent")]
+    contents = [reading.read(tmp_path / n) for n in ("one", "two", "silent", "silent too")]
+    own = [released.start(each, pretrained) for each in contents]
     assert own[:2] == ["one", "two"]
-    # Released files are not read, so these need not exist. All of them have the same start.
-    assert own[2] == released.start("model_0.pt", "openai", pretrained)
-    assert own[2] == released.start("model_1.pt", "openai", pretrained)
-    assert own[2] != released.start("model_1.pt", "openai", other)
+    assert own[2] == own[3]
+    assert own[2] != released.start(contents[2], other)
 
 
 @pytest.fixture
@@ -356,7 +289,7 @@ def job(tmp_path, architecture):
     # The header alone, as the workflow writes it for a named model without weights.
     saved(tmp_path / "pretrained.safetensors", pretrained.architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
-    mapping = images.identity(["a", "b", "c", "d"])
+    mapping = images.identity(CLASSES)
     images.write_set(tmp_path / "heldout.npy", pixels, np.arange(12) % 4, mapping)
     state = as_released(shapes_of(pretrained.classifier(4)))
     torch.save(state | text_side(), tmp_path / "model_3.pt")
@@ -365,17 +298,21 @@ def job(tmp_path, architecture):
             pretrained=tmp_path / "pretrained.safetensors",
             checkpoint=tmp_path / "model_3.pt",
             heldout=images.set_paths(tmp_path, "heldout"),
+            classes=[],
+            first=[],
         ),
         output=SimpleNamespace(
             weights=tmp_path / "out" / "model_3.safetensors",
             heldout=tmp_path / "out" / "model_3.heldout.npy",
         ),
         params=SimpleNamespace(
-            file="model_3.pt", layout="openai", dtype="float32", note={"hyperparameters": {"lr": 1}}
+            file="model_3.pt", dtype="float32", weights="plain", templates=["a {}"], start=False,
+            note={"hyperparameters": {"lr": 1}},
         ),
-        config={"ingredients": {"checkpoints": {"sums": None}}},
+        config={"ingredients": {"checkpoints": {"sums": None}, "strict": False},
+                "data": {"source": "world"}},
         state=state,
-    )
+    )  # fmt: skip
 
 
 def test_an_import_writes_the_same_files_as_a_fine_tune(job):
@@ -409,3 +346,63 @@ def test_a_file_copied_by_hand_must_have_its_checksum(job, tmp_path):
     sums.write_text(f"{files.sha256(job.input.checkpoint)}  model_3.pt\n")
     import_checkpoint.main(job)
     assert job.output.weights.exists()
+
+
+def test_a_model_that_cannot_be_an_ingredient_is_left_out(job):
+    torch.save(job.state | {PROJ: torch.full((32, 16), torch.nan)}, job.input.checkpoint)
+    import_checkpoint.main(job)
+    weights = checkpoints.Checkpoint(job.output.weights)
+    assert weights.left_out["verdict"] == "diverged"
+    assert "'model.visual.proj' has 512 values that are not finite" in weights.left_out["reason"]
+    assert weights.note["source"] == files.sha256(job.input.checkpoint)
+    assert weights.shapes() == {}
+    logits = np.load(job.output.heldout)
+    assert (logits.shape, logits.dtype) == ((12, 4), np.float32)
+    assert np.isnan(logits).all()
+
+
+@pytest.mark.parametrize("key", ["strict", "start"])
+def test_a_strict_run_and_a_broken_start_end_with_the_sentence(job, key):
+    job.input.checkpoint.write_bytes(b"")
+    if key == "strict":
+        job.config["ingredients"]["strict"] = True
+    else:
+        job.params.start = True
+    with pytest.raises(LeftOut, match=r"model_3\.pt is empty, expected a checkpoint"):
+        import_checkpoint.main(job)
+    assert not job.output.weights.exists()
+
+
+def test_averaged_weights_are_used_on_demand(job):
+    ema = {name: tensor * 0.5 for name, tensor in job.state.items()}
+    torch.save({"state_dict": dict(job.state), "state_dict_ema": ema}, job.input.checkpoint)
+    for kind, state in (("plain", job.state), ("ema", ema)):
+        job.params.weights = kind
+        import_checkpoint.main(job)
+        assert torch.equal(checkpoints.Checkpoint(job.output.weights).state()["head.weight"],
+                           state[HEAD])  # fmt: skip
+
+
+def test_other_dtypes_are_refused_before_the_logits(job, tmp_path):
+    job.params.dtype = "as is"
+    job.input.first = tmp_path / "model_1.pt"
+    torch.save({name: tensor.half() for name, tensor in job.state.items()}, job.input.first)
+    with pytest.raises(UserError, match=r"model_3\.pt has .* float32, but .*1\.pt of float16, exp"):
+        import_checkpoint.main(job)
+    assert not job.output.weights.exists()
+    torch.save(dict(job.state), job.input.first)
+    import_checkpoint.main(job)
+    assert job.output.weights.exists()
+
+
+def test_what_was_found_is_in_the_log(job, tmp_path, caplog):
+    (tmp_path / "classes.txt").write_text("d\nc\nb\na\n")
+    job.input.classes = str(tmp_path / "classes.txt")
+    caplog.set_level("INFO")
+    import_checkpoint.main(job)
+    assert "plain weights, names of the paper's files" in caplog.text
+    assert "head 'classification_head'" in caplog.text
+    assert "in another order" in caplog.text
+    weights = checkpoints.Checkpoint(job.output.weights)
+    assert torch.equal(weights.state()["head.weight"], job.state[HEAD].flip(0))
+    assert weights.note["model"]["classes"] == CLASSES

@@ -1,0 +1,107 @@
+"""The image tower in a checkpoint: which tensors are its own, and whether they fit."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from soups.errors import LeftOut
+from soups.models.pretrained import Pretrained
+from soups.models.reading import Contents
+
+TOWER = "visual."
+# Buffers that some versions of the libraries save and others compute. Integers of OpenAI's CLIP.
+COMPUTED = (
+    "position_ids", "attn_mask", "attention_mask", "relative_position_index",
+    "relative_coords_table", "num_batches_tracked", "input_resolution", "context_length",
+    "vocab_size",
+)  # fmt: skip
+
+
+def find(
+    state: Mapping[str, Tensor], tower: Sequence[str], native: Mapping[str, str | None]
+) -> tuple[dict[str, str], str]:
+    """Names of the tower's tensors in a checkpoint, and what stands before all of them.
+
+    Several namings are tried. The one that finds most tensors counts.
+    """
+    namings = [
+        {name: name for name in tower},
+        {name: native.get(name) or name for name in tower},
+        {name: name.removeprefix(TOWER) for name in tower},
+    ]
+    best, most = ({}, ""), -1
+    for naming in namings:
+        known = set(naming.values())
+        votes: Counter[str] = Counter()
+        for name in state:
+            parts = name.split(".")
+            for i in range(len(parts)):
+                if ".".join(parts[i:]) in known:
+                    votes["".join(f"{part}." for part in parts[:i])] += 1
+        prefix, count = max(
+            votes.items(), key=lambda vote: (vote[1], -len(vote[0])), default=("", 0)
+        )
+        if count > most:
+            best, most = ({name: prefix + there for name, there in naming.items()}, prefix), count
+    return best
+
+
+def count(state: Mapping[str, Tensor], names: Mapping[str, str]) -> int:
+    """How many of the names a checkpoint has."""
+    return sum(there in state for there in names.values())
+
+
+def check(
+    contents: Contents,
+    state: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    want: Mapping[str, Tensor],
+    others: Iterable[str],
+    model: Pretrained,
+) -> None:
+    """Check that the image tower is complete and that all shapes are right.
+
+    Raises:
+        LeftOut: naming the first tensor that is missing or has another shape, and their number.
+    """
+    made = f" (the checkpoint names the architecture {contents.arch!r})" if contents.arch else ""
+    of = f"model.architecture {json.dumps(model.architecture)}{made}"
+    needed = {ours: there for ours, there in names.items() if is_needed(ours, want[ours])}
+    missing = [there for there in needed.values() if there not in state]
+    if missing:
+        raise LeftOut(
+            "other architecture",
+            f"{contents.path} lacks {len(missing)} of the {len(needed)} tensors of the image "
+            f"tower, such as {missing[0]!r}{such_as(others)}, expected those of {of}",
+        )
+    wrong = [
+        (ours, there)
+        for ours, there in names.items()
+        if there in state and state[there].shape != want[ours].shape
+    ]
+    if wrong:
+        ours, there = wrong[0]
+        raise LeftOut(
+            "other architecture",
+            f"{contents.path} has {counted(wrong)} of another shape, such as {there!r} with "
+            f"{tuple(state[there].shape)}, expected {tuple(want[ours].shape)} for {of}",
+        )
+
+
+def is_needed(name: str, tensor: Tensor) -> bool:
+    """Whether a checkpoint must have a tensor, which the architecture does not give."""
+    return tensor.is_floating_point() or name.split(".")[-1] not in COMPUTED
+
+
+def counted(names: Sequence) -> str:
+    """The number of some tensors in words."""
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
+
+
+def such_as(others: Iterable[str]) -> str:
+    names = sorted(others)
+    if not names:
+        return ""
+    return f", and has {len(names)} other{'s' if len(names) > 1 else ''}, such as {names[0]!r}"
