@@ -11,16 +11,28 @@ import pandas as pd
 import yaml
 
 import _library  # noqa: F401
+from soups import files
+from soups.errors import UserError
 from soups.jobs import left_out, runs
 from soups.report import presentation
-from soups.report.page import few_images
+from soups.report.page import few_images, prediction
+from soups.roles import GREEDY
 
 DEFAULT = Path(__file__).resolve().parents[1] / "config.yaml"
 
 
 def main(folder: str) -> None:
-    """Print the methods table in a results folder, with an explanation of its marks."""
+    """Print the methods table in a results folder, with an explanation of its marks.
+
+    Raises:
+        UserError: if the folder has no such table yet.
+    """
     tables = Path(folder) / "tables"
+    if not (tables / "methods.csv").is_file():
+        raise UserError(
+            f"{tables}/methods.csv does not exist, expected the folder of an experiment whose "
+            "tables are done (tools/status.py shows what is left)"
+        )
     table = pd.read_csv(tables / "methods.csv")
     # Only the table of the paper's released results names the kind of its intervals.
     published = "intervals" in table
@@ -52,6 +64,16 @@ def main(folder: str) -> None:
         stale = runs.stale_soups(folder)
         beside = f" (of an earlier configuration: {', '.join(stale)})" if stale else ""
         print(f"Weights of the soups: {folder}/soups{beside}")
+        if weights := greedy_weights(folder):
+            print(f"Predict with the greedy soup: {prediction(weights)}")
+
+
+def greedy_weights(folder: str) -> str | None:
+    """The file of the soup that plays the role of the greedy soup, or None if there is none."""
+    plan = Path(folder, runs.PLAN)
+    row = files.read_json(plan).get("roles", {}).get(GREEDY) if plan.is_file() else None
+    weights = Path(folder, "soups", f"{row}.safetensors")
+    return str(weights) if weights.is_file() else None
 
 
 def folder_of(configfiles: list[str]) -> str:
@@ -72,4 +94,7 @@ if __name__ == "__main__":
     chosen.add_argument("folder", nargs="?", help="results/<name>")
     chosen.add_argument("--configfile", nargs="+", help="configuration files of the experiment")
     arguments = parser.parse_args()
-    main(arguments.folder or folder_of(arguments.configfile))
+    try:
+        main(arguments.folder or folder_of(arguments.configfile))
+    except (UserError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

@@ -130,11 +130,13 @@ def test_the_page_shows_the_run_and_its_soup_before_the_claims(render):
         "<h1>Model soups: mine", "results/mine</code>", "2026-11-26 13:01 UTC+02:00",
         "snakemake --x &lt;y&gt;", "abc</code>", 'id="contact_sheet"', 'table id="methods"',
         'figure id="scatter"', 'table id="members"', 'figure id="methods"',
-        'table id="calibration"', 'table id="claims"', "<pre>",
+        'table id="calibration"', 'table id="claims"', 'id="settings"',
     ]  # fmt: skip
     places = [html.index(part) for part in order]
     assert places == sorted(places)
     assert "results/mine/soups/greedy.safetensors" in html
+    command = "tools/predict.py results/mine/soups/greedy.safetensors images/ --out predictions.csv"
+    assert f"<pre>python {command}</pre>" in html
     assert "<script" not in html
     assert "http" not in html
 

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from print_methods import folder_of
+from print_methods import folder_of, greedy_weights
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,12 @@ def test_the_last_file_with_a_name_decides(root, tmp_path, texts, name):
 
 def test_the_minimal_overlay_has_the_name_of_the_default(root):
     assert folder_of([str(root / "experiments" / "minimal.yaml")]) == "results/miniature"
+
+
+def test_the_greedy_soup_is_found_by_its_role(tmp_path):
+    assert greedy_weights(str(tmp_path)) is None
+    (tmp_path / "plan.json").write_text('{"roles": {"greedy": "mine"}}')
+    assert greedy_weights(str(tmp_path)) is None
+    (tmp_path / "soups").mkdir()
+    (tmp_path / "soups" / "mine.safetensors").touch()
+    assert greedy_weights(str(tmp_path)) == str(tmp_path / "soups" / "mine.safetensors")

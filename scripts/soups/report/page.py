@@ -6,6 +6,7 @@ paper's claims follow in a folded section. The template, rules/captions/page.htm
 
 import base64
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,6 +105,11 @@ class Soup:
             for recipe, path in zip(recipes, weights, strict=True)
         ]
         return soups[0] if soups else None
+
+    @property
+    def prediction(self) -> str:
+        """The command that predicts the classes of images with the soup."""
+        return prediction(self.weights)
 
     @property
     def trace(self) -> list[Mapping]:
@@ -364,6 +370,11 @@ def varies(table: pd.DataFrame, candidates: Sequence[str]) -> list[str]:
     rows = table.loc[[name for name in candidates if name in table.index]]
     names = [name for name in columns[start:stop] if rows[name].nunique() > 1]
     return sorted(names, key=lambda name: name == "seed")
+
+
+def prediction(weights: str) -> str:
+    """The command that predicts the classes of images with a file of weights."""
+    return f"python tools/predict.py {shlex.quote(weights)} images/ --out predictions.csv"
 
 
 def chosen(soup: Soup) -> str:
