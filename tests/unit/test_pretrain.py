@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from soups.errors import UserError
 from soups.jobs import resume
 from soups.jobs.resume import Resumable
 from soups.training import pretrain as module
@@ -87,3 +88,10 @@ def test_a_signal_at_any_step_changes_nothing(
     assert saved["done"] == step
     resumed = run("disturbed").clip.state_dict()
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
+
+
+def test_pretraining_that_diverges_ends_with_one_sentence(corpus, architecture, tmp_path):
+    state = Resumable(tmp_path, {})
+    with pytest.raises(UserError, match=r"the loss of step \d of 9 is nan and tensor"):
+        pretrain(*corpus, [], architecture, SETTINGS | {"lr": 1e30}, state)
+    assert not state.path.exists()

@@ -76,3 +76,14 @@ def test_images_of_another_size_are_refused(pretrained, train):
     small = SimpleNamespace(images=np.zeros((2, 8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="images are 8 pixels wide, expected 16 for"):
         starting_points(pretrained, train, ROWS, small, ["a {}"], PROBE)
+
+
+def test_weights_that_are_not_finite_are_refused_before_anything_is_trained(
+    pretrained, train, heldout
+):
+    data = train, ROWS, heldout, ["a {}"]
+    with pytest.raises(UserError, match="the head of the start 'initialization': tensor 'weight'"):
+        starting_points(pretrained, *data, PROBE | {"lr": float("inf")})
+    next(pretrained.visual.parameters()).data.flatten()[0] = torch.nan
+    with pytest.raises(UserError, match=r"the pre-trained model: tensor 'visual\..* has values"):
+        starting_points(pretrained, *data, PROBE)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from soups.errors import LeftOut
 from soups.jobs import devices
 from soups.jobs.resume import Resumable
 from soups.models.classifier import Classifier
@@ -237,3 +238,18 @@ def test_a_task_trains_the_tower_on_its_own_images_alone(start, data, tmp_path):
     data.images = np.array(data.images)
     data.images[(data.labels == 0) | (data.labels == 3)] = 0
     assert same(first, weights("two"))
+
+
+@pytest.mark.parametrize("average", [{}, {"ema": 0.5}, {"swa": 0.5}])
+def test_a_fine_tune_that_diverges_stops_and_keeps_no_diverged_state(tuned, tmp_path, average):
+    state = Resumable(tmp_path / "state", {"run": "diverges"})
+    row = PLAIN | {"lr": 1e30, "epochs": 20} | average
+    with pytest.raises(LeftOut, match=r"the loss of step \d of 60 is nan and tensor '.*' is not"):
+        tuned(row, state)
+    # The first epoch has three steps. The loss is checked before the state is saved.
+    assert not state.path.exists()
+
+
+def test_weights_that_diverge_with_the_last_step_are_found(tuned):
+    with pytest.raises(LeftOut, match="is not finite after all 1 steps"):
+        tuned(PLAIN | {"lr": float("inf"), "epochs": 0.1, "warmup": 0})
