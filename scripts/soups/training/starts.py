@@ -9,9 +9,9 @@ from torch import Tensor
 
 from soups.data.images import PreparedSet
 from soups.jobs import devices
-from soups.models.pretrained import Pretrained
 from soups.models.finite import check_finite
 from soups.models.forward import check_size, forward
+from soups.models.pretrained import Pretrained
 from soups.roles import INITIALIZATION, ZEROSHOT
 from soups.training.probe import linear_probe
 
