@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from soups.errors import UserError
 from soups.mixing.mix import mix
 from soups.mixing.recipes import interpolate, members, recipe, uniform, used
-from soups.models import checkpoints
+from soups.models import checkpoints, layouts, reading
 from soups.models.checkpoints import Checkpoint
+from soups.models.pretrained import bring_in
 
 NOTE = {"pretrained": "0123456789abcdef"}
 DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -94,6 +96,80 @@ def test_integer_tensors_come_from_the_first_ingredient(tmp_path):
     paths = write(tmp_path, states)
     soup = mix(uniform(paths), paths)
     assert (soup["n"].item(), soup["n"].dtype) == (7, torch.int64)
+
+
+# Tensors as real checkpoints have them
+
+
+def mixed(folder, states: list[dict]) -> dict[str, torch.Tensor]:
+    """The uniform soup of some state dicts, after it was saved and read again."""
+    paths = write(folder, states)
+    checkpoints.save(folder / "soup.safetensors", mix(uniform(paths), paths), NOTE)
+    return Checkpoint(folder / "soup.safetensors").state()
+
+
+def test_tied_weights_are_saved_and_mixed_under_both_names(tmp_path):
+    states = []
+    for value in (1.0, 4.0):
+        layer = torch.nn.Linear(2, 2)
+        torch.nn.init.constant_(layer.weight, value)
+        states.append({"in.weight": layer.weight, "out.weight": layer.weight})
+    soup = mixed(tmp_path, states)
+    assert soup["in.weight"].tolist() == soup["out.weight"].tolist() == [[2.5, 2.5]] * 2
+    assert soup["in.weight"].data_ptr() != soup["out.weight"].data_ptr()
+
+
+def test_views_of_one_memory_are_saved_and_mixed_by_their_own_values(tmp_path):
+    states = []
+    for factor in (1, 3):
+        whole = factor * torch.arange(6.0).reshape(2, 3)
+        states.append({"qkv": whole, "q": whole[0], "k": whole[1], "overlap": whole.flatten()[1:4],
+                       "turned": whole.T, "wide": torch.tensor(float(factor)).expand(2, 2),
+                       "none": whole[:0]})  # fmt: skip
+    soup = mixed(tmp_path, states)
+    assert soup["qkv"].tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert (soup["q"].tolist(), soup["k"].tolist()) == ([0, 2, 4], [6, 8, 10])
+    assert soup["overlap"].tolist() == [2, 4, 6]
+    assert soup["turned"].tolist() == [[0, 6], [2, 8], [4, 10]]
+    assert soup["wide"].tolist() == [[2, 2], [2, 2]]
+    assert soup["none"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+def test_whole_numbers_keep_their_dtype_and_come_from_the_first_model(tmp_path, dtype):
+    states = [{"ids": torch.tensor([1, 0, n]).to(dtype), "w": torch.ones(1)} for n in (0, 1, 1)]
+    soup = mixed(tmp_path, states)
+    assert torch.equal(soup["ids"], states[0]["ids"])
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_position_ids_in_half_precision_stay_exact(tmp_path, count):
+    ids = torch.arange(257)[None].half()
+    soup = mixed(tmp_path, [{"position_ids": ids, "w": torch.ones(1)}] * count)
+    assert torch.equal(soup["position_ids"], ids)
+
+
+def test_models_with_batch_normalisation_are_mixed_with_their_counters(tmp_path):
+    pretrained = bring_in("timm/test_resnet", None)
+    states = []
+    for i in range(3):
+        torch.manual_seed(i)
+        theirs = timm.create_model("test_resnet", num_classes=4).train()
+        for _ in range(i + 1):
+            theirs(torch.randn(4, 3, 32, 32))
+        torch.save({"state_dict": theirs.state_dict()}, tmp_path / f"{i}.pth.tar")
+        contents = reading.read(tmp_path / f"{i}.pth.tar")
+        states.append(layouts.fitted(contents, pretrained, list("abcd")))
+    soup = mixed(tmp_path, states)
+    counters = [name for name in soup if name.endswith("num_batches_tracked")]
+    assert counters
+    assert {(int(soup[name]), soup[name].dtype) for name in counters} == {(1, torch.int64)}
+    for name in (n for n in soup if n.endswith(("running_mean", "running_var", "conv1.weight"))):
+        want = sum(state[name].double() for state in states) / 3
+        torch.testing.assert_close(soup[name].double(), want, rtol=1e-6, atol=1e-7)
+    model = pretrained.classifier(4)
+    model.load_state_dict(soup)
+    assert torch.isfinite(model.eval()(torch.randn(2, 3, 32, 32))).all()
 
 
 GOOD = {"bias": torch.ones(2), "weight": torch.ones(2, 3)}

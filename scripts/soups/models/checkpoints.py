@@ -29,10 +29,16 @@ def save(path: str | Path, state: dict[str, Tensor], note: dict) -> None:
 
     Args:
         path: the file to write.
-        state: tensors by name.
+        state: tensors by name. Tied tensors and views of one memory become tensors of their own.
         note: becomes JSON in the header.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors, taken = {}, set()
+    for name, tensor in state.items():
+        made = tensor.detach().cpu().contiguous()
+        memory = made.untyped_storage().data_ptr()
+        # The format refuses tensors that share memory. An empty tensor has none.
+        tensors[name] = made.clone() if memory and memory in taken else made
+        taken.add(memory)
     with replacing(path) as aside:
         save_file(tensors, aside, {_NOTE: json.dumps(note, sort_keys=True)})
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from soups.errors import LeftOut
-from soups.models import class_order
+from soups.models import class_order, towers
 from soups.models.pretrained import Pretrained
 from soups.models.reading import Contents
 
@@ -215,8 +215,8 @@ def zero_shot(
         have = state.get(prefix + bad[0])
         raise LeftOut(
             "other architecture",
-            f"{contents.path} has no head, and {len(bad)} tensors of its text tower do not fit "
-            f"model.architecture, such as {prefix + bad[0]!r} "
+            f"{contents.path} has no head, and its text tower has {towers.counted(bad)} that "
+            f"model.architecture does not fit, such as {prefix + bad[0]!r} "
             f"({'missing' if have is None else tuple(have.shape)}), expected a head, or "
             f"{tuple(want[bad[0]].shape)} for a zero-shot head",
         )

@@ -25,6 +25,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "as is": None,
 }
+COUNTER = "num_batches_tracked"  # old files lack it
 OWN, RELEASED, LIBRARY = "this workflow", "the paper's files", "the model's library"
 PLACES = ("transformers/", "hf-hub:", "local-dir:")  # of architectures that an address gives
 
@@ -162,7 +163,7 @@ def _cast(contents, state, there: str, want: Tensor, dtype: str) -> Tensor:
     if want.is_floating_point():
         return _number(contents, state[there], there, DTYPES[dtype])
     # Some versions save indices of positions as half-precision numbers.
-    given = state.get(there, want)
+    given = state.get(there, torch.zeros_like(want) if there.endswith(COUNTER) else want)
     return given.to(want.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
