@@ -1,10 +1,14 @@
 # Model soups (arXiv 2203.05482): from splits to soups to figures. README.md says how to run it.
 
+import shlex
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.0")
+# Snakemake writes this path into shell commands without quotes, and it may contain a space.
+sys.executable = shlex.quote(sys.executable)
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from soups.errors import UserError
@@ -14,7 +18,8 @@ from soups.experiment.plan import NOTHING, Plan
 from soups.jobs import handlers
 
 
-configfile: "config.yaml"
+# With --directory, the folder of a run may have no config.yaml of its own.
+configfile: "config.yaml" if Path("config.yaml").is_file() else f"{workflow.basedir}/config.yaml"
 
 
 report: "rules/captions/workflow.rst"

@@ -1,12 +1,29 @@
 # Your own images, or ImageNet's sets in their released layouts, which
 # scripts/soups/data/layouts.py reads. check_set decodes every image before any job computes with it.
+#
+# The time of a folder says nothing, because file managers write into folders. Therefore folders are
+# `ancient`, and the parameter `found` holds a hash of the names, sizes and times of the images.
+
+
+def folder_inputs(name):
+    """The folder of a set, and the files that explain its classes."""
+    folder, files = plan.folders.inputs(name)
+    return [ancient(folder), *files]
+
+
+def folder_state(name):
+    try:
+        return plan.folders.state(name)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 rule check_set:
     input:
-        lambda w: plan.folders.inputs(w.set),
+        lambda w: folder_inputs(w.set),
     output:
-        f"{S}/checks/{{set}}.json",
+        report=f"{S}/checks/{{set}}.json",
+        images=f"{S}/checks/{{set}}.images.csv",
     log:
         f"{S}/logs/check_set/{{set}}.log",
     benchmark:
@@ -19,7 +36,8 @@ rule check_set:
     threads: 4
     params:
         set="{set}",
-        data=plan.folders.settings,
+        data=lambda w: plan.folders.settings,
+        found=lambda w: folder_state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
     script:
@@ -28,9 +46,11 @@ rule check_set:
 
 rule check_data:
     input:
-        expand(f"{S}/checks/{{set}}.json", set=plan.folders.found),
+        reports=expand(f"{S}/checks/{{set}}.json", set=plan.folders.found),
+        images=expand(f"{S}/checks/{{set}}.images.csv", set=plan.folders.found),
     output:
-        table("data"),
+        table=table("data"),
+        duplicates=f"{R}/checks/duplicates.csv",
     log:
         f"{R}/logs/check_data.log",
     benchmark:
@@ -38,6 +58,7 @@ rule check_data:
     conda:
         "../envs/environment.yaml"
     params:
+        data=lambda w: plan.folders.settings,
         stage=plan.stage["folders"],
     script:
         "../scripts/check_data.py"
@@ -45,7 +66,7 @@ rule check_data:
 
 rule prepare_folder:
     input:
-        lambda w: plan.folders.inputs(w.set),
+        lambda w: folder_inputs(w.set),
         report=f"{S}/checks/{{set}}.json",
     output:
         images=f"{S}/prepared/{{set}}.npy",
@@ -62,7 +83,8 @@ rule prepare_folder:
     threads: 4
     params:
         set="{set}",
-        data=plan.folders.settings,
+        data=lambda w: plan.folders.settings,
+        found=lambda w: folder_state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
     script:
@@ -74,7 +96,7 @@ if plan.store != "array":
 
     use rule prepare_folder as prepare_train with:
         input:
-            plan.folders.inputs("train"),
+            lambda w: folder_inputs("train"),
             report=f"{S}/checks/train.json",
         output:
             **plan.train,
@@ -86,7 +108,8 @@ if plan.store != "array":
             set="train",
         params:
             set="train",
-            data=plan.folders.settings,
+            data=lambda w: plan.folders.settings,
+            found=lambda w: folder_state("train"),
             classes=plan.folders.fingerprint,
             stage=plan.stage["folders"],
 
@@ -117,7 +140,7 @@ rule corrupt_set:
 
 rule folder_corpus:
     input:
-        plan.folders.inputs("train"),
+        lambda w: folder_inputs("train"),
         report=f"{S}/checks/train.json",
     output:
         images=f"{S}/prepared/corpus.npy",
@@ -130,7 +153,8 @@ rule folder_corpus:
         "../envs/environment.yaml"
     threads: 4
     params:
-        data=plan.folders.settings,
+        data=lambda w: plan.folders.settings,
+        found=lambda w: folder_state("train"),
         classes=plan.folders.fingerprint,
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],

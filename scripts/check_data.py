@@ -3,20 +3,32 @@
 import pandas as pd
 
 from soups import files
-from soups.data import preparation
+from soups.data import duplicates, preparation
+from soups.data.duplicates import Images
 from soups.jobs.job import log, run
 from soups.report import presentation
 
 
 def main(job) -> None:
-    reports = {path: files.read_json(path) for path in job.input}
+    reports = {path: files.read_json(path) for path in job.input.reports}
+    names = [report["set"] for report in reports.values()]
+    sets = {
+        name: Images.read(path, preparation.location(job.params.data, name))
+        for name, path in zip(names, job.input.images, strict=True)
+    }
+    twice = list(duplicates.found(sets))
+    columns = ["set", "image", "of_set", "of_image", "kind"]
+    files.write_text(
+        job.output.duplicates, pd.DataFrame(twice, columns=columns).to_csv(index=False)
+    )
+
     rows = [preparation.table_row(report) for report in reports.values()]
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
-    remarks = preparation.remarks(reports)
+    remarks = preparation.remarks(reports) + duplicates.remarks(twice, job.output.duplicates)
     print(presentation.text(*presentation.data(table)), *remarks, sep="\n")
     for remark in remarks:
-        log.info("%s", remark)
-    files.write_text(job.output[0], table.to_csv(index=False))
+        log.warning("%s", remark)
+    files.write_text(job.output.table, table.to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Check every image of a set before any computation: list missing and unreadable images."""
 
 from soups import files
-from soups.data import decode, folders, preparation
+from soups.data import decode, duplicates, folders, preparation
 from soups.jobs.job import log, run
 
 
 def main(job) -> None:
     data, name = job.params.data, job.params.set
     found = folders.listing(data, name)
-    broken = decode.broken(preparation.image_files(data, name, found.paths), job.threads)
+    images = preparation.image_files(data, name, found.paths)
+    broken, hashes = decode.examine(images, job.threads)
     for _, reason in broken:
         log.info("%s", reason)
     report = preparation.report(data, name, found, broken)
     log.info("%d images of %d classes", report["images"], report["classes"])
-    files.write_json(job.output[0], report)
+    files.write_text(job.output.images, duplicates.listed(found, hashes))
+    files.write_json(job.output.report, report)
 
 
 if __name__ == "__main__":

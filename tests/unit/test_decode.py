@@ -1,5 +1,8 @@
 import pickle
+import subprocess
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from soups.data import decode
 from soups.data.decode import ImageFiles, PackedImages
 from soups.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = [(40, 30), (31, 47), (33, 33), (20, 24), (16, 90), (25, 16)]
 
 
@@ -51,6 +55,41 @@ def test_square_equals_clips_preprocessing_at_full_size():
     bicubic = v2.InterpolationMode.BICUBIC
     clip = v2.Compose([v2.Resize(224, interpolation=bicubic), v2.CenterCrop(224)])
     np.testing.assert_array_equal(decode.square(image, 224), np.asarray(clip(image)))
+
+
+@pytest.mark.parametrize("shape", [(16, 1000), (3, 200), (700, 5), (300, 2), (1, 90), (90, 1)])
+@pytest.mark.parametrize("size", [8, 33])
+def test_a_thin_image_has_the_same_pixels_if_only_its_centre_is_enlarged(shape, size, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape[::-1], 3), np.uint8)
+    image = Image.fromarray(noise)
+    monkeypatch.setattr(decode, "THIN", np.inf)
+    whole = decode.square(image, size)
+    monkeypatch.setattr(decode, "THIN", 0)
+    difference = decode.square(image, size).astype(int) - whole
+    assert np.abs(difference).max() <= (1 if size < min(shape) else 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 20_000), (1, 40_000), (40_000, 1)])
+def test_a_thin_image_takes_little_memory(tmp_path, shape):
+    """Enlarging all of 1 × 40,000 pixels took 8 GB. A process with less memory would fail."""
+    Image.new("RGB", shape, "red").save(tmp_path / "x.png")
+    code = (
+        "import resource, sys; from soups.data import decode; "
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "assert decode.load(sys.argv[1], 224).shape == (224, 224, 3); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "x.png")]
+    done = subprocess.run(command, cwd=ROOT / "scripts", check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 50_000  # kilobytes
+
+
+def test_an_image_of_too_many_pixels_is_reported(tmp_path, monkeypatch):
+    smooth(20, 30).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"x\.png: not a readable image \(it has more than 200 pix"):
+        decode.load(tmp_path / "x.png", 8)
+    assert decode.broken(ImageFiles(tmp_path, ["x.png"], 8), 1)[0][0] == 0
 
 
 @pytest.mark.parametrize("rows", [[0, 5, 2, 2], np.array([4, 1]), slice(1, 5, 2), [-1, 0], []])

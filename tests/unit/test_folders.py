@@ -181,9 +181,10 @@ def test_imagenets_sets_pass_the_check_as_released(imagenet, tmp_path):
         "train": 24, "test": 12, "v2": 12, "r": 6, "sketch": 12, "objectnet": 4, "a": 4,
     }  # fmt: skip
     assert folders.training_classes(settings) == trees.wnids()
-    # Adding or removing an image changes its class folder, and thereby runs the rule again.
-    depends = folders.inputs(settings, "a")
-    assert depends == [f"{tmp_path}/imagenet-a/{wnid}" for wnid in trees.wnids((10, 671))]
+    assert folders.inputs(settings, "a") == (f"{tmp_path}/imagenet-a", [])
+    mappings = [f"{tmp_path}/objectnet-1.0/mappings/{name}" for name in trees.MAPPINGS]
+    objects = f"{tmp_path}/objectnet-1.0/images"
+    assert folders.inputs(settings, "objectnet") == (objects, mappings)
 
 
 def test_all_missing_folders_are_named_at_once(imagenet, tmp_path):
@@ -207,7 +208,7 @@ def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
     settings = folders.settings_of(data)
     assert len(folders.listing(settings, "test").paths) == 12
     labels = f"{tmp_path}/imagenet/LOC_val_solution.csv"
-    assert folders.inputs(settings, "test") == [f"{tmp_path}/imagenet/flat", labels]
+    assert folders.inputs(settings, "test") == (f"{tmp_path}/imagenet/flat", [labels])
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,12 @@ def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
         (
             "train",
             {"folder": "imagenet/train", "labels": "x"},
-            "train has labels 'x' and layout 'classes', expected one subfolder per class",
+            "x: no such file, expected the labels of the images in",
+        ),
+        (
+            "train",
+            {"folder": "imagenet/train", "layout": "imagenet_index"},
+            "train has layout 'imagenet_index', expected one subfolder per class, or a flat folder",
         ),
         (
             "test",
@@ -255,7 +261,8 @@ def test_impossible_settings_of_a_set(imagenet, key, value, sentence):
 @pytest.mark.parametrize("key", ["names", "real"])
 def test_imagenets_names_and_labels_need_wordnet_ids(imagenet, tmp_path, write_images, key):
     (tmp_path / "real.json").write_text("[]")
-    write_images(tmp_path / "own", {"train/cat": 3, "test/cat": 1, "shift/cat": 1})
+    sets = {"train": 3, "test": 1, "shift": 1}
+    write_images(tmp_path / "own", {f"{s}/{c}": n for s, n in sets.items() for c in ("cat", "dog")})
     data = imagenet["folders"] | {"train": "own/train", "test": "own/test", "names": None}
     data |= {"shifts": {"x": {"folder": "own/shift"}}}
     data |= {key: "imagenet" if key == "names" else "real.json"}

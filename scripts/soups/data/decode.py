@@ -1,6 +1,7 @@
 """Decode images to pixels, from files in folders or from one packed file of JPEGs."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from soups.data import hashes
 from soups.errors import UserError
 from soups.files import replacing
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 BLOCK = 256  # images decoded before they are written
+# An image whose short side was enlarged to `size` has at most this many times size² pixels. Only of
+# longer images, the centre is cut out before it is enlarged.
+THIN = 64
 QUALITY = 95  # JPEG quality of packed images
 ORIENTATION = 0x0112  # the EXIF tag of an image's orientation
 # Value of the tag to the change that makes the image upright. Value 1 needs no change.
@@ -57,17 +61,42 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     Returns:
         uint8, shape (size, size, 3).
     """
+    shape = _shape(image, size)
+    if shape[0] * shape[1] > THIN * size**2:
+        return _centre(image, size, shape)
     image = _short_side(image, size)
     left, top = (round((side - size) / 2) for side in image.size)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
+def _centre(image: Image.Image, size: int, shape: list[int]) -> np.ndarray:
+    """Resize only the part of a thin image that lies in the centre crop.
+
+    A line of 1 × 40,000 pixels would take gigabytes if all of it were enlarged. The pixels equal
+    those of `square`, or differ by 1 where the image is shrunk, because Pillow resizes rows first.
+    """
+    left, top = (round((side - size) / 2) for side in shape)
+    across, down = (full / side for full, side in zip(image.size, shape, strict=True))
+    margin = math.ceil(2 * max(down, 1)) + 2  # a bicubic pixel depends on two pixels on each side
+    first = max(math.floor(top * down) - margin, 0)
+    last = min(math.ceil((top + size) * down) + margin, image.height)
+    rows = image.crop((0, first, image.width, last))
+    box = (left * across, 0, (left + size) * across, rows.height)
+    rows = rows.resize((size, rows.height), Image.Resampling.BICUBIC, box)
+    box = (0, top * down - first, size, (top + size) * down - first)
+    return np.asarray(rows.resize((size, size), Image.Resampling.BICUBIC, box))
+
+
 def _short_side(image: Image.Image, size: int) -> Image.Image:
-    short = min(image.size)
-    if short == size:
+    if min(image.size) == size:
         return image
-    shape = [size if side == short else int(size * side / short) for side in image.size]
-    return image.resize(shape, Image.Resampling.BICUBIC)
+    return image.resize(_shape(image, size), Image.Resampling.BICUBIC)
+
+
+def _shape(image: Image.Image, size: int) -> list[int]:
+    """Width and height of an image whose short side has ``size`` pixels."""
+    short = min(image.size)
+    return [size if side == short else int(size * side / short) for side in image.size]
 
 
 def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
@@ -77,8 +106,14 @@ def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
             image.load()
             turn = _turn(image) if upright else None
             image = _eight_bits(image).convert("RGB")
+    except Image.DecompressionBombError as error:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise UserError(
+            f"{path}: not a readable image (it has more than {most:,} pixels, expected a smaller "
+            "version of it)"
+        ) from error
     except Exception as error:  # on broken files, Pillow raises exceptions of many types
-        raise UserError(f"{path}: not a readable image ({error})") from error
+        raise UserError(f"{path}: not a readable image ({_reason(path, error)})") from error
     image = image if turn is None else image.transpose(turn)
     if border:
         if min(image.size) <= 2 * border:
@@ -88,6 +123,12 @@ def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
             )
         image = image.crop((border, border, image.width - border, image.height - border))
     return image
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        return f"it is a link to {path.readlink()}, which does not exist"
+    return str(error)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -186,7 +227,8 @@ class ImageFiles:
         try:
             return self.path(row).read_bytes()
         except OSError as error:
-            raise UserError(f"{self.path(row)}: not a readable image ({error})") from error
+            reason = _reason(self.path(row), error)
+            raise UserError(f"{self.path(row)}: not a readable image ({reason})") from error
 
     def _image(self, row: int) -> Image.Image:
         return _open(self.path(row), self.path(row), self.border, self.upright)
@@ -281,16 +323,26 @@ def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.nd
 
 def broken(images: ImageFiles, threads: int) -> list[tuple[int, str]]:
     """Return the rows of images that cannot be decoded, each with the error message."""
+    return examine(images, threads)[0]
 
-    def trial(row: int) -> str | None:
+
+def examine(images: ImageFiles, threads: int) -> tuple[list[tuple[int, str]], np.ndarray]:
+    """Decode every image once.
+
+    Returns:
+        rows of images that cannot be decoded with the error message, and two hashes of each image,
+        uint64, shape (n, 2): see `hashes.of`. Both are 0 for an image that cannot be decoded.
+    """
+
+    def trial(row: int) -> tuple[str | None, tuple[int, int]]:
         try:
-            images._image(row)
+            content = images.read(row)
+            image = _open(BytesIO(content), images.path(row), images.border, images.upright)
         except UserError as error:
-            return str(error)
-        return None
+            return str(error), (0, 0)
+        return None, hashes.of(content, image)
 
     with ThreadPoolExecutor(threads) as pool:
-        reasons = [
-            reason for rows in _stretches(range(len(images))) for reason in pool.map(trial, rows)
-        ]
-    return [(row, reason) for row, reason in enumerate(reasons) if reason]
+        parts = [each for rows in _stretches(range(len(images))) for each in pool.map(trial, rows)]
+    reasons = [(row, reason) for row, (reason, _) in enumerate(parts) if reason]
+    return reasons, np.array([pair for _, pair in parts], np.uint64).reshape(-1, 2)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet, labelled, layouts
+from soups.data import imagenet, labelled, layouts, walking
 from soups.data.corruptions import CORRUPTIONS
-from soups.data.layouts import Listing, class_folders, complete, mapping_of, walk
+from soups.data.label_files import composed
+from soups.data.layouts import Listing, class_folders, complete, mapping_of
 from soups.data.splits import heldout_split
+from soups.data.walking import walk
 from soups.errors import UserError, closest, near
 
 SHOWN = 20  # class names that one message lists at most
@@ -45,27 +47,41 @@ def sources(settings: dict) -> dict[str, dict]:
 
 
 def training_classes(settings: dict) -> list[str]:
-    """Return the class folders of the training set, in order."""
-    return class_folders(Path(settings["root"]) / settings["train"]["folder"])
+    """Return the training classes in order: class folders, or the labels of a flat folder."""
+    spec, root = settings["train"], Path(settings["root"])
+    if spec["labels"]:
+        return labelled.classes(root / spec["folder"], root / spec["labels"])
+    return class_folders(root / spec["folder"])
 
 
-def inputs(settings: dict, name: str) -> list[str]:
+def inputs(settings: dict, name: str) -> tuple[str, list[str]]:
     """Return the inputs of a rule that reads a set.
 
-    The inputs are folders, because a folder's modification time changes when an image is added or
-    removed.
+    Returns:
+        the folder of the images, whose modification time says nothing, and files that Snakemake
+        compares by their time: labels, and ObjectNet's mappings. See `state`.
+    """
+    spec = sources(settings)[name]
+    root = Path(settings["root"])
+    files = []
+    if spec["labels"]:
+        labels = root / spec["labels"]
+        kit = labels.with_name(labelled.KIT)
+        files = [str(path) for path in (labels, kit) if path != kit or kit.is_file()]
+    elif spec["mappings"]:
+        files = [f"{root / spec['mappings']}/{file}" for file in imagenet.MAPPINGS]
+    return str(root / spec["folder"]), files
+
+
+def state(settings: dict, name: str) -> str:
+    """Return a hash of what was found in the folder of a set, see `walking.state`.
+
+    The hash changes if an image is added, removed, renamed or changed. A file of a file manager
+    does not change it, although it changes the modification time of the folder.
     """
     spec = sources(settings)[name]
     folder = Path(settings["root"]) / spec["folder"]
-    if spec["labels"]:
-        labels = Path(settings["root"]) / spec["labels"]
-        kit = labels.with_name(labelled.KIT)
-        return [str(path) for path in (folder, labels, kit) if path != kit or kit.is_file()]
-    maps = imagenet.MAPPINGS if spec["mappings"] else []
-    return [
-        *(f"{folder}/{each}" for each in class_folders(folder)),
-        *(f"{settings['root']}/{spec['mappings']}/{file}" for file in maps),
-    ]
+    return walking.state(folder, [""] if spec["labels"] else class_folders(folder))
 
 
 def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
@@ -87,9 +103,19 @@ def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
         found.paths, found.labels = [found.paths[i] for i in keep], found.labels[keep]
     count = np.bincount(found.labels, minlength=len(found.names))
     if (count == 0).any():
-        empty = Path(settings["root"]) / spec["folder"] / found.names[int(np.argmin(count))]
-        raise UserError(f"{empty}: the folder has no image, expected at least one per class")
+        name = found.names[int(np.argmin(count))]
+        if spec["labels"]:
+            raise UserError(_unlabelled(settings, spec, found, name))
+        raise UserError(walking.no_image(Path(settings["root"]) / spec["folder"] / name))
     return found
+
+
+def _unlabelled(settings: dict, spec: dict, found: Listing, name: str) -> str:
+    root = Path(settings["root"])
+    return (
+        f"{root / spec['labels']}: none of the {len(found.paths)} labelled images in "
+        f"{root / spec['folder']} has class {name!r}, expected at least one image per class"
+    )
 
 
 def check(data: dict, heldout: dict) -> None:
@@ -105,9 +131,11 @@ def check(data: dict, heldout: dict) -> None:
     settings = settings_of(data)
     _check_exist(settings)
     root, train = Path(settings["root"]), training_classes(settings)
+    _check_several(settings, train)
     if isinstance(settings["names"], dict):
+        known = set(map(composed, train))
         for name in settings["names"]:
-            if name not in train:
+            if composed(name) not in known:
                 raise UserError(
                     f"data.folders.names has {name!r}, expected class folders of "
                     f"{root / settings['train']['folder']}{near(name, train)}"
@@ -135,19 +163,12 @@ def check(data: dict, heldout: dict) -> None:
             have = set(found.labels.tolist())
             none = [name for i, name in enumerate(train) if i not in have]
             if none:
-                raise UserError(
-                    f"{root / spec['labels']}: none of the {len(found.paths)} labelled images in "
-                    f"{root / spec['folder']} has class {none[0]!r}, expected at least one image "
-                    "per class"
-                )
+                raise UserError(_unlabelled(settings, spec, found, none[0]))
             continue
         for folder, _ in mapping:
             if next(walk(root / spec["folder"], folder), None) is None:
-                raise UserError(
-                    f"{root / spec['folder'] / folder}: the folder has no image, "
-                    "expected at least one per class"
-                )
-    _check_apart(root, [s["folder"] for s in sources(settings).values() if "folder" in s])
+                raise UserError(walking.no_image(root / spec["folder"] / folder))
+    _check_apart(settings, train)
     _check_counts(settings, train, heldout)
 
 
@@ -165,9 +186,37 @@ def _check_exist(settings: dict) -> None:
         )
 
 
+def _check_several(settings: dict, train: list[str]) -> None:
+    """Refuse a single class, which is often a folder too many above the classes."""
+    spec, root = settings["train"], Path(settings["root"])
+    if len(train) > 1:
+        return
+    if spec["labels"]:
+        raise UserError(
+            f"{root / spec['labels']}: every label is {train[0]!r}, expected at least two classes"
+        )
+    folder = root / spec["folder"]
+    below = sorted(
+        e.name
+        for e in walking.scan(folder / train[0])
+        if not walking.is_odd(e.name) and walking.is_folder(e)
+    )
+    meant = ""
+    if len(below) > 1:
+        meant = (
+            f"; its subfolders {_quoted(below)} look like classes, and then data.folders.train is "
+            f"'{spec['folder']}/{train[0]}'"
+        )
+    raise UserError(
+        f"{folder}: there is a single class, {train[0]!r}, expected at least two{meant}"
+    )
+
+
 def _check_same(train: list[str], test: list[str], train_folder: Path, test_folder: Path) -> None:
     """Report every difference between training and test classes in one error."""
-    only_test, only_train = sorted(set(test) - set(train)), sorted(set(train) - set(test))
+    forms, others = set(map(composed, train)), set(map(composed, test))
+    only_test = sorted(name for name in test if composed(name) not in forms)
+    only_train = sorted(name for name in train if composed(name) not in others)
     sides = (("test", only_test), ("training", only_train))
     differences = [f"only the {side} folder has {_quoted(names)}" for side, names in sides if names]
     if not differences:
@@ -195,10 +244,10 @@ def _check_spec(spec: dict, where: str) -> None:
         raise UserError(
             f"{where} has labels {spec['labels']!r} and layout or mapping, expected labels alone"
         )
-    if where.endswith(".train") and (spec["labels"] or spec["layout"] != "classes"):
+    if where.endswith(".train") and spec["layout"] != "classes":
         raise UserError(
-            f"{where} has labels {spec['labels']!r} and layout {spec['layout']!r}, "
-            "expected one subfolder per class, without labels or layout"
+            f"{where} has layout {spec['layout']!r}, expected one subfolder per class, or a flat "
+            "folder with labels"
         )
     if where.endswith(".test") and spec["layout"] != "classes":
         raise UserError(f"{where}.layout is {spec['layout']!r}, expected one subfolder per class")
@@ -221,9 +270,9 @@ def _check_imagenet(settings: dict, train: Sequence[str]) -> None:
 
 
 def _check_mapping(spec: dict, mapping, train: Sequence[str], root: Path, where: str) -> None:
-    here = {name for name, _ in mapping}
+    here = {composed(name) for name, _ in mapping}
     for name in spec["mapping"] or {}:
-        if name not in here:
+        if composed(name) not in here:
             raise UserError(
                 f"{where}.mapping has {name!r}, expected class folders of "
                 f"{root / spec['folder']}{near(name, here)}"
@@ -236,14 +285,27 @@ def _check_mapping(spec: dict, mapping, train: Sequence[str], root: Path, where:
         )
 
 
-def _check_apart(root: Path, folders: list[str]) -> None:
-    for one, other in itertools.permutations(folders, 2):
-        inner, outer = (root / one).resolve(), (root / other).resolve()
-        if outer == inner or outer in inner.parents:
-            raise UserError(
-                f"data.folders: the folders {one!r} and {other!r} share images, "
-                "expected a separate folder for each set"
-            )
+def _check_apart(settings: dict, train: Sequence[str]) -> None:
+    """Check that no two sets share images. Flat folders may be shared by files of labels."""
+    root = Path(settings["root"])
+    sets = {name: spec for name, spec in sources(settings).items() if "folder" in spec}
+    for one, other in itertools.permutations(sets.values(), 2):
+        inner, outer = (root / one["folder"]).resolve(), (root / other["folder"]).resolve()
+        if outer != inner and outer not in inner.parents:
+            continue
+        if one["labels"] and other["labels"] and outer == inner:
+            found = [layouts.listing(root, spec, train).paths for spec in (one, other)]
+            if both := sorted(set(found[0]).intersection(found[1])):
+                raise UserError(
+                    f"data.folders: the files of labels {one['labels']!r} and {other['labels']!r} "
+                    f"share {len(both)} images such as {both[0]!r}, expected separate images for "
+                    "each set"
+                )
+            continue
+        raise UserError(
+            f"data.folders: the folders {one['folder']!r} and {other['folder']!r} share images, "
+            "expected a separate folder for each set"
+        )
 
 
 COUNTED = 20_000  # images that are counted at most for this, which takes a fraction of a second
@@ -256,13 +318,18 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     """
     folder = Path(settings["root"]) / settings["train"]["folder"]
     share, fraction = settings["pretrain_fraction"], heldout["fraction"]
+    if fraction == 1 and not share and not heldout["per_class"] and not heldout["indices"]:
+        return  # all images are held out
     # A class with this many images can always be split, however the share is rounded.
     smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
     enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
     # How a share is rounded in one class depends on all counts, so small sets are counted exactly.
     enough = max(enough, COUNTED // len(names))
-    counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]
-    labels = np.repeat(np.arange(len(names)), counts)
+    if settings["train"].get("labels"):
+        labels = layouts.listing(settings["root"], settings["train"], names).labels
+    else:
+        counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]
+        labels = np.repeat(np.arange(len(names)), counts)
     rest, taken = training_share(labels, share, settings["seed"], names)
     if not heldout["indices"]:
         pretrain = np.bincount(labels[taken], minlength=len(names))

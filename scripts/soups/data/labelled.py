@@ -1,91 +1,109 @@
-"""Flat folders of images with a file of labels, such as ImageNet's validation set."""
+"""Folders of images with a file of labels, such as ImageNet's validation set."""
 
-import csv
-import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from soups.data.decode import ENDINGS
+from soups.data import label_files
 from soups.data.imagenet import imagenet_classes
-from soups.errors import UserError
+from soups.data.label_files import composed
+from soups.data.walking import Aside, walk
+from soups.errors import UserError, near
 
 KIT = "meta.mat"  # the file of ImageNet's development kit that explains its class numbers
 
 
 def flat_images(
-    folder: Path, file: Path, train: Sequence[str], skip_unknown: bool
+    folder: Path, file: Path, train: Sequence[str], skip_unknown: bool, aside: Aside | None = None
 ) -> tuple[list[str], np.ndarray, list[str], list[str]]:
-    """List the images of one flat folder by a file of labels, ordered by class and then by name.
+    """List the images of one folder by a file of labels, ordered by class and then by name.
 
-    Each line of the file holds a class, for the images in name order, or an image and its class.
-    A class is the folder name of a training class. Beside an image, it may be the class index,
-    counted from 0. Two files that come with ImageNet are read unchanged: Kaggle's
+    Each line of the file holds a class, for the images in name order, or an image and its class
+    (see `label_files`). A class is the folder name of a training class. Beside an image, it may be
+    the class index, counted from 0. Two files that come with ImageNet are read unchanged: Kaggle's
     LOC_val_solution.csv, and the class numbers of the development kit, which the meta.mat in the
     same folder explains.
 
     Returns:
         paths, labels, missing images, and the labels and images that are left out.
     """
+    here = _images(folder, file, aside)
+    label_of, missing_of, named = _labels(file, folder, here)
+    labels = set(label_of.values()) | set(missing_of.values())
+    index = _meaning(file, labels, train, named)
+    unknown = sorted(label for label in labels if index.get(label, -1) < 0)
+    if unknown and not skip_unknown:
+        raise UserError(
+            f"{file}: label {unknown[0]!r} is none of the {len(train)} training classes, expected "
+            f"one of them, or skip_unknown{near(unknown[0], train)}"
+        )
+    if missing_of and not label_of:
+        raise UserError(
+            f"{file}: none of its {len(missing_of)} images is in {folder}, such as "
+            f"{next(iter(missing_of))!r}, expected paths below that folder"
+        )
+    missing = sorted(name for name, label in missing_of.items() if label not in unknown)
+    passed_over = [*unknown, *(name for name in here if name not in label_of)]
+    known = {name: index[label] for name, label in label_of.items() if label not in unknown}
+    order = sorted((c, name) for name, c in known.items())
+    return [name for _, name in order], np.array([c for c, _ in order], int), missing, passed_over
+
+
+def classes(folder: Path, file: Path) -> list[str]:
+    """Return the classes of a training set: the labels of its file, numbers in their order.
+
+    Raises:
+        UserError: if the folder or the file is missing or cannot be read.
+    """
+    label_of, missing_of, _ = _labels(file, folder, _images(folder, file))
+    labels = {*label_of.values(), *missing_of.values()}
+    if not labels:
+        raise UserError(f"{file}: the file has no label, expected an image and its class per line")
+    return sorted(labels, key=(lambda label: (int(label), label)) if _decimal(labels) else None)
+
+
+def _decimal(labels: set[str]) -> bool:
+    return all(label.isdecimal() for label in labels)
+
+
+def _images(folder: Path, file: Path, aside: Aside | None = None) -> list[str]:
+    """Return the paths of all images below a folder in name order."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected the images of the labels in {file}")
     if not file.is_file():
         raise UserError(f"{file}: no such file, expected the labels of the images in {folder}")
-    here = sorted(
-        e.name
-        for e in os.scandir(folder)
-        if e.is_file() and e.name.lower().endswith(ENDINGS) and not e.name.startswith(".")
-    )
-    label_of, named = _labels(file, folder, here)
-    index = _meaning(file, set(label_of.values()), train, named)
-    unknown = sorted(label for label in set(label_of.values()) if index.get(label, -1) < 0)
-    if unknown and not skip_unknown:
-        raise UserError(
-            f"{file}: label {unknown[0]!r} is none of the {len(train)} training classes, expected "
-            "one of them, or skip_unknown"
-        )
-    known = {name for name, label in label_of.items() if label not in unknown}
-    missing = sorted(known - set(here))
-    passed_over = [*unknown, *(name for name in here if name not in label_of)]
-    order = sorted((index[label_of[name]], name) for name in known.intersection(here))
-    return [name for _, name in order], np.array([c for c, _ in order], int), missing, passed_over
+    return sorted(walk(folder, "", aside))
 
 
-def _labels(file: Path, folder: Path, here: Sequence[str]) -> tuple[dict[str, str], bool]:
+def _labels(
+    file: Path, folder: Path, here: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str], bool]:
     """Read a file of labels.
 
     Returns:
-        image to label as written in the file, and whether the file has image names.
+        image to label as written in the file, the same for images that the folder does not have,
+        and whether the file has image names.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: the file is not text, expected one label per line") from None
-    lines = text.splitlines()
-    cells = csv.reader(lines) if "," in text else (line.split() for line in lines)
-    rows = [row for row in ([cell for cell in row if cell] for row in cells) if row]
-    named = bool(rows) and len(rows[0]) > 1
+    found, named = label_files.read(file, here)
     if not named:
-        if len(rows) != len(here):
+        if len(found) != len(here):
             raise UserError(
-                f"{file}: the file has {len(rows)} labels, expected one for each of the "
+                f"{file}: the file has {len(found)} labels, expected one for each of the "
                 f"{len(here)} images in {folder}"
             )
-        return dict(zip(here, (row[0] for row in rows), strict=True)), named
-    odd = next((row for row in rows if len(row) < 2), None)
-    if odd:
-        raise UserError(f"{file}: a line holds only {odd[0]!r}, expected an image and its class")
-    pairs = [(row[0], row[1]) for row in rows]
-    if pairs[0][0] == "ImageId":  # Kaggle's names have no ending, and boxes follow the class
-        ending = Path(here[0]).suffix if here else ".JPEG"
-        pairs = [(name + ending, label.split()[0]) for name, label in pairs[1:]]
-    label_of = dict(pairs)
-    if len(label_of) < len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise UserError(f"{file}: image {twice!r} has two lines, expected one line per image")
-    return label_of, named
+        return dict(zip(here, map(composed, found), strict=True)), {}, named
+    names = label_files.Names(here)
+    label_of, missing_of = {}, {}
+    for cell, text in found:
+        path, label = names.find(cell), composed(text)
+        key, into = (path, label_of) if path else (names.missing(cell), missing_of)
+        if into.setdefault(key, label) != label:
+            raise UserError(
+                f"{file}: image {key!r} has two lines with different classes, {into[key]!r} and "
+                f"{label!r}, expected one class per image"
+            )
+    return label_of, missing_of, named
 
 
 def _meaning(file: Path, labels: set[str], train: Sequence[str], named: bool) -> dict[str, int]:
@@ -101,14 +119,15 @@ def _meaning(file: Path, labels: set[str], train: Sequence[str], named: bool) ->
         label to index of its training class, or to -1 for no training class. Unknown labels have no
         entry.
     """
-    index = {name: i for i, name in enumerate(train)}
-    if labels <= set(index) or not all(label.isdecimal() for label in labels):
+    index = {composed(name): i for i, name in enumerate(train)}
+    if labels <= set(index) or not _decimal(labels):
         return index
     if named:
         # An index counts all 1,000 ImageNet classes, even if the training set has only some.
         known = imagenet_classes()
         own = train if not set(train) <= set(known) else known
-        return {str(i): index.get(name, -1) for i, name in enumerate(own)}
+        numbers = {str(i): index.get(composed(name), -1) for i, name in enumerate(own)}
+        return {label: numbers[str(int(label))] for label in labels if str(int(label)) in numbers}
     kit = file.with_name(KIT)
     if not kit.is_file():
         raise UserError(

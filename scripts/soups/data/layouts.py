@@ -6,17 +6,18 @@ the subfolders are named 0 to 999. In ``objectnet``, the subfolders are named by
 mapping files relate these to ImageNet's classes. The subfolders determine the classes of a set.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from soups.data import imagenet
-from soups.data.decode import ENDINGS
 from soups.data.images import ClassMapping
+from soups.data.label_files import composed
 from soups.data.labelled import flat_images
+from soups.data.walking import Aside, is_folder, is_image, is_odd, scan, walk
 from soups.errors import UserError, near
 
 # Optional keys of a set in the configuration, with their defaults.
@@ -42,6 +43,7 @@ class Listing:
         missing: images that the file of labels names but the folder does not have.
         passed_over: class folders (for a flat folder: labels) that stand for no training class,
             and images of a flat folder that have no label.
+        aside: files that are no images.
     """
 
     names: list[str]
@@ -50,6 +52,7 @@ class Listing:
     labels: np.ndarray
     missing: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
+    aside: Aside = field(default_factory=Aside)
 
 
 def complete(spec: str | dict) -> dict:
@@ -62,37 +65,46 @@ def complete(spec: str | dict) -> dict:
 
 
 def class_folders(folder: str | Path) -> list[str]:
-    """Return the names of all class folders in order, without hidden folders.
+    """Return the names of all class folders in order.
+
+    Hidden folders, and those that file managers and archives leave behind, are no classes.
 
     Raises:
-        UserError: if the folder is missing or has no subfolder.
+        UserError: if the folder is missing or has no subfolder, or if a name cannot be a class.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected one subfolder of images per class")
-    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    names = sorted(e.name for e in scan(folder) if not is_odd(e.name) and is_folder(e))
     if not names:
-        raise UserError(f"{folder}: the folder has no subfolder, expected one per class")
+        loose = next((e.name for e in scan(folder) if not is_odd(e.name) and is_image(e)), None)
+        beside = (
+            ""
+            if loose is None
+            else (
+                f", or a file of labels under `labels`, because it holds images such as {loose!r}"
+            )
+        )
+        raise UserError(f"{folder}: the folder has no subfolder, expected one per class{beside}")
+    _check_names(folder, names)
     return names
 
 
-def walk(folder: str | Path, name: str) -> Iterator[str]:
-    """Yield the paths of one class's images relative to ``folder``, including its subfolders.
-
-    The paths come in no particular order, while the folder is still being read. A caller that
-    needs only a few paths therefore does not wait for the rest.
-    """
-    below = []
-    with os.scandir(Path(folder) / name) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                below.append(f"{name}/{entry.name}")
-            elif entry.name.lower().endswith(ENDINGS):
-                yield f"{name}/{entry.name}"
-    for each in below:
-        yield from walk(folder, each)
+def _check_names(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names that differ in their Unicode form alone, or hold control characters."""
+    forms: dict[str, str] = {}
+    for name in names:
+        if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise UserError(
+                f"{folder}: a class folder is named {name!a}, expected a name in UTF-8 without "
+                "control characters"
+            )
+        other = forms.setdefault(composed(name), name)
+        if other != name:
+            raise UserError(
+                f"{folder}: the class folders {other!a} and {name!a} have the same name in two "
+                "Unicode forms, expected one folder per class"
+            )
 
 
 def mapping_of(
@@ -121,14 +133,15 @@ def mapping_of(
     elif spec["layout"] == "objectnet":
         stands = imagenet.objectnet_classes(Path(root) / spec["mappings"], here)
     else:
-        given = spec["mapping"] or {}
-        stands = {name: given.get(name, [name]) for name in here}
-    index = {name: i for i, name in enumerate(train)}
+        given = {composed(name): members for name, members in (spec["mapping"] or {}).items()}
+        stands = {name: given.get(composed(name), [name]) for name in here}
+    index = {composed(name): i for i, name in enumerate(train)}
     out, passed_over = [], [name for name in here if name not in stands]
     for name in here:
-        members = stands.get(name, [])
+        members = [composed(member) for member in stands.get(name, [])]
         foreign = [member for member in members if member not in index]
-        if foreign and not spec["skip_unknown"] and name in (spec["mapping"] or {}):
+        mapped = composed(name) in map(composed, spec["mapping"] or {})
+        if foreign and not spec["skip_unknown"] and mapped:
             raise UserError(
                 f"{folder}: the mapping of {name!r} names {foreign[0]!r}, which is not among the "
                 f"{len(train)} training classes{near(foreign[0], train)}"
@@ -156,13 +169,17 @@ def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
     The arguments are those of `mapping_of`.
     """
     mapping, passed_over = mapping_of(root, spec, train)
-    names = [name for name, _ in mapping]
+    names, aside = [name for name, _ in mapping], Aside()
     folder = Path(root) / spec["folder"]
     if spec["labels"]:
         file = Path(root) / spec["labels"]
-        paths, labels, missing, passed_over = flat_images(folder, file, train, spec["skip_unknown"])
+        found = flat_images(folder, file, train, spec["skip_unknown"], aside)
+        paths, labels, missing, passed_over = found
     else:
-        each = [sorted(walk(folder, name)) for name in names]
+        each = [sorted(walk(folder, name, aside)) for name in names]
         labels = np.repeat(np.arange(len(names)), [len(paths) for paths in each])
         paths, missing = [path for paths in each for path in paths], []
-    return Listing(names, mapping, paths, labels.astype(np.int64), missing, passed_over)
+        for entry in scan(folder):  # beside the class folders
+            if is_odd(entry.name):
+                aside.left_behind[entry.name] += 1
+    return Listing(names, mapping, paths, labels.astype(np.int64), missing, passed_over, aside)

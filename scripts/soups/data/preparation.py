@@ -3,6 +3,7 @@
 `folders` fills in the settings (`folders.settings_of`) and lists the images of a set.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 from soups.data import folders
 from soups.data.decode import ImageFiles
 from soups.data.images import ClassMapping
+from soups.data.label_files import composed
 from soups.data.layouts import Listing
 from soups.data.prompts import display_names
+from soups.data.walking import PHONE, Aside
 from soups.errors import UserError
 
 COUNTED = ("missing", "corrupt", "passed_over")  # lists of a report whose lengths are in the table
@@ -59,12 +62,14 @@ def mapping(settings: dict, name: str, found: Listing) -> ClassMapping:
     A class that is not a training class gets the name of its folder.
     """
     train = folders.training_classes(settings)
-    known = dict(zip(train, display_names(train, settings["names"]), strict=True))
+    names = display_names(train, settings["names"])
+    known = dict(zip(map(composed, train), names, strict=True))
     if folders.sources(settings)[name]["layout"] == "imagenet_index":
-        titles = [known[train[members[0]]] for _, members in found.mapping]
+        titles = [names[members[0]] for _, members in found.mapping]
     else:
         own = display_names(found.names, None)
-        titles = [known.get(folder, title) for folder, title in zip(found.names, own, strict=True)]
+        here = map(composed, found.names)
+        titles = [known.get(folder, title) for folder, title in zip(here, own, strict=True)]
     return [(title, members) for title, (_, members) in zip(titles, found.mapping, strict=True)]
 
 
@@ -98,6 +103,8 @@ def report(settings: dict, name: str, found: Listing, broken: Sequence[tuple[int
         "positions": [row for row, _ in broken],
         "reasons": [reason for _, reason in broken],
         "passed_over": found.passed_over,
+        "left_behind": dict(sorted(found.aside.left_behind.items())),
+        "other_files": dict(sorted(found.aside.endings.items())),
     }
     folders.listing(settings, name, corrupt)  # raises if a class has no image left
     return made
@@ -122,6 +129,7 @@ def remarks(reports: dict[str, dict]) -> list[str]:
             out.append(
                 f"{made['set']} has {made['images']:,} images, expected {made['expected']:,}."
             )
+        out += _passed_over(made)
         if made["corrupt"] or made["missing"]:
             missing, corrupt = len(made["missing"]), len(made["corrupt"])
             out.append(
@@ -130,4 +138,24 @@ def remarks(reports: dict[str, dict]) -> list[str]:
             )
     if any(made["corrupt"] for made in reports.values()):
         out.append("After you repair images, run the same command with --forcerun check_set.")
+    return out
+
+
+def _passed_over(made: dict) -> list[str]:
+    """Return sentences about files that are no images of a set."""
+    aside = Aside(Counter(made["left_behind"]), Counter(made["other_files"]))
+    out = []
+    if aside.left_behind:
+        names = ", ".join(f"{count:,} {name}" for name, count in aside.left_behind.items())
+        out.append(
+            f"{made['set']}: {aside.left_behind.total():,} hidden files and folders, or those of "
+            f"file managers and archives, were passed over ({names})."
+        )
+    if aside.endings:
+        phone = aside.endings.keys() & set(PHONE)
+        hint = " Convert HEIC photographs to JPEG, for instance with pillow-heif." if phone else ""
+        out.append(
+            f"{made['set']}: {aside.endings.total():,} files were passed over because their "
+            f"endings are not those of images that can be read ({aside.as_text()}).{hint}"
+        )
     return out

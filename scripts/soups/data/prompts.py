@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from soups.data.imagenet import imagenet_classes
+from soups.data.label_files import composed
 
 IMAGENET = "imagenet"
 
@@ -23,7 +24,8 @@ def display_names(folders: Sequence[str], names: str | dict[str, str] | None) ->
     """
     if names == IMAGENET:
         names = dict(zip(imagenet_classes(), _open_clips().IMAGENET_CLASSNAMES, strict=True))
-    return [(names or {}).get(name, name.replace("_", " ")) for name in folders]
+    given = {composed(name): title for name, title in (names or {}).items()}
+    return [given.get(composed(name), name.replace("_", " ")) for name in folders]
 
 
 def templates(given: str | Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Sources of images and models that the experiment does not make: folders and checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from soups import files
@@ -17,11 +17,13 @@ class Folders:
         settings: the section ``data.folders`` with its defaults.
         sources: set to its folder, or to a corruption of the test set.
         fingerprint: hash of the names of the training classes, which decide all labels.
+        states: set to the hash of its images, as far as known.
     """
 
     settings: Mapping
     sources: Mapping[str, Mapping]
     fingerprint: str
+    states: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, data: Mapping) -> "Folders":
@@ -51,9 +53,15 @@ class Folders:
         name = self.settings["real"]
         return f"{self.settings['root']}/{name}" if name else None
 
-    def inputs(self, name: str) -> list[str]:
+    def inputs(self, name: str) -> tuple[str, list[str]]:
         """Inputs of a rule that reads a set, see `data.folders.inputs`."""
         return folders.inputs(self.settings, name)
+
+    def state(self, name: str) -> str:
+        """A hash of the images of a set, see `data.folders.state`. It is computed once."""
+        if name not in self.states:
+            self.states[name] = folders.state(self.settings, name)
+        return self.states[name]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def contact_sheet(columns: dict[str, np.ndarray], classes: list[str]) -> Figure:
     figure, ax = plt.subplots(figsize=(width, inch * len(classes) + 0.8))
     ax.imshow(sheet, interpolation="nearest")
     centres = gap + side / 2 - 0.5
+    columns, classes = [list(map(style.drawable, names)) for names in (columns, classes)]
     ax.set_xticks(centres + cell * np.arange(len(columns)), columns, rotation=45, ha="left")
     ax.xaxis.tick_top()
     ax.set_yticks(centres + cell * np.arange(len(classes)), classes)

@@ -1,0 +1,121 @@
+"""Images that occur in several sets."""
+
+import shutil
+import time
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from soups.data import decode, duplicates, folders, hashes, preparation
+
+
+def photo(seed: int, width: int = 120, height: int = 90) -> Image.Image:
+    """A smooth image, different for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def data(tmp_path) -> dict:
+    """`data.folders` of three sets, each with six different images of two classes."""
+    for s, name in enumerate(("train", "test", "art")):
+        for i in range(12):
+            folder = tmp_path / name / ("cat" if i < 6 else "dog")
+            folder.mkdir(parents=True, exist_ok=True)
+            photo(100 * s + i).save(folder / f"{i:02d}.jpg", quality=92)
+    sets = {"train": "train", "test": "test", "shifts": {"art": {"folder": "art"}}}
+    return {"root": str(tmp_path), "image_size": 32, **sets}
+
+
+def rows_of(data: dict, folder) -> list[tuple]:
+    """What is found, as the rules check_set and check_data find it."""
+    settings, sets = folders.settings_of(data), {}
+    for name in folders.sources(settings):
+        found = folders.listing(settings, name)
+        images = preparation.image_files(settings, name, found.paths)
+        path = folder / f"{name}.images.csv"
+        path.write_text(duplicates.listed(found, decode.examine(images, 1)[1]), encoding="utf-8")
+        sets[name] = duplicates.Images.read(path, preparation.location(settings, name))
+    return [tuple(row.values()) for row in duplicates.found(sets)]
+
+
+def test_different_images_give_no_row(data, tmp_path):
+    assert rows_of(data, tmp_path) == []
+
+
+def test_the_same_files_in_two_sets_are_listed(data, tmp_path):
+    shutil.copy(tmp_path / "train/cat/03.jpg", tmp_path / "test/cat/x, y.jpg")
+    shutil.copy(tmp_path / "test/dog/07.jpg", tmp_path / "art/dog/z.jpg")
+    rows = rows_of(data, tmp_path)
+    assert rows == [
+        ("test", "cat/x, y.jpg", "train", "cat/03.jpg", "same file"),
+        ("art", "dog/z.jpg", "test", "dog/07.jpg", "same file"),
+    ]
+    made = [dict(zip(("set", "image", "of_set", "of_image", "kind"), r, strict=True)) for r in rows]
+    assert duplicates.remarks(made, "d.csv") == [
+        "1 images of test are copies of images of train, byte for byte, which d.csv lists. "
+        "The accuracy on test includes them.",
+        "1 images of art are copies of images of test, byte for byte, which d.csv lists. "
+        "The accuracies on both sets include them.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "scale", "quality"),
+    [("png", 1, 0), ("jpg", 1, 60), ("webp", 1, 80), ("jpg", 0.5, 90)],
+)
+def test_the_same_picture_in_another_format_or_size_is_listed(
+    data, tmp_path, ending, scale, quality
+):
+    with Image.open(tmp_path / "train/dog/08.jpg") as image:
+        small = image.resize([int(side * scale) for side in image.size])
+        small.save(tmp_path / f"test/dog/v.{ending}", quality=quality)
+    assert rows_of(data, tmp_path) == [
+        ("test", f"dog/v.{ending}", "train", "dog/08.jpg", "same picture")
+    ]
+
+
+def test_copies_within_the_training_set_are_listed_also_in_two_classes(data, tmp_path):
+    shutil.copy(tmp_path / "train/cat/00.jpg", tmp_path / "train/cat/00 (copy).jpg")
+    shutil.copy(tmp_path / "train/cat/01.jpg", tmp_path / "train/dog/01.jpg")
+    photo(2, 60, 45).save(tmp_path / "train/cat/02_thumb.jpg", quality=90)
+    assert sorted(row[1:] for row in rows_of(data, tmp_path)) == [
+        ("cat/00.jpg", "train", "cat/00 (copy).jpg", "same file"),
+        ("cat/02_thumb.jpg", "train", "cat/02.jpg", "same picture"),
+        ("dog/01.jpg", "train", "cat/01.jpg", "same file in two classes"),
+    ]
+
+
+def test_pictures_without_structure_are_not_taken_for_the_same(data, tmp_path):
+    for i, name in enumerate(("train", "test")):
+        Image.new("RGB", (40, 40), (200, 30 + i, 40)).save(tmp_path / name / "cat" / "flat.png")
+    (tmp_path / "test" / "cat" / "broken.png").write_text("x")
+    (tmp_path / "train" / "cat" / "broken.png").write_text("x")
+    assert rows_of(data, tmp_path) == []
+
+
+def test_pairs_by_bands_are_those_of_all_comparisons():
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 2**63, 300).astype(np.uint64)
+    second = np.concatenate([first[:100], rng.integers(1, 2**63, 50).astype(np.uint64)])
+    for row in range(100):
+        for _ in range(row % 5):
+            second[row] ^= np.uint64(1) << np.uint64(rng.integers(64))
+    distance = np.bitwise_count(first[:, None] ^ second[None])
+    expected = np.argwhere(distance <= hashes.NEAR)
+    np.testing.assert_array_equal(hashes.similar(first, second), expected)
+    own = hashes.similar(second, second, within=True)
+    assert all(i < j for i, j in own.tolist())
+
+
+def test_hashes_do_not_depend_on_memory_layout_and_large_sets_are_fast():
+    image = photo(1)
+    content = BytesIO()
+    image.save(content, "PNG")
+    assert hashes.of(content.getvalue(), image) == hashes.of(content.getvalue(), image.copy())
+    values = np.random.default_rng(0).integers(1, 2**63, 50_000).astype(np.uint64)
+    started = time.process_time()
+    assert len(hashes.similar(values, values[:10_000])) == 10_000
+    assert time.process_time() - started < 2
