@@ -198,6 +198,22 @@ def test_integers_of_openais_files_are_passed_over(tmp_path, clip):
     assert made.state.keys() == clip.classifier(4).state_dict().keys()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
+def test_buffers_that_some_versions_save_are_passed_over(tmp_path, clip, dtype):
+    extra = {"visual.position_ids": torch.arange(5).to(dtype), "attn_mask": torch.ones(6, 6)}
+    made = fit(tmp_path / "m", clip.clip.state_dict() | extra, clip)
+    assert made.state.keys() == clip.classifier(4).state_dict().keys()
+
+
+def test_indices_in_half_precision_become_whole_numbers_again(tmp_path, towers):
+    model = towers("timm/test_resnet")
+    state = timm.create_model("test_resnet", num_classes=4).half().state_dict()
+    state = {n: t.half() + (5 if n.endswith("tracked") else 0) for n, t in state.items()}
+    made = fit(tmp_path / "m", state, model)
+    assert {str(t.dtype) for t in made.state.values()} == {"torch.float32", "torch.int64"}
+    assert {int(t) for n, t in made.state.items() if n.endswith("num_batches_tracked")} == {5}
+
+
 def test_a_given_head_is_used_instead_of_the_text_tower(tmp_path, clip):
     head = nn.Linear(clip.embed_dim, 4)
     given = {f"classifier.{n}": t for n, t in head.state_dict().items()}
@@ -226,7 +242,7 @@ def test_a_tower_without_any_head_is_refused(tmp_path, clip):
 def test_a_file_of_this_workflow_for_other_pixels_is_refused(tmp_path, clip):
     card = {"architecture": clip.architecture, "mean": list(clip.mean), "std": list(clip.std)}
     state = clip.classifier(4).state_dict()
-    for change in ({}, {"mean": [0.1, 0.2, 0.3]}, {"architecture": "ViT-B-32"}):
+    for change in ({}, {"mean": [0.1, 0.2, 0.3]}, {"std": 3}, {"architecture": "ViT-B-32"}):
         checkpoints.save(tmp_path / "m", state, {"model": card | change})
         contents = reading.read(tmp_path / "m")
         if not change:
@@ -300,6 +316,16 @@ def test_a_file_and_a_key_that_disagree_are_refused(tmp_path, towers):
     verdict, text = refusal(tmp_path / "m", content, model, order=CLASSES[::-1])
     assert verdict == "other classes"
     assert "in another order than ingredients.checkpoints.classes" in text
+
+
+def test_names_of_another_kind_are_replaced_by_those_of_the_key(tmp_path, towers):
+    state, model = headed(towers)
+    content = {"model": state, "class_names": ["c0", "c1", "c2", "c3"]}
+    made = fit(tmp_path / "m", content, model, order=CLASSES[::-1])
+    assert torch.equal(made.state["head.weight"], state["head.weight"].flip(0))
+    assert refusal(tmp_path / "m", content, model)[0] == "other classes"
+    content["class_names"] = ["ant", "c1", "c2", "c3"]  # some of the data's classes
+    assert refusal(tmp_path / "m", content, model, order=CLASSES)[0] == "other classes"
 
 
 @pytest.mark.parametrize(

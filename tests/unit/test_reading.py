@@ -205,6 +205,17 @@ def test_the_header_of_this_workflow_is_read(tmp_path, net):
     assert caught.value.verdict == "diverged"
 
 
+@pytest.mark.parametrize("note", [[], 3, {"pretrained": 3, "model": 4}, {"model": {"classes": 3}}])
+def test_odd_notes_in_a_header_are_no_error(tmp_path, net, note):
+    metadata = {"soups": json.dumps(note)}
+    safetensors.torch.save_file(state_of(net), tmp_path / "m", metadata)
+    found = reading.read(tmp_path / "m")
+    assert (found.start, found.classes) == (None, None)
+    if not isinstance(note, dict):
+        with pytest.raises(UserError, match="has a header that this workflow did not write"):
+            checkpoints.Checkpoint(tmp_path / "m")
+
+
 def shards(folder, state, ending="safetensors"):
     """Write a model in two shards with an index."""
     names, where = list(state), {}

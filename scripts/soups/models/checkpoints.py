@@ -65,7 +65,7 @@ class Checkpoint:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._open() as file:
-            self.note: dict = json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+            self.note = _note((file.metadata() or {}).get(_NOTE, "{}"), self.path)
             slices = {name: file.get_slice(name) for name in sorted(file.keys())}
             self._shapes = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
 
@@ -99,6 +99,21 @@ class Checkpoint:
     def size(self) -> int:
         """Size of all tensors in bytes."""
         return sum(DTYPES[d].itemsize * math.prod(shape) for shape, d in self._shapes.values())
+
+
+def _note(text: str, path: Path) -> dict:
+    """Read the note in a header.
+
+    Raises:
+        UserError: if it is not JSON of a dictionary.
+    """
+    try:
+        note = json.loads(text)
+    except (ValueError, RecursionError):
+        note = None
+    if not isinstance(note, dict):
+        raise UserError(f"{path} has a header that this workflow did not write, expected its note")
+    return note
 
 
 class Held(Checkpoint):

@@ -126,6 +126,11 @@ def rows(
     return found
 
 
+def unrelated(names: Sequence[str], folders: Sequence[str], titles: Sequence[str]) -> bool:
+    """Whether no name fits a class of the data, however tolerantly they are compared."""
+    return not set(map(_first, names)) & {_first(name) for name in (*folders, *titles)}
+
+
 def _difference(
     names: Sequence[str], folders: Sequence[str], missing: Sequence[str], where: str
 ) -> str:

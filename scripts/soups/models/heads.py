@@ -110,7 +110,7 @@ def given(
 
 def _is_head(tensor: Tensor, width: int) -> bool:
     """Whether a tensor is the weight of a linear layer or of a 1×1 convolution on features."""
-    return tensor.ndim in (2, 4) and tensor.shape[1] == width and tensor[0].numel() == width
+    return tensor.ndim in (2, 4) and tensor.shape[1] == width and tensor.shape[2:].numel() == 1
 
 
 def ordered(
@@ -156,6 +156,9 @@ def _rows(contents, count, name, folders, titles, classes) -> tuple[list[int] | 
         (classes, "ingredients.checkpoints.classes"),
     ):
         if names is None:
+            continue
+        # A checkpoint may have names of another kind, such as numbers, which the key replaces.
+        if names is not classes and classes and class_order.unrelated(names, folders, titles):
             continue
         if len(names) != count:
             raise LeftOut(

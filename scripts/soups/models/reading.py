@@ -87,15 +87,16 @@ def read(path: str | Path, weights: str = PLAIN) -> Contents:
         content, note = _tensors(file)
     else:
         content, note = unpickled(file, form), {}
-    if "left_out" in note:
-        raise LeftOut(note["left_out"]["verdict"], note["left_out"]["reason"])
+    if left_out := naming.values(note.get("left_out")):
+        raise LeftOut(str(left_out.get("verdict")), str(left_out.get("reason")))
     state, kind, kinds, removed = wrappers.find(file, content, weights)
     wrappers.check(file, state)
+    start = note.get("pretrained")
     beside = content if isinstance(content, Mapping) else {}
     return Contents(
         path, state, kind, kinds, removed, config,
         naming.classes(file, beside, config, note), naming.architecture(beside, config, note),
-        note.get("pretrained"), note,
+        start if isinstance(start, str) else None, note,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from soups.errors import LeftOut
 from soups.models.formats import unreadable
@@ -233,6 +233,7 @@ def check(path: Path, state: State) -> None:
 QUANTISED = (".qweight", ".qzeros", ".absmax", ".quant_map", ".SCB", "_packed_params", "bnb__4bit",
              "bnb__nf4", "bnb__fp4", ".weight_scale", ".zero_point")  # fmt: skip
 ODD = {
+    "distributed or customised": lambda name, tensor: type(tensor) not in (Tensor, nn.Parameter),
     "quantised": lambda name, tensor: (
         tensor.is_quantized
         or any(part in name for part in QUANTISED)
