@@ -293,6 +293,7 @@ REPEATED = {
     "{kind}": USUAL_PAIRS,
     "three points on paths of {kind}": f"three points on paths of {LARGE_PAIRS}",
     "points on the line to {evidence.row(role)}": "points on the line to greedy",
+    "models in table {name} that are not left out": "models in table pairs that are not left out",
     **{
         text: text
         for text in (
@@ -300,6 +301,7 @@ REPEATED = {
             "more than one ingredient",
             "a line to the best individual model of at least two points",
             "loss gaps of paths",
+            "models of tasks that are not left out",
         )
     },
 }

@@ -66,4 +66,5 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         bool, one entry per image that has a label.
     """
     has = labels.any(1)
-    return labels[has, logits[has].argmax(1)]
+    # An image whose logits are not all finite counts as wrong.
+    return labels[has, logits[has].argmax(1)] & np.isfinite(logits[has]).all(1)
