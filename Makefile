@@ -1,7 +1,8 @@
 # make             install into .venv, run the miniature, print its methods table
 # make run CONFIG=experiments/mine.yaml   the same for your own experiment (or for several files)
 # make status      show the progress of the miniature (make status NAME=grid for another experiment)
-# make test        install, run all tests but those that need SLURM
+# make transformers  install the optional package transformers, for models of that library
+# make test        install (with transformers), run all tests but those that need SLURM
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
@@ -9,6 +10,8 @@
 # make seeds       repeat the sweep over seeds and worlds, and summarise
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
 # make published   make tables and figures of the paper's released numbers, in seconds
+# make fuzz        try 21,000 broken configurations, checkpoints and images (half an hour)
+# make torture     kill a small run 100 times, resume it, and compare its results (half an hour)
 # make bench       measure memory and speed of mixing, training, evaluation and drawing
 # make bench-scale measure memory and speed with CLIP ViT-B/32 and 1,000 classes
 # make lock        pin the newest versions of the packages in envs/requirements.in
@@ -24,21 +27,20 @@ ifdef config
 $(error config=$(config): this variable is written in capitals: make run CONFIG=$(config))
 endif
 
-.PHONY: run unlocked install status test test-slurm lint format docs seeds ablations published bench \
-  bench-scale lock
+.PHONY: run unlocked install transformers status test test-slurm lint format docs seeds ablations published bench \
+  bench-scale fuzz torture lock
 
-# A killed run leaves Snakemake's lock behind. flock tells whether another `make` or `snakemake` is
-# running here. If none is, the lock is stale and is removed. With -o, jobs that outlive a killed
-# `make` do not hold its lock.
+# A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
+# and tools/ready.py whether a `snakemake` is. If none is, the lock is stale and is removed. With
+# -o, jobs that outlive a killed `make` do not hold its lock.
 run: install
 	@mkdir -p .snakemake
 	@flock -n -o -E 75 .snakemake/make.lock $(MAKE) --no-print-directory unlocked || { \
-	  status=$$?; [ $$status != 75 ] || echo "another make is running here, and one folder runs one experiment at a time" >&2; exit $$status; }
+	  status=$$?; [ $$status = 75 ] && $(BIN)/python tools/ready.py && \
+	  echo "error: another make begins a run here, and one folder runs one experiment at a time" >&2; exit $$status; }
 
-# A running Snakemake holds a lock on .snakemake/alive (soups.jobs.runs.mark_alive).
 unlocked:
-	@[ ! -e .snakemake/alive ] || flock -n .snakemake/alive true || { \
-	  echo "snakemake is running here, or is still ending: try again in a few seconds" >&2; exit 75; }
+	@$(BIN)/python tools/ready.py --configfile config.yaml $(CONFIG)
 	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || $(SNAKEMAKE) --unlock --quiet all
 	$(SNAKEMAKE) --quiet rules $(if $(CONFIG),--configfile $(CONFIG))
 	@$(BIN)/python tools/print_methods.py --configfile config.yaml $(CONFIG)
@@ -51,11 +53,17 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --progress-bar off -r envs/requirements.txt
 	@touch $@
 
+transformers: .venv/.transformers
+
+.venv/.transformers: envs/requirements-transformers.txt .venv/.installed
+	$(BIN)/python -m pip install --progress-bar off -r envs/requirements-transformers.txt
+	@touch $@
+
 status: NAME = miniature
 status:
 	@$(BIN)/python tools/status.py results/$(NAME)
 
-test: install
+test: install transformers
 	$(BIN)/python -m pytest --numprocesses logical
 
 test-slurm: install
@@ -93,10 +101,19 @@ bench: install
 bench-scale: install
 	$(BIN)/python tools/bench_scale.py
 
+fuzz: install
+	$(BIN)/python tools/fuzz.py
+
+torture: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/torture.py
+
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
 	  --custom-compile-command "make lock" --output-file envs/requirements.txt envs/requirements.in
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
+	  --custom-compile-command "make lock" --output-file envs/requirements-transformers.txt \
+	  envs/requirements-transformers.in
 	rm -r .venv-lock
 	$(PYTHON) envs/conda.py

@@ -185,7 +185,7 @@ def _repository(address: str, key: str) -> str:
 def _folder(folder: str, key: str) -> tuple[str, str]:
     """The model that the configuration in a folder describes, and the folder of its weights."""
     if Path(folder, "open_clip_config.json").is_file():
-        return LOCAL + folder, LOCAL + folder
+        return LOCAL + folder, folder
     settings = read_config(folder)
     if "model_type" in settings:
         return TRANSFORMERS + folder, folder

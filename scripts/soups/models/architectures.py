@@ -43,8 +43,6 @@ def files_of(model: dict) -> list[str]:
     found = []
     if is_path(source):
         found += _files(Path(source)) if Path(source).is_dir() else [source]
-    elif isinstance(source, str) and source.startswith(LOCAL):
-        found += _files(Path(source.removeprefix(LOCAL)))
     if isinstance(architecture, str) and architecture.startswith((TRANSFORMERS, LOCAL)):
         place = architecture.removeprefix(TRANSFORMERS).removeprefix(LOCAL)
         found += [str(path) for path in sorted(Path(place).glob("*.json"))]

@@ -244,6 +244,10 @@ class Pretrained:
             made.load_state_dict(state)
         return made.eval()
 
+    def native_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """State dict of `native_model` under the names of a checkpoint."""
+        return model.state_dict()
+
     def translated(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename tensors of a file that the library itself reads under other names than `native`.
 

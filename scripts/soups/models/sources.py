@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import httpx2
 from huggingface_hub import constants
+from huggingface_hub.utils import get_session
 from open_clip import get_model_config, get_pretrained_cfg
 from torch import Tensor, nn
 
@@ -15,6 +17,11 @@ log = logging.getLogger("soups")
 
 PATIENCE = 10  # seconds to wait for a server before the cache alone is used
 SHOWN = 3  # names of tensors in one message
+# Buffers that some versions of the libraries save and others compute.
+COMPUTED = (
+    "position_ids", "attn_mask", "attention_mask", "relative_position_index",
+    "relative_coords_table", "input_resolution", "context_length", "vocab_size",
+)  # fmt: skip
 
 
 def check_tag(tag: str, known: Sequence[str], architecture: str) -> None:
@@ -68,7 +75,7 @@ def contents(path: str, weights: str) -> reading.Contents:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
-    """Load weights strictly into a module.
+    """Load weights strictly into a module, apart from buffers that the architecture gives.
 
     Args:
         module: any module.
@@ -79,7 +86,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
         UserError: naming tensors that are missing, unknown or of another shape.
     """
     want = module.state_dict()
-    missing, unknown = [n for n in want if n not in state], [n for n in state if n not in want]
+    # Files of old versions of torch lack the counters of batch normalisation.
+    missing = [n for n in want if n not in state and not n.endswith("num_batches_tracked")]
+    unknown = [name for name in state if name not in want]
+    unknown = [name for name in unknown if name.split(".")[-1] not in COMPUTED]
     if missing or unknown:
         parts = [f"lacks {_some(missing)}"] if missing else []
         parts += [f"has {_some(unknown)} in addition"] if unknown else []
@@ -87,6 +97,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
             f"model.pretrained is {path!r}, which {' and '.join(parts)}, expected the tensors of "
             "model.architecture"
         )
+    state = {name: state.get(name, tensor) for name, tensor in want.items()}
     for name, tensor in want.items():
         if state[name].shape != tensor.shape:
             raise UserError(
@@ -94,7 +105,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
                 f"{tuple(state[name].shape)}, expected {tuple(tensor.shape)} as in "
                 "model.architecture"
             )
-    module.load_state_dict(dict(state))
+    module.load_state_dict(state)
 
 
 def _some(names: list[str]) -> str:
@@ -118,9 +129,7 @@ def fill_clip(clip: nn.Module, state: dict[str, Tensor], path: str) -> None:
     from open_clip.model import convert_to_custom_text_state_dict
 
     want = clip.state_dict()
-    # OpenAI's files also have three numbers about the architecture.
-    extra = {"input_resolution", "context_length", "vocab_size"}
-    state = {name: value for name, value in state.items() if name not in extra}
+    state = {name: v for name, v in state.items() if name in want or name not in COMPUTED}
     if not fits(clip, state):
         state = convert_state_dict(clip, state)  # of other projects, such as MobileCLIP
         if "positional_embedding" in state and "positional_embedding" not in want:
@@ -132,18 +141,20 @@ def fill_clip(clip: nn.Module, state: dict[str, Tensor], path: str) -> None:
 
 
 @contextmanager
-def fetching(source: str | None) -> Iterator[None]:
+def fetching(source: str | None, server: str = constants.ENDPOINT) -> Iterator[None]:
     """Turn the libraries' errors about downloads into a `UserError` of one sentence.
 
     If the server cannot be reached, the caches alone are used, without repeated attempts.
 
     Args:
         source: a tag or an address of weights, or None where nothing is downloaded.
+        server: where the weights are.
     """
-    # open_clip warns about random weights, which are intended where there is no source.
-    logging.getLogger().setLevel(logging.WARNING if source else logging.ERROR)
+    # open_clip warns about random weights, which are intended where there is no source, and logs
+    # errors that it raises as well.
+    logging.getLogger().setLevel(logging.CRITICAL)
     before = constants.HF_HUB_OFFLINE
-    if source and not before and not reachable(constants.ENDPOINT):
+    if source and not before and not reachable(server):
         constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -152,7 +163,7 @@ def fetching(source: str | None) -> Iterator[None]:
             raise
         if constants.HF_HUB_OFFLINE:
             why = "they are not in the cache on this machine"
-            why += "" if before else f" and {constants.ENDPOINT} cannot be reached"
+            why += "" if before else f" and {server} cannot be reached"
         else:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
@@ -166,10 +177,8 @@ def fetching(source: str | None) -> Iterator[None]:
 
 def reachable(url: str) -> bool:
     """Whether a server answers within `PATIENCE` seconds, through a proxy where one is set."""
-    import httpx
-
     try:
-        httpx.head(url, timeout=PATIENCE)
-    except httpx.HTTPError:
+        get_session().head(url, timeout=PATIENCE)
+    except httpx2.TransportError:
         return False
     return True

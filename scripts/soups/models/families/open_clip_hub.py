@@ -23,8 +23,8 @@ class OpenClipHub(Pretrained):
     Args:
         architecture: ``hf-hub:ORG/NAME`` or ``local-dir:FOLDER``.
         words: None.
-        source: the weights: the same address, or a file or folder. Without a source, the weights
-            are random.
+        source: the weights: the same address of a repository, a file or a folder. Without a
+            source, the weights are random.
         weights: which weights of a training file are read, "plain" or "ema".
         note: of the header that describes the model, which makes the folder unnecessary.
 
@@ -42,14 +42,13 @@ class OpenClipHub(Pretrained):
     ) -> None:
         self.architecture, self.words = architecture, None
         self._settings = _config(architecture) if note is None else note["config"]
-        if source and source == architecture and not architecture.startswith(LOCAL):
+        if source and source == architecture:
             with sources.fetching(source):
                 self.clip = create_model(architecture, require_pretrained=True)
         else:
             self.clip = self._library_model()
             if source:
-                folder = source.removeprefix(LOCAL)
-                sources.fill_clip(self.clip, sources.contents(folder, weights).state, folder)
+                sources.fill_clip(self.clip, sources.contents(source, weights).state, source)
         self.mean, self.std = self.clip.visual.image_mean, self.clip.visual.image_std
 
     def _library_model(self) -> nn.Module:

@@ -13,6 +13,7 @@ from soups.models.backbone import Backbone
 
 # These models load no state dict without torch's own metadata, which safetensors files lack.
 UNREADABLE = "mnasnet"
+SERVER = "https://download.pytorch.org"
 
 
 class TorchvisionModel(Backbone):
@@ -57,7 +58,7 @@ class TorchvisionModel(Backbone):
         self.mean, self.std = tuple(transforms.mean), tuple(transforms.std)
         self._size = (note or {}).get("image_size", transforms.crop_size[0])
         self.heads = (self._head(),)
-        with sources.fetching(download):
+        with sources.fetching(download, SERVER):
             if download:
                 self._tower = models.get_model(name, weights=every[download])
             else:

@@ -6,7 +6,8 @@ CLIP has a text tower as well.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -41,9 +42,7 @@ log = logging.getLogger("soups")
 theirs.set_verbosity_error()
 
 PROCESSOR = "preprocessor_config.json"
-# Buffers that older versions of transformers wrote, and poolers that no classifier uses.
-LEFTOVER_ENDINGS = ("position_ids", "relative_position_index")
-POOLER = "pooler."
+POOLER = "pooler."  # a layer of models without a head, which no classifier uses
 
 
 class ClipTower(nn.Module):
@@ -89,14 +88,14 @@ class TransformersModel(Backbone):
     ) -> None:
         self.architecture, self.words = architecture, None
         place = architecture.removeprefix(TRANSFORMERS)
-        if note is None:
-            self._described_by(place)
-        else:
-            self._settings = json.loads(json.dumps(note["config"]))
-            self._tokenizer, self._size = note.get("tokenizer"), note["image_size"]
-            self.mean, self.std = note.get("mean", HALF), note.get("std", HALF)
-        self.normalize = self._settings.get("architectures") == ["CLIPModel"]
         with _refusing(architecture):
+            if note is None:
+                self._described_by(place)
+            else:
+                self._settings = json.loads(json.dumps(note["config"]))
+                self._tokenizer, self._size = note.get("tokenizer"), note["image_size"]
+                self.mean, self.std = note.get("mean", HALF), note.get("std", HALF)
+            self.normalize = self._settings.get("architectures") == ["CLIPModel"]
             self._own = self._library_model(2)
             self.heads = () if self.normalize else self._linear_heads()
         if self.normalize:
@@ -202,8 +201,8 @@ class TransformersModel(Backbone):
     def translated(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename tensors of a state dict, or of a model without the head, to those of a file.
 
-        A file of `save_pretrained` has other names than a state dict of the same model. Poolers and
-        buffers that no classifier uses are left out.
+        A file of `save_pretrained` has other names than a state dict of the same model. Poolers
+        that no classifier uses are left out.
         """
         wanted = set(self._file_names.values())
         named = {self._file_names.get(name, name): value for name, value in state.items()}
@@ -211,8 +210,7 @@ class TransformersModel(Backbone):
         if not any(name.startswith(base) for name in named):  # of the model without a head
             inner = {f"{base}{name}": value for name, value in named.items()}
             named = inner if len(inner.keys() & wanted) > len(named.keys() & wanted) else named
-        unused = [n for n in named if n not in wanted and
-                  (n.endswith(LEFTOVER_ENDINGS) or POOLER in n)]  # fmt: skip
+        unused = [name for name in named if name not in wanted and POOLER in name]
         if unused:
             log.info("left out, because no classifier uses them: %s", ", ".join(unused))
         return {name: value for name, value in named.items() if name not in unused}
@@ -251,24 +249,19 @@ def _logits(module: nn.Module, given: tuple, output) -> Tensor:
     return output.logits
 
 
-class _refusing:
-    """A context that turns errors of transformers about a configuration into a sentence."""
-
-    def __init__(self, architecture: str) -> None:
-        self.architecture = architecture
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, ValueError | KeyError | AttributeError | TypeError) and not isinstance(
-            error, UserError
-        ):
-            reason = " ".join(str(error).split())[:150]
-            raise UserError(
-                f"model.architecture is {self.architecture!r}, from which transformers makes no "
-                f"image classifier ({reason}), expected a model with a linear head or a CLIP"
-            ) from error
+@contextmanager
+def _refusing(architecture: str) -> Iterator[None]:
+    """Turn errors of transformers about a configuration into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(
+            f"model.architecture is {architecture!r}, from which transformers makes no image "
+            f"classifier ({reason}), expected a model with a linear head or a CLIP"
+        ) from error
 
 
 def _download(name: str) -> str:
