@@ -1,7 +1,9 @@
 """Checkpoints of several libraries as the state dict of a classifier, with their classes."""
 
+import argparse
 import re
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -77,6 +79,24 @@ def test_files_of_timm_give_the_same_logits(tmp_path, towers, name):
     counters = [t for n, t in again.state.items() if n.endswith("num_batches_tracked")]
     assert all(counter == 3 for counter in counters)
     assert bool(counters) == (name in ("test_efficientnet", "test_resnet", "test_byobnet"))
+
+
+def test_a_file_of_timms_training_script_is_read(tmp_path, towers):
+    model = randomised(timm.create_model("test_vit", num_classes=4))
+    ema = timm.utils.ModelEmaV3(model, decay=0.5)
+    randomised(ema.module, seed=1)
+    args = argparse.Namespace(model="test_vit", output=tmp_path, lr=0.1, mean=None)
+    optimizer = torch.optim.AdamW(model.parameters())
+    saver = timm.utils.CheckpointSaver(
+        model, optimizer, args, model_ema=ema, checkpoint_dir=str(tmp_path),
+        recovery_dir=str(tmp_path),
+    )  # fmt: skip
+    saver.save_checkpoint(0, metric=np.float64(71.5))
+    for kind, whole in (("plain", model), ("ema", ema.module)):
+        contents = reading.read(tmp_path / "model_best.pth.tar", kind)
+        assert (contents.arch, contents.kinds) == ("test_vit", ["plain", "ema"])
+        out = layouts.fitted(contents, towers("timm/test_vit"), CLASSES)
+        assert torch.equal(out["head.weight"], whole.head.weight)
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", "encoder.model.", "0."])

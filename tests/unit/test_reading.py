@@ -108,6 +108,10 @@ def training_files(net):
         "lightning with an average": (
             {"state_dict": prefixed("model.", state) | prefixed("ema_model.module.", ema)
              | {"ema_model.n_averaged": torch.tensor(3)}}, ["plain", "ema"]),
+        "lightning with weight averaging": (
+            {"state_dict": prefixed("model.", ema), "hyper_parameters": {"lr": 0.1},
+             "current_model_state": prefixed("model.", state),
+             "averaging_state": {"n_averaged": torch.tensor(3)}}, ["plain", "ema"]),
         "deepspeed": ({"module": state, "dp_world_size": 8, "lr_scheduler": None}, ["plain"]),
         "swin": ({"model": state, "config": defaultdict(list), "max_accuracy": 80.1}, ["plain"]),
         "an unknown key": ({"student": state, "best": np.float64(0.9)}, ["plain"]),

@@ -11,10 +11,11 @@ from soups.models.formats import unreadable
 State = dict[str, Tensor]
 PLAIN, EMA = "plain", "ema"
 
+CURRENT = "current_model_state"  # plain weights beside averaged ones, in files of Lightning
 # Keys under which training files have weights and averaged weights.
 WEIGHTS = (
     "state_dict", "model", "model_state_dict", "model_state", "module", "net", "network",
-    "net_state_dict", "weights", "params", "current_model_state", "model_weights",
+    "net_state_dict", "weights", "params", CURRENT, "model_weights",
 )  # fmt: skip
 AVERAGES = (
     "state_dict_ema", "model_ema", "ema", "ema_state_dict", "model_ema_state_dict", "ema_model",
@@ -66,7 +67,10 @@ def find(path: Path, content: object, weights: str) -> tuple[State, str, list[st
     found = dict(_state_dicts(content, ()))
     kinds: dict[str, dict[tuple, State]] = {}
     for keys, state in found.items():
-        for kind, (more, part) in _split(keys, state).items():
+        # Lightning's weight averaging moves the plain weights to another key.
+        averaged = keys == ("state_dict",) and CURRENT in content
+        parts = {EMA: ((), state)} if averaged else _split(keys, state)
+        for kind, (more, part) in parts.items():
             kinds.setdefault(kind, {})[(*keys, *more)] = part
     if not kinds:
         raise _nothing(path, content)
