@@ -3,11 +3,12 @@
 # On a cluster, profiles/needs.py has the time, memory, CPUs and group of a rule's jobs.
 
 try:
-    handlers.refuse_unlock(sys.argv)
+    handlers.refuse(workflow, sys.argv[1:])
     settings.validate(
         config, f"{workflow.basedir}/rules/schemas/config.schema.yaml", workflow.configfiles
     )
     plan = Plan.of(config)
+    handlers.refuse_second(workflow, plan.results, sys.argv[1:])
 except UserError as error:
     sys.exit(f"error: {error}")  # without a traceback, which Snakemake would print
 R, S = plan.results, plan.shared  # folder of this experiment; folder of its data and starts

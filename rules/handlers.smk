@@ -1,8 +1,10 @@
 # Snakemake calls these handlers when a run begins and ends, but not in its jobs.
 
+from soups.cost import space
+
 
 onstart:
-    handlers.begin(workflow, plan)
+    handlers.begin(workflow, plan, [space.check])
 
 
 onsuccess:

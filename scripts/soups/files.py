@@ -1,12 +1,13 @@
 """Read and write files so that a killed job never leaves a partial result."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +27,69 @@ _HOST = socket.gethostname().split(".")[0]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``, and rename it to ``path`` if no error is raised."""
+    """Yield a temporary name beside ``path``, and rename it to ``path`` if no error is raised.
+
+    Raises:
+        UserError: if the disk is full.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
     # The temporary name keeps the ending: matplotlib and numpy choose the format by it.
     aside = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
         yield aside
         aside.chmod(_MODE)  # safetensors creates files that only their owner can read
         os.replace(aside, path)
+    except UserError:
+        raise
+    except Exception as error:
+        if sentence := no_space(error, path):
+            raise UserError(sentence) from error
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors of safetensors, numpy and torch have no number. Some do not even name the reason, and are
+# only taken for a full disk if the disk has little space.
+_NAMED = ("No space left", "os error 28", "quota exceeded")
+_UNNAMED = ("file write failed", "unexpected pos", " requested and ", "iostream error")
+_LITTLE = 2**20  # bytes
+
+
+def no_space(error: BaseException, path: str | Path | None = None) -> str | None:
+    """Return the sentence of an error that a full disk caused, or None for any other error.
+
+    Args:
+        error: what a write raised.
+        path: the file. By default, the error knows it.
+    """
+    path = path or getattr(error, "filename", None)
+    free = _free(path) if path else None
+    if isinstance(error, OSError) and error.errno is not None:
+        full = error.errno in _FULL
+    else:
+        text = str(error)
+        full = any(part in text for part in _NAMED) or (
+            free is not None and free < _LITTLE and any(part in text for part in _UNNAMED)
+        )
+    if not full:
+        return None
+    if path is None:
+        return "no space is left on the disk, expected more free space"
+    left = "" if free is None else f" ({free / 1e6:,.1f} MB free)"
+    return f"{path} cannot be written: its disk has no space left for it{left}"
+
+
+def _free(path: str | Path) -> int | None:
+    """Return the free bytes on the disk of a file that need not exist."""
+    for folder in Path(path).absolute().parents:
+        with suppress(OSError):
+            return shutil.disk_usage(folder).free
+    return None
 
 
 def _remove_stale(path: Path) -> None:
@@ -103,19 +155,24 @@ def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], n: int) -> None
         n: rows of all blocks together.
 
     Raises:
-        ValueError: if the blocks do not have ``n`` rows together.
+        ValueError: if the blocks do not have ``n`` rows together, or if one has another dtype.
     """
-    with replacing(path) as aside:
-        out, done = None, 0
+    done, kind = 0, None
+    # A memory map would be killed by SIGBUS on a full disk, without an error to report.
+    with replacing(path) as aside, open(aside, "wb") as out:
         for block in blocks:
-            if out is None:
-                shape = (n, *block.shape[1:])
-                out = np.lib.format.open_memmap(aside, "w+", block.dtype, shape)
-            out[done : done + len(block)] = block
+            block = np.ascontiguousarray(block)
+            if kind is None:
+                kind = block.dtype, block.shape[1:]
+                header = {"descr": np.lib.format.dtype_to_descr(block.dtype)}
+                header |= {"fortran_order": False, "shape": (n, *block.shape[1:])}
+                np.lib.format.write_array_header_1_0(out, header)
+            if (block.dtype, block.shape[1:]) != kind:
+                raise ValueError(f"{path}: a block of {block.dtype} and shape {block.shape}")
+            out.write(block.data)
             done += len(block)
-        if done != n:
+        if done != n or kind is None:
             raise ValueError(f"{path}: {done} rows, expected {n}")
-        out.flush()
 
 
 def read_array(path: str | Path) -> np.ndarray:

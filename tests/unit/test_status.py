@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -461,79 +460,6 @@ def test_jobs_of_a_shared_experiment_belong_to_the_run(experiment):
     job_of(Path("results/two"), "m00", STOPPED)
     runs.end("results/two", LOG)
     assert not json.loads(Path("results/two/plan.json").read_text())["interrupted"]
-
-
-SIGNALLED = """
-import os, signal, sys
-from soups.jobs import runs
-signal.signal(signal.SIGTERM, lambda *_: print("handled"))
-assert not runs.signalled()
-runs.note_signals()
-assert not runs.signalled()
-os.kill(os.getpid(), signal.SIGCHLD)
-assert not runs.signalled()
-try:
-    os.kill(os.getpid(), int(sys.argv[1]))
-except KeyboardInterrupt:
-    print("handled")
-assert runs.signalled()
-assert not runs.signalled()
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_noted_and_still_handled(number):
-    command = [sys.executable, "-c", SIGNALLED, str(int(number))]
-    done = subprocess.run(
-        command, cwd=ROOT / "scripts", capture_output=True, text=True, timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("handled\n", "")
-
-
-# Whether a run lives
-
-ALIVE = "import sys; from soups.jobs import runs; runs.mark_alive(sys.argv[1]); print(); input()"
-
-
-@pytest.fixture
-def alive(tmp_path):
-    """A function that starts a process which marks itself as alive, and the path of the mark."""
-    path, started = tmp_path / "deep" / "alive", []
-
-    def start() -> subprocess.Popen:
-        command = [sys.executable, "-uc", ALIVE, str(path)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        process = subprocess.Popen(command, cwd=ROOT / "scripts", **pipes)
-        started.append(process)
-        process.stdout.readline()
-        return process
-
-    yield start, path
-    for process in started:
-        process.communicate()
-
-
-def test_a_living_run_is_known_to_others(alive):
-    start, path = alive
-    assert not runs.living(path)
-    assert not path.exists()
-    first = start()
-    assert runs.living(path)
-    assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 1  # as `make` asks
-    first.communicate(b"\n")
-    assert not runs.living(path)
-    assert subprocess.run(["flock", "-n", str(path), "true"]).returncode == 0
-
-
-def test_of_two_living_runs_the_first_may_end(alive):
-    start, path = alive
-    first, second = start(), start()
-    first.communicate(b"\n")
-    assert runs.living(path)
-    second.kill()
-    second.wait()
-    assert not runs.living(path)
 
 
 def test_soups_of_an_earlier_configuration_are_listed(tmp_path):

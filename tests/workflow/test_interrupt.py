@@ -107,3 +107,119 @@ def test_a_fine_tune_that_is_stopped_within_an_epoch_resumes_there(project, tmp_
     assert f"resumed after step {second[0]} from" in path.read_text()
     assert model.read_bytes() == undisturbed
     assert not list(states.glob("*"))
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Sweep:
+    """A run of fine-tunes, one at a time, that signals end again and again.
+
+    Args:
+        project: with a sweep of several models.
+    """
+
+    def __init__(self, project) -> None:
+        project.cores = 1
+        self.project, self.models = project, project.results / "models"
+
+    def done(self) -> dict[str, int]:
+        """Return model to the time of its second output, for all models that are done."""
+        return {
+            path.name.split(".")[0]: path.stat().st_mtime_ns
+            for path in self.models.glob("m*.heldout.npy")
+            if path.with_name(path.name.replace(".heldout.npy", ".safetensors")).exists()
+        }
+
+    def told(self, model: str, name: str) -> list[dict]:
+        """Return the events of one name from the last job of a model."""
+        path = self.project.results / "logs" / "finetune" / f"{model}.events.jsonl"
+        found = events.read(path) if path.exists() else []
+        return [event for event in found if event["event"] == name]
+
+    def until_one_is_done(self, process) -> tuple[str, int]:
+        """Wait until the run made a model and trains another; return its name and process."""
+        before, deadline = set(self.done()), time.monotonic() + 300
+        while True:
+            assert process.poll() is None, "the run ended before it could be interrupted"
+            assert time.monotonic() < deadline, "no model was made"
+            time.sleep(0.05)
+            if not set(self.done()) - before:
+                continue
+            for name in (f"m{i:02d}" for i in range(12)):
+                begun = self.told(name, "begin")
+                if begun and not self.told(name, "stopped") and not self.told(name, "done"):
+                    return name, begun[0]["process"]
+
+
+@pytest.mark.workflow
+def test_no_signal_loses_a_finished_model(project, tmp_path):
+    """SIGINT, SIGTERM and SIGHUP, to Snakemake alone, to all its jobs too, and to a job alone."""
+    random = {"random": {"n": 12, "parameters": {"epochs": 4, "mixup": 0}}} | FEW["sweep"]
+    sweep = Sweep(project(TINY | FEW | {"sweep": random}))
+    target = "soups"
+    with open(tmp_path / "out.txt", "w+") as output:
+        stopped, kept = None, {}
+        for number in ENDING:
+            for to in ("snakemake", "group", "job"):
+                process = sweep.project.start(target, output=output)
+                name, job = sweep.until_one_is_done(process)
+                if to == "group":
+                    os.killpg(process.pid, number)
+                else:
+                    os.kill({"snakemake": process.pid, "job": job}[to], number)
+                assert process.wait(timeout=120) == 1, (number, to)
+                assert [e["signal"] for e in sweep.told(name, "stopped")] == [number.name], to
+                # What earlier runs and this one have made is still there, and is not made again.
+                now = sweep.done()
+                assert now.items() >= kept.items(), (number, to)
+                assert len(now) > len(kept), (number, to)
+                if stopped:
+                    assert stopped in now
+                    assert sweep.told(stopped, "resumed"), (number, to)
+                stopped, kept = name, now
+                assert not list((sweep.project.folder / ".snakemake" / "locks").glob("*"))
+        # Ctrl-C while a job still imports its modules
+        process = sweep.project.start(target, output=output)
+        while not any("finetune" in " ".join(child.cmdline()) for child in children(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=120) == 1
+        assert sweep.done() == kept
+        output.seek(0)
+        assert "Traceback" not in output.read()
+    # Snakemake's markers of incomplete outputs are gone for all models that are done.
+    assert sweep.project.planned(target)["finetune"] == 12 - len(kept)
+
+
+def children(process: int) -> list[psutil.Process]:
+    """Return the processes that a process has started and that still run."""
+    return [child for child in psutil.Process(process).children() if child.status() != "zombie"]
+
+
+@pytest.mark.workflow
+def test_a_second_run_is_refused_by_name_and_age_of_the_first(project):
+    copy = project(TINY | FEW)
+    first = copy.start("soups")
+    try:
+        deadline = time.monotonic() + 120
+        while not list((copy.folder / ".snakemake" / "runs").glob("*.json")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        said = f"process {first.pid} on {events.HOST} is making results/tiny here, started "
+        for arguments in (["soups"], ["--unlock"], ["tables", "--nolock"]):
+            second = copy.run(*arguments, check=False)
+            assert second.returncode == 1
+            told = second.stdout + second.stderr
+            assert said in told, arguments
+            assert " ago by `snakemake soups" in told
+            assert "Error: Directory cannot be locked" not in told
+            assert "Traceback" not in told
+        for arguments in (["soups", "-n"], ["soups", "--summary"]):
+            assert said not in copy.run(*arguments).stderr
+        assert first.poll() is None
+        assert list((copy.folder / ".snakemake" / "locks").glob("*"))
+    finally:
+        os.killpg(first.pid, signal.SIGTERM)
+        first.wait(timeout=60)

@@ -4,54 +4,109 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from soups import files
 from soups.errors import UserError
-from soups.jobs import progress, runs
+from soups.jobs import left_out, living, progress, runs, signals
+from soups.jobs.signals import say
 
-ALIVE = ".snakemake/alive"  # in the folder that Snakemake runs in
 
-
-def begin(workflow, plan) -> None:
-    """Check the GPUs, and write the plan of the run into the folder of its experiment.
+def begin(workflow, plan, checks: Sequence[Callable] = ()) -> None:
+    """Check the GPUs and the disk, and note the run for its status and for other runs.
 
     Args:
         workflow: the object of Snakemake that describes the run.
         plan: see `experiment.plan.Plan`.
+        checks: functions of ``workflow`` and ``plan`` that raise a `UserError`.
 
     Raises:
-        SystemExit: if the run needs a GPU that it does not have.
+        SystemExit: if the run needs a GPU or space on the disk that it does not have.
     """
-    runs.note_signals()
+    signals.note()
     try:
         _check_gpus(workflow, plan)
+        for check in checks:
+            check(workflow, plan)
+        _note(workflow, plan)
     except UserError as error:
         sys.exit(f"error: {error}")  # Snakemake would print a traceback below the sentence
+    except OSError as error:
+        if sentence := files.no_space(error):
+            sys.exit(f"error: {sentence}")
+        raise
+    # A job that has all cores to itself shows a progress bar.
+    if workflow.resource_settings.cores:
+        os.environ[progress.CORES] = str(workflow.resource_settings.cores)
+    if workflow.local_exec:
+        signals.watch(workflow.scheduler.exit_gracefully, signals.children)
+
+
+def _note(workflow, plan) -> None:
+    """Write the plan of the run, and say to other processes that the run lives."""
+    for run in living.runs():
+        say(f"Another run lives in this folder: {run.sentence()}")
+    living.mark(plan.results, command())
     if runs.of_experiment(workflow.dag_settings.targets):
         # An experiment that shares this one compares its settings with these.
         if plan.shared == plan.results:
             files.write_json(f"{plan.results}/settings.json", plan.sections)
         made = {"command": command(), "commit": commit(workflow.basedir)}
         runs.begin(plan.results, **made, **plan.announced)
-    runs.mark_alive(ALIVE)
-    # A job that has all cores to itself shows a progress bar.
-    if workflow.resource_settings.cores:
-        os.environ[progress.CORES] = str(workflow.resource_settings.cores)
 
 
-def refuse_unlock(arguments: Iterable[str]) -> None:
-    """Refuse ``--unlock`` while another run lives in this folder, which holds the lock.
+def refuse(workflow, arguments: Sequence[str]) -> None:
+    """Refuse ``--unlock`` while any run lives in this folder, which holds the lock.
 
     Args:
-        arguments: the command line of this process.
+        workflow: see `begin`.
+        arguments: the command line of this process without its first word.
 
     Raises:
         UserError: if another run lives.
     """
-    if "--unlock" in arguments and runs.living(ALIVE):
-        raise UserError("--unlock: another snakemake is running here, expected it to end first")
+    others = living.runs() if workflow.is_main_process else []
+    if others and _asked(arguments).unlock:
+        raise UserError(f"--unlock: {others[0].sentence()}")
+
+
+def refuse_second(workflow, folder: str, arguments: Sequence[str]) -> None:
+    """Refuse a second run of one experiment, before Snakemake suggests to unlock the folder.
+
+    Commands that change nothing stay allowed, and so are runs of other experiments. If two
+    experiments would make the same file, Snakemake's own lock keeps them apart.
+
+    Args:
+        workflow, arguments: see `refuse`.
+        folder: ``results/<name>`` of this run.
+
+    Raises:
+        UserError: if another run makes this folder.
+    """
+    others = living.runs() if workflow.is_main_process else []
+    same = [run for run in others if run.folder == folder]
+    if same and not _looks(_asked(arguments)):
+        raise UserError(same[0].sentence())
+
+
+# Options of commands that change no result.
+_LOOKING = (
+    "dryrun", "summary", "detailed_summary", "dag", "rulegraph", "filegraph", "d3dag", "lint",
+    "list_rules", "list_target_rules", "list_changes", "list_input_changes", "list_params_changes",
+    "list_untracked", "list_conda_envs", "print_compilation",
+)  # fmt: skip
+
+
+def _asked(arguments: Sequence[str]):
+    """Return Snakemake's command line as it reads it, with abbreviations and the profile."""
+    from snakemake.cli import parse_args
+
+    return parse_args(list(arguments))[1]
+
+
+def _looks(asked) -> bool:
+    return any(getattr(asked, name, None) for name in _LOOKING)
 
 
 def command() -> str:
@@ -113,14 +168,25 @@ def end(workflow, plan, log, failed: bool = False) -> None:
         log: Snakemake's log files of the run.
         failed: whether a job failed, or was interrupted.
     """
-    if runs.of_experiment(workflow.dag_settings.targets):
-        runs.end(plan.results, log if failed else None, runs.signalled())
-        if stale := runs.stale_soups(plan.results):
-            names = ", ".join(stale)
-            print(
-                f"{plan.results}/soups holds soups of an earlier configuration, which no table "
-                f"includes: {names}",
-                file=sys.stderr,
-            )
+    try:
+        _end(workflow, plan, log, failed)
+    except (UserError, OSError) as error:
+        if not isinstance(error, UserError) and not files.no_space(error):
+            raise
+        say(f"error: {files.no_space(error) or error}")
     if failed:
-        print("Finished results stay. Run the same command again to continue.", file=sys.stderr)
+        say("Finished results stay. Run the same command again to continue.")
+
+
+def _end(workflow, plan, log, failed: bool) -> None:
+    if not runs.of_experiment(workflow.dag_settings.targets):
+        return
+    runs.end(plan.results, log if failed else None, signals.came())
+    if stale := runs.stale_soups(plan.results):
+        names = ", ".join(stale)
+        say(
+            f"{plan.results}/soups holds soups of an earlier configuration, which no table "
+            f"includes: {names}"
+        )
+    for line in left_out.lines(plan.results, plan.ingredients):
+        say(line)

@@ -6,10 +6,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
+from soups import files
 from soups.errors import UserError
-from soups.jobs import compute, events, slots
+from soups.jobs import compute, events, signals, slots
 
 log = logging.getLogger("soups")
 
@@ -21,6 +24,20 @@ def run(main: Callable, snakemake) -> None:
     ends the job with its sentence on the terminal and in the log. Any other error keeps its
     traceback. A job with a resource `gpu` has GPUs of its own while it runs (`slots`).
     """
+    try:
+        with signals.Once():
+            _run(main, snakemake)
+    except KeyboardInterrupt:  # Ctrl-C before the first line of the log
+        raise SystemExit(128 + signal.SIGINT) from None
+    except OSError as error:
+        # The log cannot hold this sentence, because it is on the same disk in most cases.
+        if (sentence := files.no_space(error)) is None:
+            raise
+        signals.say(f"error: {sentence}")
+        raise SystemExit(1) from None
+
+
+def _run(main: Callable, snakemake) -> None:
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in (path, events.beside(path)):
@@ -34,15 +51,14 @@ def run(main: Callable, snakemake) -> None:
             main(snakemake)
         events.emit("ended")
     except UserError as error:
-        log.error("error: %s", error)
-        events.emit("failed", error=str(error))
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _fail(str(error))
     except KeyboardInterrupt:  # Ctrl-C needs no traceback
         log.info("stopped by SIGINT")
         events.emit("stopped", signal="SIGINT")
         raise SystemExit(128 + signal.SIGINT) from None
-    except Exception:
+    except Exception as error:
+        if sentence := files.no_space(error):
+            _fail(sentence)
         text = traceback.format_exc()
         log.error(text)
         events.emit("failed", error=text.strip().splitlines()[-1].strip())
@@ -51,12 +67,31 @@ def run(main: Callable, snakemake) -> None:
         events.detach()
 
 
+def _fail(sentence: str) -> NoReturn:
+    """End the job with a sentence on the terminal, in its log and in its events."""
+    log.error("error: %s", sentence)
+    events.emit("failed", error=sentence)
+    signals.say(f"error: {sentence}")
+    raise SystemExit(1) from None
+
+
+class _Handler(logging.FileHandler):
+    """Drops lines that cannot be written: a full disk must not end a job because of its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def log_to(path: str | Path) -> None:
     """Append what this process logs from now on to a file, and its events to the file beside it.
 
     Several processes may append to the same files.
     """
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler = _Handler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -1,10 +1,7 @@
-"""Files that a run of the workflow leaves: its plan, how it ended, and a lock while it lives."""
+"""Files that a run of the workflow leaves: its plan, and how it ended."""
 
-import fcntl
 import os
-import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -63,7 +60,7 @@ def end(folder: str, logs: Iterable[str] | None = None, interrupted: bool = Fals
     Args:
         folder: ``results/<name>``.
         logs: Snakemake's log files, if the run did not make everything.
-        interrupted: whether a signal ended Snakemake, see `signalled`.
+        interrupted: whether a signal ended Snakemake, see `signals.came`.
     """
     if not (path := Path(folder, PLAN)).is_file():
         return
@@ -114,56 +111,3 @@ def _relative(path: str) -> str:
 
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def note_signals() -> None:
-    """Note the signals that this process gets from now on, for `signalled`.
-
-    Snakemake does not tell its handlers why a run ended: its scheduler catches the
-    KeyboardInterrupt of Ctrl-C, and SIGTERM only keeps it from starting more jobs. Python writes
-    the number of each signal into this pipe, and Snakemake's own signal handlers stay in place.
-    """
-    global _noted
-    _noted, pipe = os.pipe()
-    os.set_blocking(_noted, False)
-    os.set_blocking(pipe, False)
-    signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
-
-
-_noted: int | None = None  # where signal numbers are read
-
-
-def signalled() -> bool:
-    """Return whether SIGINT or SIGTERM has come since `note_signals`; forget older signals."""
-    numbers = b""
-    if _noted is not None:
-        with suppress(BlockingIOError):  # no signal
-            numbers = os.read(_noted, 2**16)
-    return bool({signal.SIGINT, signal.SIGTERM} & set(numbers))
-
-
-def mark_alive(path: str | Path) -> None:
-    """Hold a lock on a file for the life of this process, see `living`.
-
-    The lock is shared, because several runs may live in one folder.
-    """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _alive.append(open(path, "a+"))  # noqa: SIM115
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(_alive[-1], fcntl.LOCK_SH)
-
-
-_alive: list = []  # open files, because closing one frees its lock
-
-
-def living(path: str | Path) -> bool:
-    """Return whether a process that called `mark_alive` with this path still lives."""
-    try:
-        # On NFS an exclusive lock needs a file that is open for writing.
-        with open(path, "r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no such file, or a file system without locks
-        return False
-    return False

@@ -164,8 +164,11 @@ def _refused(path: Path, form: str, error: Exception):
 def _pickle_of(path: Path, form: str) -> bytes:
     """The pickle in a file of `torch.save`; in an old file, some values of tensors follow it."""
     if form == ZIP:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+        except (zipfile.BadZipFile, NotImplementedError, StopIteration, ValueError) as error:
+            raise unreadable(path, f"is a broken zip archive ({error})") from error
     with open(path, "rb") as file:
         return file.read(2**26)
 
