@@ -15,6 +15,7 @@ from soups.models.usable import is_usable
 def main(job) -> None:
     recipe, paths = files.read_json(job.input.recipe), weight_files(job)
     start = job.params.entry["start"]
+    model, state = MixedModel.of_job(job, paths, start).cooked(recipe)
     # A merge reads its start even if the start has no coefficient.
     mixed_in = recipes.used(recipe) + ([start] if start and "merge" in recipe else [])
     note = {
@@ -23,7 +24,6 @@ def main(job) -> None:
         "ingredients": {name: files.sha256(paths[name]) for name in mixed_in},
         "order": mixed_in,  # of the sum, because a header's keys are sorted
     }
-    model, state = MixedModel.of_job(job, paths, start).cooked(recipe)
     note |= card.of_job(job, model) | card.provenance(job.config, job.params.entry)
     checkpoints.save(job.output.weights, state, note)
     logits = forward(model, PreparedSet(job.input.heldout[0]).images, exact=True).numpy()

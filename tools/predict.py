@@ -67,5 +67,5 @@ def parsed(given: list[str] | None = None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main(parsed())
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")

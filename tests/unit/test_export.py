@@ -18,7 +18,7 @@ from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
 from soups.models.classifier import load_classifier
 from soups.models.pretrained import bring_in
-from soups.usage.export import FORMATS, POSSIBLE, export, library_of
+from soups.usage.export import FORMATS, POSSIBLE, export, library_of, new_folder
 from tests.unit.cooked import NAMES, cooked
 
 TIMM_MODELS = ["test_vit", "test_efficientnet", "test_resnet", "test_convnext"]
@@ -215,3 +215,16 @@ def test_half_precision_stays(tmp_path):
     export(path, "timm", tmp_path / "out")
     kept = load_file(tmp_path / "out" / "model.safetensors")
     assert {value.dtype for value in kept.values()} == {torch.float16}
+
+
+def test_a_full_disk_leaves_no_folder(tmp_path):
+    def full():
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "half.bin").write_bytes(b"0" * 100)
+            # The real error of a device that is always full
+            with open("/dev/full", "wb", buffering=0) as file:
+                file.write(b"0")
+
+    with pytest.raises(UserError, match="out cannot be written: its disk has no space left"):
+        full()
+    assert list(tmp_path.iterdir()) == []

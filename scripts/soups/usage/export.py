@@ -145,7 +145,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder that is renamed to ``path`` if no error is raised.
 
     Raises:
-        UserError: if the path exists.
+        UserError: if the path exists, or if the disk is full.
     """
     path = Path(path)
     if path.exists():
@@ -154,5 +154,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
         made = Path(aside, path.name)
         made.mkdir()
-        yield made
+        try:
+            yield made
+        except UserError:
+            raise
+        except Exception as error:
+            if sentence := files.no_space(error, path):
+                raise UserError(sentence) from error
+            raise
         os.rename(made, path)
