@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from soups.errors import UserError
+from soups.models import checkpoints
 from soups.models.classifier import Classifier
 from soups.models.pretrained import Pretrained, bring_in
 
@@ -147,6 +148,14 @@ def test_the_average_of_a_training_file_is_read_on_request(tmp_path):
         read = bring_in("timm/test_vit", str(tmp_path / "last.pth.tar"), weights)
         assert torch.equal(read.visual.state_dict()["norm.weight"], state["norm.weight"])
         assert torch.equal(read.visual.state_dict()["pos_embed"], state["pos_embed"])
+
+
+def test_a_soup_can_be_the_start_of_another_run(tmp_path):
+    model = bring_in("timm/test_resnet", None)
+    state = model.classifier(3).state_dict()
+    checkpoints.save(tmp_path / "soup.safetensors", state, {"recipe": {}})
+    read = bring_in("timm/test_resnet", str(tmp_path / "soup.safetensors")).visual.state_dict()
+    assert all(torch.equal(value, state[f"visual.{name}"]) for name, value in read.items())
 
 
 def test_a_tensor_of_another_shape_is_named(tmp_path):

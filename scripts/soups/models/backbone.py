@@ -100,7 +100,14 @@ class Backbone(Pretrained):
     def _fill(self, source: str, weights: str) -> Contents:
         """Load the tower from a file or folder, without the head, whatever its classes are."""
         contents = sources.contents(source, weights)
-        state = self._without_heads(self.translated(contents.state))
+        state = contents.state
+        if {name.partition(".")[0] for name in state} == {"visual", "head"}:  # of this workflow
+            state = {
+                self._file_name(name.removeprefix("visual.")): value
+                for name, value in state.items()
+                if name.startswith("visual.")
+            }
+        state = self._without_heads(self.translated(state))
         ours = {self._file_name(name): name for name in self.whole.state_dict()}
         sources.fill(self.whole, {ours.get(n, n): v for n, v in state.items()}, source)
         return contents

@@ -68,9 +68,9 @@ def contents(path: str, weights: str) -> reading.Contents:
         found = reading.read(path, weights)
     except LeftOut as error:
         raise UserError(f"model.pretrained: {error}") from error
-    log.info("the weights of %s are %s ones", path, found.kind)
+    log.info("read the %s weights of %s", found.kind, path)
     if found.wrappers:
-        log.info("removed around them: %s", ", ".join(found.wrappers))
+        log.info("removed what was around them: %s", ", ".join(found.wrappers))
     return found
 
 
