@@ -137,9 +137,12 @@ def header(path: str | Path) -> dict:
             raise UserError(f"{path} is not a safetensors checkpoint")
         try:
             metadata = json.loads(file.read(size)).get("__metadata__", {})
-            return json.loads(metadata.get("soups", "{}"))
-        except ValueError:
+            note = json.loads(metadata.get("soups", "{}"))
+        except (ValueError, AttributeError, TypeError, RecursionError):
             raise UserError(f"{path} is not a safetensors checkpoint") from None
+    if not isinstance(note, dict):
+        raise UserError(f"{path} has a note in its header that is no dictionary")
+    return note
 
 
 def named(name: str) -> dict:
