@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from soups.errors import UserError
-from soups.models import checkpoints
+from soups.models import checkpoints, layouts, reading
 from soups.models.classifier import Classifier
 from soups.models.pretrained import Pretrained, bring_in
 
@@ -206,3 +206,11 @@ except ValueError as error:
         command, cwd=root / "scripts", check=True, capture_output=True, text=True
     ).stdout
     assert re.fullmatch(r"model\.architecture begins with .*`make transformers` inst.*\n", found)
+
+
+def test_a_model_with_two_heads_that_was_fine_tuned_here_is_read_again(tmp_path):
+    model = bring_in("timm/deit_tiny_distilled_patch16_224", None)
+    state = model.classifier(3).state_dict()
+    checkpoints.save(tmp_path / "m.safetensors", state, {"pretrained": "x"})
+    fit = layouts.fit(reading.read(tmp_path / "m.safetensors"), model, ["a", "b", "c"])
+    assert all(torch.equal(value, state[name]) for name, value in fit.state.items())
