@@ -47,7 +47,9 @@ OVERLAY = {
 }
 # What no two runs have in common: times, and where the run was.
 DIFFERENT = ("logs", "benchmarks", ".state", "plan.json", "settings.json", "report.html")
-SHARE = 6  # the longest time until a kill is this part of the undisturbed run
+# The longest time until a kill is that until the first job, and this part of the undisturbed run or
+# these seconds. A run that is killed earlier on average would never finish a job.
+SHARE, LEAST = 12, 10
 
 
 @dataclass
@@ -151,16 +153,18 @@ def torture(project: Project, kills: int, seed: int, log) -> Tally:
     Raises:
         RuntimeError: if a run fails that was not killed.
     """
-    begin = time.monotonic()
+    begin = time.time()
     _complete(project, log)
-    took = time.monotonic() - begin
+    took = time.time() - begin
+    started = (project.results / "settings.json").stat().st_mtime - begin  # when jobs begin
+    longest = started + max(took / SHARE, LEAST)
     expected, tally, random = project.digests(), Tally(), Random(seed)
     print(f"undisturbed: {took:.0f} s, {len(expected)} results", flush=True)
     project.forget()
     while tally.kills < kills:
         process = project.start(log)
         try:
-            status = process.wait(timeout=random.uniform(0, took / SHARE))
+            status = process.wait(timeout=random.uniform(0, longest))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -95,3 +95,22 @@ def test_a_fingerprint_ignores_only_the_order_of_keys(value):
     reordered = dict(reversed(value.items()))
     assert files.fingerprint(reordered) == files.fingerprint(value)
     assert files.fingerprint(value | {next(iter(value)): ["another"]}) != files.fingerprint(value)
+
+
+def test_blocks_are_written_as_the_bytes_of_one_array(tmp_path):
+    array = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
+    files.write_array(tmp_path / "whole.npy", array)
+    # The second block is a view that is not contiguous.
+    files.write_blocks(tmp_path / "blocks.npy", [array[:2], array[2:, ::-1][:, ::-1]], 5)
+    assert (tmp_path / "blocks.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [[np.zeros((2, 3))], [np.zeros((4, 3))], [], [np.zeros((2, 3)), np.zeros((1, 3), np.float32)]],
+    ids=["too few rows", "too many rows", "no rows", "another dtype"],
+)
+def test_blocks_that_do_not_fit_leave_no_file(tmp_path, blocks):
+    with pytest.raises(ValueError, match=r"blocks\.npy"):
+        files.write_blocks(tmp_path / "blocks.npy", blocks, 3)
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -129,3 +130,18 @@ def test_a_stopped_job_keeps_its_exit_status(task):
     assert end.value.code == 143
     assert task.log[0].read_text() == ""
     assert told(task) == [{"event": "started"}]
+
+
+def test_sigint_during_a_job_is_one_event_and_no_traceback(task, capsys):
+    def main(given) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as end:
+            job.run(main, task)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert end.value.code == 130
+    assert told(task)[-1] == {"event": "stopped", "signal": "SIGINT"}
+    assert capsys.readouterr().err == ""

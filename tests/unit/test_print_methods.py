@@ -1,5 +1,8 @@
 """The tool that prints the methods table: how it finds the results folder."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 from print_methods import folder_of, greedy_weights
@@ -38,3 +41,13 @@ def test_the_greedy_soup_is_found_by_its_role(tmp_path):
     (tmp_path / "soups").mkdir()
     (tmp_path / "soups" / "mine.safetensors").touch()
     assert greedy_weights(str(tmp_path)) == str(tmp_path / "soups" / "mine.safetensors")
+
+
+def test_unfinished_results_give_one_sentence(root, tmp_path):
+    command = [sys.executable, str(root / "tools" / "print_methods.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {tmp_path}/tables/methods.csv does not exist, expected the folder of an "
+        "experiment whose tables are done (tools/status.py shows what is left)\n"
+    )

@@ -156,7 +156,9 @@ class Sweep:
 def test_no_signal_loses_a_finished_model(project, tmp_path):
     """SIGINT, SIGTERM and SIGHUP, to Snakemake alone, to all its jobs too, and to a job alone."""
     random = {"random": {"n": 12, "parameters": {"epochs": 4, "mixup": 0}}} | FEW["sweep"]
-    sweep = Sweep(project(TINY | FEW | {"sweep": random}))
+    world = TINY["data"]["world"] | {"reference": {"images": 100, "epochs": 1}}
+    quick = {"data": {"world": world}, "pretrain": TINY["pretrain"] | {"images": 300}}
+    sweep = Sweep(project(TINY | FEW | {"sweep": random} | quick))
     target = "soups"
     with open(tmp_path / "out.txt", "w+") as output:
         stopped, kept = None, {}
