@@ -123,6 +123,18 @@ def test_without_a_processor_the_size_is_that_of_the_configuration(tmp_path, cap
         bring_in(f"transformers/{tmp_path}", None)
 
 
+def test_the_processor_decides_the_size_and_the_pixel_statistics(tmp_path):
+    made("ResNet", tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    crop = {"do_center_crop": True, "crop_size": {"height": 48, "width": 48}, "size": 56}
+    file.write_text(json.dumps(crop | {"do_normalize": False}))
+    model = bring_in(f"transformers/{tmp_path}", None)
+    assert (model.image_size, model.mean, model.std) == (48, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    file.write_text(json.dumps(crop | {"do_flip_channel_order": True}))
+    with pytest.raises(UserError, match="expected a model for colours in the order red, green, b"):
+        bring_in(f"transformers/{tmp_path}", None)
+
+
 @pytest.fixture
 def clip(tmp_path):
     """The folder of a CLIP with a tokenizer of four words, and the model."""

@@ -26,12 +26,13 @@ try:
     from transformers import (
         AutoConfig,
         AutoModelForImageClassification,
-        AutoTokenizer,
         CLIPModel,
         PreTrainedConfig,
     )
     from transformers.core_model_loading import revert_weight_conversion
     from transformers.utils import logging as theirs
+
+    from soups.models.families import transformers_files as beside
 except ImportError as error:
     raise UserError(
         "model.architecture begins with 'transformers/', expected the package transformers, which "
@@ -41,7 +42,6 @@ except ImportError as error:
 log = logging.getLogger("soups")
 theirs.set_verbosity_error()
 
-PROCESSOR = "preprocessor_config.json"
 POOLER = "pooler."  # a layer of models without a head, which no classifier uses
 
 
@@ -107,7 +107,7 @@ class TransformersModel(Backbone):
             self._own.register_forward_hook(_logits)
             self._tower = self._own
         if source:
-            folder = source if is_path(source) else _download(source)
+            folder = source if is_path(source) else beside.download(source)
             self._fill(folder, weights)
 
     def _described_by(self, place: str) -> None:
@@ -120,18 +120,17 @@ class TransformersModel(Backbone):
         self._settings = {key: value for key, value in kept.items() if key not in drop}
         self._tokenizer = None
         if has_text({"architecture": self.architecture}):
-            self._tokenizer = _tokenizer(place, config)
-        found = _processor(place)
+            self._tokenizer = beside.tokenizer(place, config)
+        found = beside.processor(place)
         vision = self._settings.get("vision_config") or self._settings
-        size = _side(found) or _number(vision.get("image_size"))
-        self.mean = tuple(found.get("image_mean") or HALF)
-        self.std = tuple(found.get("image_std") or HALF)
+        size = beside.side(found) or beside.number(vision.get("image_size"))
+        self.mean, self.std = beside.statistics(found)
         if not found:
-            log.info("%s has no %s, so the pixels have mean and std 0.5", place, PROCESSOR)
+            log.info("%s has no %s, so the pixels have mean and std 0.5", place, beside.PROCESSOR)
         if size is None:
             raise UserError(
                 f"model.architecture is {self.architecture!r}, whose config.json has no "
-                f"image_size, expected a {PROCESSOR} beside it that has the size"
+                f"image_size, expected a {beside.PROCESSOR} beside it that has the size"
             )
         self._size = size
 
@@ -262,55 +261,3 @@ def _refusing(architecture: str) -> Iterator[None]:
             f"model.architecture is {architecture!r}, from which transformers makes no image "
             f"classifier ({reason}), expected a model with a linear head or a CLIP"
         ) from error
-
-
-def _download(name: str) -> str:
-    """Fetch a repository's weights and configuration into the cache, and return the folder."""
-    from huggingface_hub import snapshot_download
-
-    with sources.fetching(name):
-        folder = snapshot_download(
-            name, allow_patterns=["config.json", "model*.safetensors", "model*.json"]
-        )
-        if not any(Path(folder).glob("model*.safetensors")):
-            folder = snapshot_download(
-                name, allow_patterns=["config.json", "pytorch_model*.bin", "pytorch_model*.json"]
-            )
-    return folder
-
-
-def _processor(place: str) -> dict:
-    """The settings of a model's image processor, or an empty dictionary if it has none."""
-    path = Path(place, PROCESSOR)
-    if not Path(place).is_dir():
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-        try:
-            path = Path(hf_hub_download(place, PROCESSOR))
-        except (EntryNotFoundError, LocalEntryNotFoundError):
-            return {}
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _side(processor: Mapping) -> int | None:
-    """Pixels per side of the images that an image processor makes."""
-    crops = processor.get("do_center_crop") and processor.get("crop_size")
-    return _number(crops) or _number(processor.get("size"))
-
-
-def _number(size) -> int | None:
-    """The side in a setting such as 224, [224, 224] or {"height": 224, "width": 224}."""
-    if isinstance(size, Mapping):
-        size = size.get("height") or size.get("shortest_edge")
-    return size[0] if isinstance(size, list | tuple) else size
-
-
-def _tokenizer(place: str, config: PreTrainedConfig) -> str:
-    """A tokenizer that makes texts of the model's length, as JSON, so that it needs no folder."""
-    fast = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    made, length = fast.backend_tokenizer, config.text_config.max_position_embeddings
-    pad = fast.pad_token or fast.eos_token
-    made.enable_truncation(length)
-    made.enable_padding(length=length, pad_id=fast.convert_tokens_to_ids(pad), pad_token=pad)
-    return made.to_str()
