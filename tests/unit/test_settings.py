@@ -228,8 +228,9 @@ def test_invalid_image_folders_are_an_error(validate, folder_config, changes, se
 def test_an_error_names_an_empty_class_folder(validate, folder_config, tmp_path, folder):
     for image in (tmp_path / folder).glob("*.png"):
         image.unlink()
-    (tmp_path / folder / "notes.txt").touch()
     assert f"/{folder}: the folder has no image, expected at least one" in refusal(validate, {})
+    (tmp_path / folder / "notes.txt").touch()
+    assert f"/{folder}: none of its 1 files is an image that can be" in refusal(validate, {})
 
 
 def test_the_training_and_the_test_folder_need_the_same_classes(validate, folder_config, tmp_path):

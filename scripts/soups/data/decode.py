@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from soups.data import hashes
+from soups.data import hashes, parquet
 from soups.errors import UserError
 from soups.files import replacing
 
@@ -224,6 +224,8 @@ class ImageFiles:
         Raises:
             UserError: if the file cannot be read.
         """
+        if parquet.is_row(self.paths[row]):
+            return parquet.read(self.folder, self.paths[row])
         try:
             return self.path(row).read_bytes()
         except OSError as error:
@@ -231,7 +233,10 @@ class ImageFiles:
             raise UserError(f"{self.path(row)}: not a readable image ({reason})") from error
 
     def _image(self, row: int) -> Image.Image:
-        return _open(self.path(row), self.path(row), self.border, self.upright)
+        source = self.path(row)
+        if parquet.is_row(self.paths[row]):
+            source = BytesIO(self.read(row))
+        return _open(source, self.path(row), self.border, self.upright)
 
 
 class PackedImages(ImageFiles):
@@ -307,7 +312,8 @@ def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.nd
     def shrunk(row: int) -> bytes:
         image = images._image(row)
         small = min(image.size) <= side
-        if small and not images.border and images.path(row).suffix.lower() in (".jpg", ".jpeg"):
+        jpeg = images.path(row).suffix.lower() in (".jpg", ".jpeg")
+        if small and not images.border and jpeg:
             return images.read(row)
         out = BytesIO()
         (image if small else _short_side(image, side)).save(out, "JPEG", quality=QUALITY)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet, labelled, layouts, walking
+from soups.data import imagenet, labelled, layouts, parquet, walking
 from soups.data.corruptions import CORRUPTIONS
 from soups.data.label_files import composed
 from soups.data.layouts import Listing, class_folders, complete, mapping_of
 from soups.data.splits import heldout_split
 from soups.data.walking import walk
 from soups.errors import UserError, closest, near
+from soups.files import fingerprint, stamp
 
 SHOWN = 20  # class names that one message lists at most
 # Optional keys of `data.folders`, with their defaults.
@@ -33,12 +34,21 @@ DEFAULTS = {
 def settings_of(data: dict) -> dict:
     """Fill in the optional keys of ``data.folders`` and of each set in it."""
     shifts = {
-        name: complete(spec) if "folder" in spec else spec
+        name: _with_split(name, complete(spec)) if "folder" in spec else spec
         for name, spec in data["shifts"].items()
         if spec
     }
-    sets = {"train": complete(data["train"]), "test": complete(data["test"]), "shifts": shifts}
-    return DEFAULTS | data | sets
+    sets = {name: _with_split(name, complete(data[name])) for name in ("train", "test")}
+    return DEFAULTS | data | sets | {"shifts": shifts}
+
+
+def _with_split(name: str, spec: dict) -> dict:
+    return spec | {"split": name} if spec["layout"] == "parquet" and not spec["split"] else spec
+
+
+def in_folders(spec: dict) -> bool:
+    """Return whether each class of a set has a folder of its own."""
+    return not spec.get("labels") and spec.get("layout") != "parquet"
 
 
 def sources(settings: dict) -> dict[str, dict]:
@@ -51,7 +61,7 @@ def training_classes(settings: dict) -> list[str]:
     spec, root = settings["train"], Path(settings["root"])
     if spec["labels"]:
         return labelled.classes(root / spec["folder"], root / spec["labels"])
-    return class_folders(root / spec["folder"])
+    return layouts.classes_of(root, spec)
 
 
 def inputs(settings: dict, name: str) -> tuple[str, list[str]]:
@@ -68,6 +78,8 @@ def inputs(settings: dict, name: str) -> tuple[str, list[str]]:
         labels = root / spec["labels"]
         kit = labels.with_name(labelled.KIT)
         files = [str(path) for path in (labels, kit) if path != kit or kit.is_file()]
+    elif spec["layout"] == "parquet":
+        files = [str(path) for path in parquet.files(root / spec["folder"], spec["split"])]
     elif spec["mappings"]:
         files = [f"{root / spec['mappings']}/{file}" for file in imagenet.MAPPINGS]
     return str(root / spec["folder"]), files
@@ -81,6 +93,8 @@ def state(settings: dict, name: str) -> str:
     """
     spec = sources(settings)[name]
     folder = Path(settings["root"]) / spec["folder"]
+    if spec["layout"] == "parquet":
+        return fingerprint([stamp(path) for path in parquet.files(folder, spec["split"])])
     return walking.state(folder, [""] if spec["labels"] else class_folders(folder))
 
 
@@ -104,7 +118,7 @@ def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
     count = np.bincount(found.labels, minlength=len(found.names))
     if (count == 0).any():
         name = found.names[int(np.argmin(count))]
-        if spec["labels"]:
+        if not in_folders(spec):
             raise UserError(_unlabelled(settings, spec, found, name))
         raise UserError(walking.no_image(Path(settings["root"]) / spec["folder"] / name))
     return found
@@ -112,8 +126,9 @@ def listing(settings: dict, name: str, corrupt: Sequence[str] = ()) -> Listing:
 
 def _unlabelled(settings: dict, spec: dict, found: Listing, name: str) -> str:
     root = Path(settings["root"])
+    where = root / (spec["labels"] or spec["folder"])
     return (
-        f"{root / spec['labels']}: none of the {len(found.paths)} labelled images in "
+        f"{where}: none of the {len(found.paths)} labelled images in "
         f"{root / spec['folder']} has class {name!r}, expected at least one image per class"
     )
 
@@ -141,9 +156,11 @@ def check(data: dict, heldout: dict) -> None:
                     f"{root / settings['train']['folder']}{near(name, train)}"
                 )
     _check_imagenet(settings, train)
+    _check_store(settings)
     if not settings["test"]["labels"]:
         folder = root / settings["test"]["folder"]
-        _check_same(train, class_folders(folder), root / settings["train"]["folder"], folder)
+        test = layouts.classes_of(root, settings["test"])
+        _check_same(train, test, root / settings["train"]["folder"], folder)
     for name, spec in sources(settings).items():
         where = (
             f"data.folders.{name}" if name in ("train", "test") else f"data.folders.shifts.{name}"
@@ -158,10 +175,10 @@ def check(data: dict, heldout: dict) -> None:
         _check_spec(spec, where)
         mapping, _ = mapping_of(root, spec, train)
         _check_mapping(spec, mapping, train, root, where)
-        if spec["labels"]:
+        if not in_folders(spec):
             found = layouts.listing(root, spec, train)
             have = set(found.labels.tolist())
-            none = [name for i, name in enumerate(train) if i not in have]
+            none = [name for i, name in enumerate(found.names) if i not in have]
             if none:
                 raise UserError(_unlabelled(settings, spec, found, none[0]))
             continue
@@ -170,6 +187,14 @@ def check(data: dict, heldout: dict) -> None:
                 raise UserError(walking.no_image(root / spec["folder"] / folder))
     _check_apart(settings, train)
     _check_counts(settings, train, heldout)
+
+
+def _check_store(settings: dict) -> None:
+    if settings["train"]["layout"] == "parquet" and settings["training_images"] == "folder":
+        raise UserError(
+            "data.folders.training_images is 'folder', expected 'array' or 'packed' because the "
+            "training images are in Parquet files"
+        )
 
 
 def _check_exist(settings: dict) -> None:
@@ -191,10 +216,9 @@ def _check_several(settings: dict, train: list[str]) -> None:
     spec, root = settings["train"], Path(settings["root"])
     if len(train) > 1:
         return
-    if spec["labels"]:
-        raise UserError(
-            f"{root / spec['labels']}: every label is {train[0]!r}, expected at least two classes"
-        )
+    if not in_folders(spec):
+        where = root / (spec["labels"] or spec["folder"])
+        raise UserError(f"{where}: every label is {train[0]!r}, expected at least two classes")
     folder = root / spec["folder"]
     below = sorted(
         e.name
@@ -244,12 +268,18 @@ def _check_spec(spec: dict, where: str) -> None:
         raise UserError(
             f"{where} has labels {spec['labels']!r} and layout or mapping, expected labels alone"
         )
-    if where.endswith(".train") and spec["layout"] != "classes":
+    own = ("classes", "parquet")
+    if spec["split"] and spec["layout"] != "parquet":
+        raise UserError(
+            f"{where} has split {spec['split']!r} and layout {spec['layout']!r}, expected layout "
+            "parquet with split"
+        )
+    if where.endswith(".train") and spec["layout"] not in own:
         raise UserError(
             f"{where} has layout {spec['layout']!r}, expected one subfolder per class, or a flat "
             "folder with labels"
         )
-    if where.endswith(".test") and spec["layout"] != "classes":
+    if where.endswith(".test") and spec["layout"] not in own:
         raise UserError(f"{where}.layout is {spec['layout']!r}, expected one subfolder per class")
 
 
@@ -302,6 +332,10 @@ def _check_apart(settings: dict, train: Sequence[str]) -> None:
                     "each set"
                 )
             continue
+        if one["layout"] == other["layout"] == "parquet":
+            each = [set(parquet.files(root / s["folder"], s["split"])) for s in (one, other)]
+            if not each[0] & each[1]:
+                continue
         raise UserError(
             f"data.folders: the folders {one['folder']!r} and {other['folder']!r} share images, "
             "expected a separate folder for each set"
@@ -325,7 +359,7 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
     # How a share is rounded in one class depends on all counts, so small sets are counted exactly.
     enough = max(enough, COUNTED // len(names))
-    if settings["train"].get("labels"):
+    if not in_folders(settings["train"]):
         labels = layouts.listing(settings["root"], settings["train"], names).labels
     else:
         counts = [sum(1 for _ in itertools.islice(walk(folder, name), enough)) for name in names]

@@ -1,9 +1,10 @@
 """Layouts of image sets on disk: list the images and the training classes of their labels.
 
-A set is a folder with one subfolder per class (``classes``, the default), or a flat folder with a
-file of labels. Some of ImageNet's shifts have other layouts. In ``imagenet_index`` (ImageNetV2),
-the subfolders are named 0 to 999. In ``objectnet``, the subfolders are named by objects, and
-mapping files relate these to ImageNet's classes. The subfolders determine the classes of a set.
+A set is a folder with one subfolder per class (``classes``, the default), a flat folder with a file
+of labels, or a folder of Parquet files (``parquet``). Some of ImageNet's shifts have other layouts.
+In ``imagenet_index`` (ImageNetV2), the subfolders are named 0 to 999. In ``objectnet``, the
+subfolders are named by objects, and mapping files relate these to ImageNet's classes. The
+subfolders determine the classes of a set.
 """
 
 import unicodedata
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet
+from soups.data import imagenet, parquet
 from soups.data.images import ClassMapping
 from soups.data.label_files import composed
 from soups.data.labelled import flat_images
@@ -27,6 +28,7 @@ SPEC = {
     "mapping": None,  # class folder to training classes
     "mappings": None,  # folder with ObjectNet's mapping files
     "border": 0,  # pixels to cut off each side
+    "split": None,  # beginning of the names of Parquet files, by default the name of the set
     "skip_unknown": False,  # leave out classes that stand for no training class
 }
 
@@ -107,6 +109,19 @@ def _check_names(folder: Path, names: Sequence[str]) -> None:
             )
 
 
+def classes_of(root: str | Path, spec: dict) -> list[str]:
+    """Return the classes of a set with classes of its own, in order.
+
+    Args:
+        root: the set's folder is relative to it.
+        spec: see `complete`. A flat folder with labels has the classes of the training set.
+    """
+    folder = Path(root) / spec["folder"]
+    if spec["layout"] == "parquet":
+        return parquet.classes(folder, spec["split"])
+    return class_folders(folder)
+
+
 def mapping_of(
     root: str | Path, spec: dict, train: Sequence[str]
 ) -> tuple[ClassMapping, list[str]]:
@@ -127,7 +142,7 @@ def mapping_of(
     folder = Path(root) / spec["folder"]
     if spec["labels"]:
         return [(name, [i]) for i, name in enumerate(train)], []
-    here = class_folders(folder)
+    here = classes_of(root, spec)
     if spec["layout"] == "imagenet_index":
         stands = imagenet.by_index(folder, here)
     elif spec["layout"] == "objectnet":
@@ -175,6 +190,12 @@ def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
         file = Path(root) / spec["labels"]
         found = flat_images(folder, file, train, spec["skip_unknown"], aside)
         paths, labels, missing, passed_over = found
+    elif spec["layout"] == "parquet":
+        every, paths, labels = parquet.labelled(folder, spec["split"])
+        number = {name: i for i, name in enumerate(names)}
+        new = np.array([number.get(name, -1) for name in every])[labels]
+        keep, missing = np.flatnonzero(new >= 0), []
+        paths, labels = [paths[i] for i in keep], new[keep]
     else:
         each = [sorted(walk(folder, name, aside)) for name in names]
         labels = np.repeat(np.arange(len(names)), [len(paths) for paths in each])
