@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--configfile", nargs="+", default=[], help="files that the run merges")
     given = parser.parse_args()
     if others := living.runs():
-        print(f"error: {others[0].sentence()}", file=sys.stderr)
+        print(f"error: {others[0].refusal()}", file=sys.stderr)
         raise SystemExit(BUSY)
     try:
         refuse_broken(given.configfile)

@@ -47,9 +47,9 @@ OVERLAY = {
 }
 # What no two runs have in common: times, and where the run was.
 DIFFERENT = ("logs", "benchmarks", ".state", "plan.json", "settings.json", "report.html")
-# The longest time until a kill is that until the first job, and this part of the undisturbed run or
-# these seconds. A run that is killed earlier on average would never finish a job.
-SHARE, LEAST = 12, 10
+# A kill comes when fewer than JOBS jobs have begun in the run, and within SECONDS after that. These
+# moments do not depend on the speed of the machine, and on average a run finishes a job.
+JOBS, SECONDS = 4, 4.0
 
 
 @dataclass
@@ -103,6 +103,11 @@ class Project:
                 found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
+    def begun(self, since: float) -> int:
+        """Return the number of jobs that began or went on after a time in seconds since 1970."""
+        paths = (self.results / "logs").rglob("*.events.jsonl")
+        return sum(path.stat().st_mtime > since for path in paths)
+
     def running(self) -> list[str]:
         """Return the rules whose jobs had begun and not ended."""
         logs = self.results / "logs"
@@ -153,18 +158,18 @@ def torture(project: Project, kills: int, seed: int, log) -> Tally:
     Raises:
         RuntimeError: if a run fails that was not killed.
     """
-    begin = time.time()
+    begin = time.monotonic()
     _complete(project, log)
-    took = time.time() - begin
-    started = (project.results / "settings.json").stat().st_mtime - begin  # when jobs begin
-    longest = started + max(took / SHARE, LEAST)
+    took = time.monotonic() - begin
     expected, tally, random = project.digests(), Tally(), Random(seed)
     print(f"undisturbed: {took:.0f} s, {len(expected)} results", flush=True)
     project.forget()
     while tally.kills < kills:
-        process = project.start(log)
+        jobs, begun, process = random.randrange(JOBS), time.time(), project.start(log)
+        while project.begun(begun) < jobs and process.poll() is None:
+            time.sleep(0.02)
         try:
-            status = process.wait(timeout=random.uniform(0, longest))
+            status = process.wait(timeout=random.uniform(0, SECONDS))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -88,5 +88,5 @@ def test_make_is_told_that_a_run_lives(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         ready.main()
     assert end.value.code == 75
-    assert capsys.readouterr().err == f"error: {run.sentence()}\n"
+    assert capsys.readouterr().err == f"error: {run.refusal()}\n"
     assert json.loads(json.dumps(vars(run)))["process"] == 7

@@ -45,3 +45,10 @@ def test_a_second_run_of_the_same_experiment_is_refused(options):
 @pytest.mark.parametrize("options", [["-n"], ["--dry-ru"], ["--summary"], ["--dag"], ["--lint"]])
 def test_commands_that_change_nothing_stay_allowed(options):
     handlers.refuse_second(MAIN, "results/one", options)
+
+
+@pytest.mark.usefixtures("another")
+def test_published_results_are_no_part_of_an_experiment():
+    handlers.refuse_second(MAIN, "results/one", ["published", "-c1"])
+    with pytest.raises(UserError, match="is making results/one here"):
+        handlers.refuse_second(MAIN, "results/one", ["published", "tables", "-c1"])

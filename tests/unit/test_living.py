@@ -70,7 +70,7 @@ def test_the_mark_of_a_killed_run_is_removed(tmp_path):
 
 def test_the_sentence_names_process_host_age_and_command():
     run = living.Run("results/one", "snakemake -c 2", 7, "here", time.time() - 720)
-    assert run.sentence() == (
+    assert run.refusal() == (
         "process 7 on here is making results/one here, started 12 min ago by `snakemake -c 2`. "
         "Wait for it, or stop it with: kill -INT 7"
     )

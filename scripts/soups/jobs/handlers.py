@@ -12,6 +12,8 @@ from soups.errors import UserError
 from soups.jobs import left_out, living, progress, runs, signals
 from soups.jobs.signals import say
 
+PUBLISHED = "results/published"  # what the target `published` makes
+
 
 def begin(workflow, plan, checks: Sequence[Callable] = ()) -> None:
     """Check the GPUs and the disk, and note the run for its status and for other runs.
@@ -46,9 +48,10 @@ def begin(workflow, plan, checks: Sequence[Callable] = ()) -> None:
 def _note(workflow, plan) -> None:
     """Write the plan of the run, and say to other processes that the run lives."""
     for run in living.runs():
-        say(f"Another run lives in this folder: {run.sentence()}")
-    living.mark(plan.results, command())
-    if runs.of_experiment(workflow.dag_settings.targets):
+        say(f"Another run lives in this folder: {run}.")
+    of_experiment = runs.of_experiment(workflow.dag_settings.targets)
+    living.mark(plan.results if of_experiment else PUBLISHED, command())
+    if of_experiment:
         # An experiment that shares this one compares its settings with these.
         if plan.shared == plan.results:
             files.write_json(f"{plan.results}/settings.json", plan.sections)
@@ -68,7 +71,7 @@ def refuse(workflow, arguments: Sequence[str]) -> None:
     """
     others = living.runs() if workflow.is_main_process else []
     if others and _asked(arguments).unlock:
-        raise UserError(f"--unlock: {others[0].sentence()}")
+        raise UserError(f"--unlock: {others[0].refusal()}")
 
 
 def refuse_second(workflow, folder: str, arguments: Sequence[str]) -> None:
@@ -85,9 +88,12 @@ def refuse_second(workflow, folder: str, arguments: Sequence[str]) -> None:
         UserError: if another run makes this folder.
     """
     others = living.runs() if workflow.is_main_process else []
-    same = [run for run in others if run.folder == folder]
-    if same and not _looks(_asked(arguments)):
-        raise UserError(same[0].sentence())
+    if not others or _looks(asked := _asked(arguments)):
+        return
+    ours = folder if runs.of_experiment(asked.targets or ["all"]) else PUBLISHED
+    for run in others:
+        if run.folder == ours:
+            raise UserError(run.refusal())
 
 
 # Options of commands that change no result.

@@ -32,13 +32,16 @@ class Run:
     host: str
     begun: float
 
-    def sentence(self) -> str:
-        """Name the run, and say how to stop it."""
+    def __str__(self) -> str:
         age = duration(max(0.0, time.time() - self.begun))
         return (
             f"process {self.process} on {self.host} is making {self.folder} here, started {age} "
-            f"ago by `{self.command}`. Wait for it, or stop it with: kill -INT {self.process}"
+            f"ago by `{self.command}`"
         )
+
+    def refusal(self) -> str:
+        """Name the run, and say how to end it."""
+        return f"{self}. Wait for it, or stop it with: kill -INT {self.process}"
 
 
 def mark(folder: str, command: str, home: str | Path = FOLDER) -> None:
