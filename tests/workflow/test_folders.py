@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.workflow.conftest import FEW, Project
+from tests.workflow.using import check_use
 
 TRAIN, TEST = 60, 25
 # Folder to the mean colour of its images, by which a model can tell the classes apart.
@@ -98,6 +99,7 @@ def test_a_run_on_own_images_ends_with_accuracies_on_all_sets(project):
     assert sorted(models["lr"].dropna()) == [0.0003, 0.001]
     # Colours are easy to learn. With mixed-up labels, accuracy would be at chance, a third.
     assert methods.set_index("method").loc["best_individual", "test"] > 0.6
+    check_use(copy, "uniform", "images/test")
 
 
 ODD = ["a{0}", "shirt{red}", "$5_$10", "猫 🐱", " lead%#", "it's", "cafe\u0301"]

@@ -9,6 +9,7 @@ from soups.models.checkpoints import Checkpoint
 from tests.unit.test_overlays import merge
 from tests.workflow.conftest import FEW
 from tests.workflow.test_folders import OVERLAY, dataset
+from tests.workflow.using import check_use
 
 TIMM = merge(
     merge(OVERLAY, FEW),
@@ -47,6 +48,7 @@ def test_a_run_with_a_timm_classifier_ends_with_soups_of_new_batch_statistics(pr
     key = next(name for name in soup if name.endswith("running_mean"))
     # Every ingredient has the statistics of the start, so those of the soup were measured.
     assert not torch.equal(soup[key], start[key])
+    check_use(copy, "greedy", "images/test")
 
 
 def test_a_zeroshot_start_without_a_text_tower_ends_with_one_sentence(project):
