@@ -5,22 +5,10 @@
 # `ancient`, and the parameter `found` holds a hash of the names, sizes and times of the images.
 
 
-def folder_inputs(name):
-    """The folder of a set, and the files that explain its classes."""
-    folder, files = plan.folders.inputs(name)
-    return [ancient(folder), *files]
-
-
-def folder_state(name):
-    try:
-        return plan.folders.state(name)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
 rule check_set:
     input:
-        lambda w: folder_inputs(w.set),
+        folder=ancient(lambda w: plan.folders.inputs(w.set)[0]),
+        files=lambda w: plan.folders.inputs(w.set)[1],
     output:
         report=f"{S}/checks/{{set}}.json",
         images=f"{S}/checks/{{set}}.images.csv",
@@ -37,7 +25,7 @@ rule check_set:
     params:
         set="{set}",
         data=lambda w: plan.folders.settings,
-        found=lambda w: folder_state(w.set),
+        found=lambda w: plan.folders.state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
     script:
@@ -66,7 +54,8 @@ rule check_data:
 
 rule prepare_folder:
     input:
-        lambda w: folder_inputs(w.set),
+        folder=ancient(lambda w: plan.folders.inputs(w.set)[0]),
+        files=lambda w: plan.folders.inputs(w.set)[1],
         report=f"{S}/checks/{{set}}.json",
     output:
         images=f"{S}/prepared/{{set}}.npy",
@@ -84,7 +73,7 @@ rule prepare_folder:
     params:
         set="{set}",
         data=lambda w: plan.folders.settings,
-        found=lambda w: folder_state(w.set),
+        found=lambda w: plan.folders.state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
     script:
@@ -96,7 +85,8 @@ if plan.store != "array":
 
     use rule prepare_folder as prepare_train with:
         input:
-            lambda w: folder_inputs("train"),
+            folder=ancient(lambda w: plan.folders.inputs("train")[0]),
+            files=lambda w: plan.folders.inputs("train")[1],
             report=f"{S}/checks/train.json",
         output:
             **plan.train,
@@ -109,7 +99,7 @@ if plan.store != "array":
         params:
             set="train",
             data=lambda w: plan.folders.settings,
-            found=lambda w: folder_state("train"),
+            found=lambda w: plan.folders.state("train"),
             classes=plan.folders.fingerprint,
             stage=plan.stage["folders"],
 
@@ -140,7 +130,8 @@ rule corrupt_set:
 
 rule folder_corpus:
     input:
-        lambda w: folder_inputs("train"),
+        folder=ancient(lambda w: plan.folders.inputs("train")[0]),
+        files=lambda w: plan.folders.inputs("train")[1],
         report=f"{S}/checks/train.json",
     output:
         images=f"{S}/prepared/corpus.npy",
@@ -154,7 +145,7 @@ rule folder_corpus:
     threads: 4
     params:
         data=lambda w: plan.folders.settings,
-        found=lambda w: folder_state("train"),
+        found=lambda w: plan.folders.state("train"),
         classes=plan.folders.fingerprint,
         templates=config["model"]["templates"],
         wrong=config["pretrain"]["caption_noise"]["wrong"],

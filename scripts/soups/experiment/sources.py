@@ -1,11 +1,13 @@
 """Sources of images and models that the experiment does not make: folders and checkpoints."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from soups import files
 from soups.data import folders
+from soups.errors import UserError
 from soups.experiment.variants import Sweep
 
 
@@ -58,9 +60,17 @@ class Folders:
         return folders.inputs(self.settings, name)
 
     def state(self, name: str) -> str:
-        """A hash of the images of a set, see `data.folders.state`. It is computed once."""
+        """A hash of the images of a set, see `data.folders.state`. It is computed once.
+
+        Raises:
+            SystemExit: with a sentence, if a folder cannot be read. Snakemake calls this as a
+                function of a rule, and would print a traceback below another error.
+        """
         if name not in self.states:
-            self.states[name] = folders.state(self.settings, name)
+            try:
+                self.states[name] = folders.state(self.settings, name)
+            except UserError as error:
+                sys.exit(f"error: {error}")
         return self.states[name]
 
 
