@@ -27,9 +27,9 @@ GROUPS = {
     "soups": "recipe cook",
     "ensembles": "choose_ensemble average_logits",
     "curves": "plan_wise_ft plan_number_of_models plan_large_lr plan_slices plan_tasks plan_pairs "
-    "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape",
+    "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape diagnose",
     "report": "check_data make_tables calibration trace_table real_labels reproduction claims plot "
-    "contact_sheet report published_tables plot_published",
+    "contact_sheet report plot_doctor published_tables plot_published",
 }
 
 
@@ -106,6 +106,8 @@ RULES = {
     "evaluate_curve": CURVE,
     "evaluate_pairs": CURVE,
     "evaluate_landscape": CURVE,
+    # The doctor mixes as many soups as a curve.
+    "diagnose": CURVE,
     # Tables, figures, report
     "make_tables": SHORT,
     "calibration": SHORT,
@@ -114,6 +116,7 @@ RULES = {
     "reproduction": SHORT,
     "claims": SHORT,
     "plot": FIGURE,
+    "plot_doctor": FIGURE,
     "contact_sheet": SHORT,
     "report": QUICK,
     "published_tables": QUICK,

@@ -56,3 +56,24 @@ rule contact_sheet:
         stage=plan.stage["figures"],
     script:
         "../scripts/contact_sheet.py"
+
+
+# Runs without ready-made models have the figure of `snakemake doctor` outside their report.
+if "doctor" not in plan.figures:
+
+    use rule plot as plot_doctor with:
+        input:
+            unpack(lambda w: {"doctor": f"{R}/tables/doctor.csv"}),
+        output:
+            png=f"{R}/figures/doctor.png",
+            pdf=f"{R}/figures/doctor.pdf",
+        log:
+            f"{R}/logs/plot/doctor.log",
+        benchmark:
+            f"{R}/benchmarks/plot/doctor.tsv"
+        params:
+            figure="doctor",
+            options={},
+            roles=plan.roles,
+            caption=lambda w, input: None,
+            stage=plan.stage["figures"],

@@ -4,7 +4,11 @@
 
 rule report:
     input:
-        **{name: f"{R}/tables/{name}.csv" for name in ("data", "real") if name in plan.tables},
+        **{
+            name: f"{R}/tables/{name}.csv"
+            for name in ("data", "real", "doctor", "doctor_summary")
+            if name.removesuffix("_summary") in plan.tables
+        },
         methods=f"{R}/tables/methods.csv",
         models=f"{R}/tables/models.csv",
         significance=f"{R}/tables/significance.csv",

@@ -13,6 +13,7 @@ The library, a package per stage. A package imports only from packages above it 
 - ``evaluation``: accuracies, intervals, tests, calibration.
 - ``mixing``: recipes, methods, the mixer.
 - ``usage``: a finished soup: predictions, exports, provenance.
+- ``doctor``: a verdict on every ingredient, with evidence and advice.
 - ``world``: the procedural world of the miniature.
 - ``experiment``: the models, tables and figures of a configuration, without torch.
 - ``claims``: the paper's claims and their verdicts.

@@ -1,6 +1,14 @@
-"""Verdicts on the paper's claims and on their tests, as in claims.csv and effects.csv."""
+"""Verdicts: on the paper's claims and their tests in claims.csv, on models in doctor.csv."""
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
+# The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.
+FINE = "fine"
+BARRIER = 0.02  # accuracy; a barrier counts if its 95% interval lies above
+# Where distances and angles of doctor.csv are seen from: θ₀, or the mean of the models without it.
+FROM_START, FROM_MEAN = "start", "mean"
+# What the sentences of doctor_summary.csv are about.
+MODELS, START, TODO = "models", "start", "what to do"
+UNIFORM_SOUP, GREEDY_SOUP = "uniform soup", "greedy soup"

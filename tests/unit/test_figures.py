@@ -8,10 +8,12 @@ import pandas as pd
 import plot
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from soups.data import examples
 from soups.experiment import figures as registry
+from soups.outcomes import FINE, FROM_START
 from soups.report import figures, presentation, style
 from soups.roles import (
     BASE,
@@ -128,6 +130,58 @@ def ranges(table: pd.DataFrame, column: str) -> np.ndarray:
 
 
 HIGHLIGHTED = [ZEROSHOT, INITIALIZATION, BEST, UNIFORM, GREEDY]
+
+
+def examined() -> pd.DataFrame:
+    """A table of the doctor with a far model and one that was left out."""
+    nan = np.nan
+    columns = ["model", "verdict", "is_best", "distance", "angle", "barrier"]
+    rows = [
+        ("m0", FINE, False, 1.0, 60.0, -0.01),
+        ("m1", FINE, True, 2.0, 0.0, nan),
+        ("m2", "left the basin", False, 1.5, 90.0, 0.2),
+        ("m3", "other initialisation", False, 50.0, 80.0, 0.5),
+        ("m4", "diverged", False, nan, nan, nan),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    bounds = {"barrier_lo": table["barrier"] - 0.02, "barrier_hi": table["barrier"] + 0.03}
+    origin = [None if verdict == "diverged" else FROM_START for verdict in table["verdict"]]
+    return table.assign(
+        **bounds,
+        n_barrier=[300, 0, 300, 300, nan],
+        origin=origin,
+        heldout=[0.7, 0.8, 0.6, 0.75, nan],
+    )
+
+
+@shows("doctor")
+def _doctor(recorded):
+    figure = draw("doctor", {"doctor": examined()})
+    left, right = figure.axes[:2]
+    # Every model is at its distance and angle. The one far away is at three times the median.
+    rim = 3 * 1.75
+    places = {"m0": (1.0, 60), "m2": (1.5, 90), "m3": (rim, 80), "m1": (2.0, 0)}
+    polar = np.array([*places.values(), (0, 0)])
+    angles = np.deg2rad(polar[:, 1])
+    wanted = polar[:, :1] * np.column_stack([np.cos(angles), np.sin(angles)])
+    same_points(points(*scatters(left)), wanted)
+    assert {text.get_text() for text in left.texts} == {"m0", "m2", "m3 ↑"}
+    ends = np.concatenate([xy(line)[1:] for line in left.lines])
+    same_points(ends, wanted[:3])
+    assert all(np.allclose(xy(line)[0], wanted[3]) for line in left.lines)
+    # The barriers, from the smallest to the largest. The model that was left out has none.
+    drawn = points(*scatters(right))
+    np.testing.assert_allclose(drawn, [(-1, 1), (20, 2), (50, 3)])
+    names = ["m4, diverged", "m0", "m2, left the basin", "m3, other initialisation"]
+    assert texts(right.get_yticklabels()) == names
+    [intervals] = [part for part in right.collections if isinstance(part, LineCollection)]
+    segments = np.array([part[:, 0] for part in intervals.get_segments()])
+    np.testing.assert_allclose(segments, [(-3, 2), (18, 23), (48, 53)])
+    assert [line.get_xdata()[0] for line in right.lines] == [0, 2]
+    assert right.get_xlabel() == "Barrier (points), n = 300 held-out"
+    assert legend(figure) == [
+        FINE, "left the basin", "other initialisation", "best model (m1)", "start (θ₀)",
+    ]  # fmt: skip
 
 
 @shows("scatter")

@@ -17,6 +17,7 @@ ALLOWED = {
     "evaluation": ["models", "data"],
     "mixing": ["evaluation", "training", "models", "data", "jobs"],
     "usage": ["mixing", "models", "data", "jobs"],
+    "doctor": ["mixing", "evaluation", "models", "data"],
     "world": ["training", "data"],
     "experiment": ["world", "models", "data"],
     "claims": ["evaluation", "mixing"],

@@ -400,3 +400,28 @@ def test_the_commit_of_a_checkout_is_found(tmp_path):
 def test_the_command_line_is_quoted_for_a_shell(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/bin/snakemake", "--config", "name=my pets"])
     assert handlers.command() == "snakemake --config 'name=my pets'"
+
+
+def test_the_doctor_has_a_section_and_its_warnings_stand_at_the_head(render, tables):
+    assert 'id="examined"' not in render()
+    columns = ["model", "verdict", "reason", "advice", "heldout", "barrier"]
+    rows = [
+        ("m0", "fine", "No barrier.", np.nan, 0.7, -0.012),
+        ("m1", "left the basin", "A barrier <here>.", "Leave it out.", 0.5, 0.2),
+        ("m2", "diverged", "It has NaN.", "Leave it out.", np.nan, np.nan),
+    ]
+    tables["doctor"] = pd.DataFrame(rows, columns=columns)
+    summary = [("models", "3 models."), ("uniform soup", "It collapses.")]
+    tables["doctor_summary"] = pd.DataFrame(summary, columns=["about", "text"])
+    html = render()
+    assert "<p>3 models.</p>" in html
+    assert "What to do" not in html
+    assert table(html, "doctor") == [
+        "|model|verdict|held-out|barrier|reason and advice|",
+        "|m1|left the basin|50.0|20.0|A barrier &lt;here&gt;. Leave it out.|",
+        "|m2|diverged|||It has NaN. Leave it out.|",
+        "|m0|fine|70.0|−1.2|No barrier.|",
+    ]
+    summary.append(("what to do", "m1: leave it out."))
+    tables["doctor_summary"] = pd.DataFrame(summary, columns=["about", "text"])
+    assert '<p class="warning">It collapses. What to do: m1: leave it out.</p>' in render()

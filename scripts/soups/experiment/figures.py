@@ -23,6 +23,8 @@ class Figure:
             tables does not draw the figure.
         any_of: the same for tables of which the run has to make at least one.
         role: the figure is drawn only if ``compare_with`` names a row with this role.
+        by_rates: whether the figure shows learning rates, which may be unknown for ready-made
+            models. It is then left out.
         script: script of the rule that draws the figure. The contact sheet has a script of its
             own, because it shows images.
     """
@@ -32,6 +34,7 @@ class Figure:
     tables: Mapping[str, str]
     any_of: Mapping[str, str] = field(default_factory=dict)
     role: str | None = None
+    by_rates: bool = False
     script: str = "plot"
 
     def inputs(self, tables: Iterable[str]) -> dict[str, str] | None:
@@ -59,6 +62,19 @@ def drawn(tables: Iterable[str], roles: Iterable[str]) -> dict[str, Figure]:
 
 
 FIGURES = [
+    Figure(
+        "doctor",
+        "The examination of the models before any soup. Left: a map around their start, or "
+        "around their mean if the start is unknown. Every model lies in its own plane with the "
+        "start and the best model, folded onto the page, so its distances to both are true. "
+        "Models more than three times as far away as the median stand at that distance, with an "
+        "arrow. Right: the barrier of each model to the best one on held-out images, with 95% "
+        "paired bootstrap intervals. A barrier is the largest drop of accuracy below the "
+        "straight line between the two models (at α = 0.25, 0.5 or 0.75). It counts if the "
+        "interval lies beyond the dashed line, at two points. Models with a verdict other than "
+        "fine have a mark of their own. Look for red lines, and for models far from the others.",
+        {"doctor": "doctor"},
+    ),
     Figure(
         "reproduction",
         "Accuracies of the released checkpoints in this run against the published ones. On "
@@ -132,6 +148,7 @@ FIGURES = [
         "smaller error, because all points share their images. Compare the middle of each "
         "line with its ends, for usual and for large learning rates.",
         {"paths": "paths"},
+        by_rates=True,
     ),
     Figure(
         "angles",
@@ -144,6 +161,7 @@ FIGURES = [
         "to the right means that the average gains more if its models are further apart.",
         {"effects": "effects"},
         any_of={"pairs": "pairs", "paths": "paths"},
+        by_rates=True,
     ),
     Figure(
         "soup_vs_ensemble",
@@ -153,6 +171,7 @@ FIGURES = [
         "line of equal accuracy, for small and for large learning rates.",
         {},
         any_of={"pairs": "pairs", "paths": "paths"},
+        by_rates=True,
     ),
     Figure(
         "loss_gap",

@@ -18,6 +18,7 @@ STAGE = {
     "soups": 2,
     "ensembles": 1,
     "curves": 2,
+    "doctor": 1,
     "tables": 3,
     "claims": 2,
     "figures": 3,

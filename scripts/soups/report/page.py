@@ -20,7 +20,7 @@ from PIL import Image
 from soups import files, outcomes
 from soups.hyperparameters import START
 from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
-from soups.report import presentation
+from soups.report import doctor, presentation
 from soups.roles import BEST, GREEDY, Roles, title
 
 # Figures have 300 dots per inch. At this scale their letters are about as large as the text.
@@ -182,6 +182,10 @@ def render(
         grids["members"] = members(soup, tables["models"])
     if "data" in tables:
         grids["data"] = presentation.data(tables["data"])
+    examined = "doctor" in tables
+    if examined:
+        grids["doctor"] = doctor.grid(tables["doctor"])
+        warnings += doctor.warnings(tables["doctor_summary"])
     if "real" in tables:
         grids["real"] = presentation.real(tables["real"], roles)
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -195,6 +199,8 @@ def render(
         figures=figures,
         first=FIRST,
         sheet=SHEET,
+        doctor=doctor.NAME,
+        examined=doctor.sentences(tables["doctor_summary"]) if examined else [],
         links={label(figure): figure.name for figure in figures.values()},
         n={key: f"{methods[f'n_{key}'].iloc[0]:,}" for key in ("heldout", "test", "shifts")},
         over_orders="test_sd" in methods and bool(methods["test_sd"].notna().any()),
