@@ -29,12 +29,15 @@ LOGARITHMIC = ("lr", "weight_decay")  # hyperparameters on a logarithmic axis
 
 def sweep(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
     """Accuracy of the sweep's ingredients against every hyperparameter that varies."""
-    rows = models[(models["variant"] == BASE) & models["test"].notna()]  # without models left out
+    everything = models[models["variant"] == BASE]
+    rows = everything[everything["test"].notna()]  # Models that are left out have no accuracies.
     columns = list(models.columns[2 : models.columns.get_loc("heldout")])
     # Tables of ready-made models may have columns of text.
     numbers = rows[columns].select_dtypes("number").columns
     varying = [
-        n for n in columns if n in numbers and n not in ("seed", *TEXT) and rows[n].nunique() > 1
+        n
+        for n in columns
+        if n in numbers and n not in ("seed", *TEXT) and everything[n].nunique() > 1
     ]
     taken = _members(methods, roles.row(GREEDY))
     kept = rows["model"].isin(taken)
