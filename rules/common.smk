@@ -4,10 +4,10 @@
 
 try:
     handlers.refuse(workflow, sys.argv[1:])
-    settings.validate(
+    notes = settings.validate(
         config, f"{workflow.basedir}/rules/schemas/config.schema.yaml", workflow.configfiles
     )
-    plan = Plan.of(config)
+    plan = Plan.of(config, notes)
     handlers.refuse_second(workflow, plan.results, sys.argv[1:])
 except UserError as error:
     sys.exit(f"error: {error}")  # without a traceback, which Snakemake would print

@@ -75,7 +75,7 @@ rule plan_landscape:
     params:
         models=plan.curves.in_planes,
         panels=plan.curves.panels,
-        lr={m: plan.sweep.rows[m]["lr"] for m in plan.curves.in_planes if m in plan.sweep.rows},
+        lr={m: plan.sweep.rows[m].get("lr") for m in plan.curves.in_planes if m in plan.sweep.rows},
         points=config["curves"]["landscape"]["points"],
         stage=plan.stage["curves"],
     script:

@@ -211,11 +211,13 @@ def test_the_experiments_at_full_scale_are_valid(overlays, models, root, validat
         text = (root / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")
         overlay = merge(overlay, yaml.safe_load(text))
     config = validate(overlay)
-    rows = sweep.draw(config["sweep"], config["finetune"])
-    rows, origin = variants.vary(rows, config["sweep"]["variants"])
-    assert len(rows) == models
-    starts = variants.origins(rows, settings.starts(config), overlays[-1] == "released")
-    catalog.soups(config["soups"], lambda *c: variants.pool(rows, origin, *c), starts)
+    starts = settings.starts(config)
+    if overlays[-1] == "released":
+        made = variants.Sweep.given(config["sweep"], starts, None)
+    else:
+        made = variants.Sweep.of(config["sweep"], config["finetune"], starts)
+    assert len(made.rows) == models
+    catalog.soups(config["soups"], made.pool, made.origins)
     assert settings.starts(config) == {
         "released": ["initialization"],
     }.get(overlays[-1], ["zeroshot", "initialization"])  # fmt: skip

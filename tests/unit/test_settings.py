@@ -53,7 +53,7 @@ def test_the_default_configuration_is_valid(validate):
         ({"finetune": None}, "config key finetune is None, expected object"),
         ({"data.heldout": {"seed": 0}}, "config key data.heldout: 'fraction' is a required"),
         ({"data.heldout.fraction": 0}, "config key data.heldout.fraction is 0, expected more tha"),
-        ({"data.heldout.fraction": 1}, "config key data.heldout.fraction is 1, expected less tha"),
+        ({"data.heldout.fraction": 2}, "config key data.heldout.fraction is 2, expected at most"),
         ({"finetune.seed": -1}, "config key finetune.seed is -1, expected at least 0"),
         ({"finetune.warmup": -1}, "config key finetune.warmup is -1, expected at least 0"),
         ({"soups": {"x": {"method": "gredy"}}}, "soups.x.method is 'gredy', expected one of unif"),

@@ -78,7 +78,8 @@ def heldout_split(
 
     Args:
         labels: shape (n,).
-        fraction: share of the images to hold out, between 0 and 1.
+        fraction: share of the images to hold out, between 0 and 1. With 1 all images are held out
+            and none is left, which suits models that are not trained here.
         seed: seed of the random choice.
         classes: class names, for messages.
         key: the config key of ``fraction``, for messages.
@@ -93,6 +94,8 @@ def heldout_split(
     Raises:
         UserError: if a class would have no held-out or no training image.
     """
+    if fraction == 1 and per_class is None:
+        return np.arange(0), np.arange(len(labels))
     count = np.bincount(labels, minlength=len(classes))
     share = fraction * count
     held = np.floor(share).astype(int)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from soups.errors import UserError
 from soups.experiment import variants
 from soups.experiment.variants import Sweep
+from soups.hyperparameters import ALL
 
 # Curves that are evaluated on all images, because their differences are small.
 ON_ALL_IMAGES = ("slices", "tasks")
@@ -78,6 +79,14 @@ class Curves:
         return list(dict.fromkeys(pair[end] for pair in self.pairs[pairs] for end in ends))
 
     @property
+    def knows_rates(self) -> bool:
+        """Whether the learning rates of all models in pairs are known."""
+        rates = [
+            pair[lr] for made in self.pairs.values() for pair in made for lr in ("lr_1", "lr_2")
+        ]
+        return None not in rates
+
+    @property
     def in_planes(self) -> list[str]:
         """Models of all panels of the landscape, with their starts."""
         return list(dict.fromkeys(model for panel in self.panels.values() for model in panel))
@@ -107,7 +116,8 @@ def curves(
     paths = section["paths"]
     on_paths = of_variants(sweep, paths["variants"], "curves.paths")
     large = [m for m in on_paths if m not in sweep.base]
-    large = [m for m in sweep.rows if m in large and sweep.rows[m]["lr"] >= section["large_lr"]]
+    rates = {model: variants.rate_of(sweep.rows[model]) or 0 for model in large}
+    large = [m for m in sweep.rows if m in rates and rates[m] >= section["large_lr"]]
     slices = {
         name: sweep.pool(spec["variants"], spec.get("query"), f"curves.slices.{name}")
         for name, spec in section["slices"].items()
@@ -167,7 +177,7 @@ def _of_tasks(section: Mapping, sweep: Sweep, tasks: Mapping[str, Sequence[str]]
         known = ", ".join(tasks) or "the tasks, but the tasks section is empty"
         raise UserError(f"curves.tasks.unseen is {unseen!r}, expected one of {known}")
     for model in models:
-        task = sweep.rows[model]["task"]
+        task = sweep.rows[model].get("task", ALL)
         if seen := set(tasks[unseen]).intersection(tasks.get(task, tasks[unseen])):
             raise UserError(
                 f"curves.tasks.variants has the model {model} of task {task!r}, which contains the "

@@ -1,6 +1,7 @@
 """The parameters of the rule that estimates the cost of an experiment."""
 
 from soups.experiment import settings
+from soups.hyperparameters import ALL
 
 
 def estimated(plan) -> dict:
@@ -14,7 +15,7 @@ def estimated(plan) -> dict:
         counts.
     """
     config, curves = plan.config, plan.curves
-    tasks = {plan.sweep.rows[model]["task"] for model in curves.tasks}
+    tasks = {plan.sweep.rows[model].get("task", ALL) for model in curves.tasks}
     counted = {
         "source": config["data"]["source"],
         "store": plan.store,

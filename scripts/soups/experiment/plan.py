@@ -4,20 +4,21 @@ Snakemake calls `Plan.of` while it parses the workflow, and again before every j
 module imports neither torch nor pandas and opens no image. The rules compute nothing themselves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soups.errors import UserError
-from soups.experiment import catalog, figures, settings, sweep, variants
+from soups.experiment import catalog, figures, ready_made, settings, variants
 from soups.experiment.assignment import assign, rows_of, with_rows
 from soups.experiment.curves import Curves, curves
 from soups.experiment.estimated import estimated
+from soups.experiment.given import RESERVED
 from soups.experiment.parameters import Parameters
 from soups.experiment.places import Places, of_experiment, roles_of
 from soups.experiment.sources import Checkpoints, Folders
 from soups.experiment.stages import STAGE
 from soups.experiment.variants import Sweep
-from soups.hyperparameters import ALL
+from soups.hyperparameters import ALL, START
 from soups.roles import BEST, GREEDY, SECOND_BEST
 
 NOTHING = "(?!)"  # the pattern that matches no name
@@ -43,6 +44,7 @@ class Plan(Places, Parameters):
         gpus: GPUs of a job that runs models; 0 if the configuration asks for another device.
         readers: threads of a job that reads training images.
         stage: name of a stage to its number, see `stages`.
+        notes: sentences about parts that are left out, for the start of a run.
     """
 
     folders: Folders | None
@@ -58,10 +60,15 @@ class Plan(Places, Parameters):
     gpus: int
     readers: int
     stage: Mapping[str, int]
+    notes: list[str]
 
     @classmethod
-    def of(cls, config: Mapping) -> "Plan":
-        """Work out the plan of a configuration that `settings.validate` accepts.
+    def of(cls, config: Mapping, notes: Sequence[str] = ()) -> "Plan":
+        """Work out the plan of a configuration.
+
+        Args:
+            config: a configuration that `settings.validate` accepts.
+            notes: what `settings.validate` returned.
 
         Raises:
             UserError: for unknown names, or parts that exclude each other.
@@ -70,10 +77,14 @@ class Plan(Places, Parameters):
         results, shared = f"results/{name}", f"results/{config['shared'] or name}"
         starts = settings.starts(config)
         given = config["ingredients"]
-        ready_made = given["source"] == "checkpoints"
-        models = Sweep.of(config["sweep"], config["finetune"], starts, ready_made)
+        elsewhere = given["source"] == "checkpoints"
         tasks = {task: classes for task, classes in config["tasks"].items() if classes}
-        _check_tasks(models, tasks)
+        if elsewhere:
+            models = Sweep.given(config["sweep"], starts, given["checkpoints"]["files"])
+            _check_columns(models, settings.shifts(config))
+        else:
+            models = Sweep.of(config["sweep"], config["finetune"], starts)
+            _check_tasks(models, tasks)
 
         sections = {key: config[key] for key in ("soups", "ensembles")}
         chosen = config["roles"]
@@ -83,7 +94,7 @@ class Plan(Places, Parameters):
         }
         soups = catalog.soups(asked["soups"], models.pool, models.origins)
         ensembles = catalog.ensembles(asked["ensembles"], soups, models.pool)
-        reserved = [*models.rows, *sweep.RESERVED]
+        reserved = [*models.rows, *RESERVED]
         catalog.check_names(reserved, soups=soups, ensembles=ensembles)
 
         made = {**sections["ensembles"], **sections["soups"]}
@@ -111,11 +122,16 @@ class Plan(Places, Parameters):
         ]
         folders = Folders.of(config["data"]) if config["data"]["source"] == "folders" else None
         tables = _tables(roles, folders, config["published"])
+        tables += ["doctor"] if elsewhere else []
         others = ["reliability", "effects", *planned.tables]
         others += ["rejection"] if planned.large else []
         others += ["landscape"] if planned.panels else []
         others += ["weaker_methods"] if weaker else []
         store = settings.store(config)
+        drawn = figures.drawn(
+            [*tables, *others], [role for role, row in roles.items() if row in references]
+        )
+        drawn, left_out = _without(drawn, models, planned) if elsewhere else (drawn, [])
         return cls(
             config=config,
             results=results,
@@ -123,7 +139,7 @@ class Plan(Places, Parameters):
             shifts=settings.shifts(config),
             store=store,
             folders=folders,
-            checkpoints=Checkpoints.of(given["checkpoints"], models) if ready_made else None,
+            checkpoints=Checkpoints.of(given["checkpoints"], models) if elsewhere else None,
             sweep=models,
             starts=starts,
             tasks=tasks,
@@ -134,9 +150,7 @@ class Plan(Places, Parameters):
             evaluated=_evaluated(models, [*soups.values(), *ensembles.values()], config["curves"]),
             curves=planned,
             tables=tables,
-            figures=figures.drawn(
-                [*tables, *others], [role for role, row in roles.items() if row in references]
-            ),
+            figures=drawn,
             available=[*tables, *others],
             weaker=weaker,
             weaker_roles=weaker_roles,
@@ -145,6 +159,7 @@ class Plan(Places, Parameters):
             # Packed or folder images are decoded in every epoch, by worker processes.
             readers=1 if store == "array" else 8,
             stage=STAGE,
+            notes=[*notes, *left_out],
         )
 
     @property
@@ -156,6 +171,12 @@ class Plan(Places, Parameters):
     def base(self) -> list[str]:
         """The fine-tuned models of the sweep itself."""
         return list(self.sweep.base)
+
+    @property
+    def examined_start(self) -> list[str]:
+        """The start of the sweep's models, if it is known and they share it."""
+        found = {self.sweep.origins[model] for model in self.base}
+        return sorted(found) if len(found) == 1 and found <= set(START.values()) else []
 
     def entry(self, ingredients: Iterable[str] | None = None) -> dict:
         """An entry like those of ``soups`` for a rule that plans a curve.
@@ -219,7 +240,7 @@ class Plan(Places, Parameters):
             "tables": self.all_tables,
             "figures": list(self.figures),
             "roles": self.roles,
-        }
+        } | ({"files": dict(self.sweep.files)} if self.sweep.files else {})
 
     @property
     def estimated(self) -> dict:
@@ -235,6 +256,44 @@ def _check_tasks(models: Sweep, tasks: Mapping) -> None:
         if row["task"] not in (ALL, *tasks):
             known = ", ".join([ALL, *tasks])
             raise UserError(f"sweep: {name} has task = {row['task']!r}, expected one of {known}")
+
+
+# Columns of tables/models.csv that the run itself makes.
+_OF_THE_RUN = {
+    "model", "variant", "heldout", "test", "shifts_mean", "test_lo", "test_hi", "shifts_mean_lo",
+    "shifts_mean_hi",
+}  # fmt: skip
+
+
+def _check_columns(models: Sweep, shifts: Iterable[str]) -> None:
+    """Check that the table of ready-made models has no column of the table of results."""
+    taken = _OF_THE_RUN.union(shifts)
+    for name in next(iter(models.base.values()), {}):
+        if not name or name in taken:
+            raise UserError(
+                f"sweep.table has the column {name!r}, expected another name because "
+                "tables/models.csv has a column of this name"
+            )
+
+
+def _without(
+    drawn: dict[str, figures.Figure], models: Sweep, planned: Curves
+) -> tuple[dict[str, figures.Figure], list[str]]:
+    """Leave out figures that show hyperparameters which are unknown for ready-made models.
+
+    Returns:
+        the other figures, and a sentence that names those that are left out, if there are any.
+    """
+    off = [name for name, each in drawn.items() if each.by_rates and not planned.knows_rates]
+    off += ["sweep"] if "sweep" in drawn and not models.varies else []
+    if not off:
+        return drawn, []
+    names, form = ready_made.listed(off), ("figure", "is") if len(off) == 1 else ("figures", "are")
+    rest = {name: figure for name, figure in drawn.items() if name not in off}
+    return rest, [
+        f"The {form[0]} {names} {form[1]} left out, because the hyperparameters that they show "
+        "are not in sweep.table."
+    ]
 
 
 def _evaluated(models: Sweep, entries: Iterable[Mapping], section: Mapping) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from soups.data import folders, prompts
 from soups.data.splits import heldout_split
 from soups.errors import UserError, near
+from soups.experiment import ready_made
 from soups.experiment.registry import SECTIONS
 from soups.experiment.schema import check, hint, read_yaml
 from soups.experiment.sweep import parse
@@ -23,7 +24,7 @@ TAKEN = {
 }
 
 
-def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> None:
+def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> list[str]:
     """Check the configuration as far as possible without opening an image.
 
     Text from ``--config 'sweep={random: {n: 20}}'`` that should be a number becomes a number.
@@ -32,12 +33,16 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     Args:
         config: the merged configuration. It is changed in place.
         schema: file of the JSON schema, see `schema.check`.
-        configfiles: the files that were merged, in their order.
+        configfiles: the files that were merged.
+
+    Returns:
+        sentences about parts of the default configuration that are switched off by themselves.
 
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
+    ready_made.refuse_layout(config)
     only = {section: _take_only(config, section) for section in SECTIONS}
     # The check comes first, so that a misspelled entry is an error even if `only` leaves it out.
     check(config, schema)
@@ -50,6 +55,13 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         )
     _check_shared(config)
     _check_sweep(config["sweep"])
+    notes = []
+    if config["ingredients"]["source"] == "checkpoints":
+        given = ready_made.complete(config["ingredients"]["checkpoints"])
+        config["ingredients"]["checkpoints"] = given
+        ready_made.check(config)
+        default = Path(schema).parents[2] / "config.yaml"
+        notes = ready_made.adapt(config, ready_made.Asked(config, default, configfiles, only))
     architectures.check(config)
     _check_ingredients(config)
     _check_drawn_model(config)
@@ -83,6 +95,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
             "expected the share of the training images for pre-training"
         )
+    return notes
 
 
 def _check_keys(value, path: str) -> None:
@@ -98,7 +111,8 @@ def _take_only(config: dict, section: str) -> list[str] | None:
     """Remove ``only`` from a section, which then holds entries alone, and return its names."""
     entries = config.get(section)
     only = entries.pop("only", None) if isinstance(entries, dict) else None
-    if not isinstance(only, list | None):
+    names = only is None or (isinstance(only, list) and all(isinstance(n, str) for n in only))
+    if not names:
         raise UserError(f"{section}.only is {only!r}, expected a list of names from {section}")
     return only
 
@@ -196,7 +210,8 @@ def store(config: dict) -> str:
 def starts(config: dict) -> list[str]:
     """Names of the starting points that are evaluated like other models."""
     if config["ingredients"]["source"] == "checkpoints":
-        return [INITIALIZATION] if config["ingredients"]["checkpoints"]["initialization"] else []
+        given = ready_made.complete(config["ingredients"]["checkpoints"])
+        return [INITIALIZATION] if given["initialization"] else []
     return ([ZEROSHOT] if architectures.has_text(config["model"]) else []) + [INITIALIZATION]
 
 
@@ -318,30 +333,28 @@ def _check_drawn_model(config: dict) -> None:
 
 
 def _check_ingredients(config: dict) -> None:
-    given, pretrained = config["ingredients"], config["model"]["pretrained"]
-    if given["source"] == "train":
-        if pretrained is None:
-            raise UserError(
-                "model.pretrained is null, expected pre-trained weights because "
-                "ingredients.source is 'train'"
-            )
+    """Check settings that depend on whether models are fine-tuned here."""
+    if config["ingredients"]["source"] == "checkpoints":
         return
-    if not given["checkpoints"]:
+    if config["model"]["pretrained"] is None:
         raise UserError(
-            "ingredients.source is 'checkpoints' but ingredients.checkpoints is empty, expected "
-            "settings as in experiments/released.yaml"
+            "model.pretrained is null, expected pre-trained weights because "
+            "ingredients.source is 'train'"
         )
-    if any(config["sweep"]["variants"].values()):
-        variant = next(name for name, spec in config["sweep"]["variants"].items() if spec)
+    if config["sweep"]["kind"] == "files":
         raise UserError(
-            f"sweep.variants.{variant} is {config['sweep']['variants'][variant]}, expected null "
-            "because ingredients.source is 'checkpoints'"
+            "sweep.kind is 'files' but ingredients.source is 'train', expected 'checkpoints'"
+        )
+    heldout = config["data"]["heldout"]
+    if heldout["fraction"] == 1 and not heldout["per_class"] and not heldout["indices"]:
+        raise UserError(
+            "data.heldout.fraction is 1, expected less than 1 because ingredients.source is 'train'"
         )
 
 
 def _check_sweep(sweep: dict) -> None:
     kind = sweep["kind"]
-    if not sweep[kind]:
+    if kind != "files" and not sweep[kind]:
         raise UserError(f"sweep.kind is {kind!r} but sweep.{kind} is empty")
     for name, spec in sweep["random"]["parameters"].items():
         if isinstance(spec, str) and spec != "null":

@@ -8,6 +8,7 @@ from pathlib import Path
 from soups import files
 from soups.data import folders
 from soups.errors import UserError
+from soups.experiment import ready_made
 from soups.experiment.variants import Sweep
 
 
@@ -79,29 +80,58 @@ class Checkpoints:
     """Models that were fine-tuned elsewhere, such as the paper's 72 released ones.
 
     Attributes:
-        settings: the section ``ingredients.checkpoints``.
-        initialization: the model that they were fine-tuned from, or None if it is unknown.
-        names: model to the name of its file, in the folder and at the URL.
+        settings: the section ``ingredients.checkpoints`` with its defaults.
+        initialization: the model that they were fine-tuned from, or None if it is unknown. It is
+            the name of a model, or the path of a file or folder.
+        names: model to the name of its file, in the folder and at the URL; or to its path.
+        paths: model to its file or folder.
     """
 
     settings: Mapping
     initialization: str | None
     names: Mapping[str, str]
+    paths: Mapping[str, str]
 
     @classmethod
     def of(cls, settings: Mapping, sweep: Sweep) -> "Checkpoints":
-        """From the section ``ingredients.checkpoints`` and the models of the sweep."""
+        """From the section ``ingredients.checkpoints`` and the models of the sweep.
+
+        Raises:
+            UserError: if the initialization is neither a model nor an existing file.
+        """
+        settings = ready_made.complete(settings)
         start = settings["initialization"]
-        models = dict.fromkeys([*sweep.rows, *([start] if start else [])])
-        names = {model: settings["file"].replace("{model}", model) for model in models}
-        return cls(settings, start, names)
+        if settings["files"]:
+            paths = dict(sweep.files)
+            names = dict(paths)
+        else:
+            names = {model: settings["file"].replace("{model}", model) for model in sweep.rows}
+            paths = {model: f"{settings['folder']}/{name}" for model, name in names.items()}
+        if start and start not in names:
+            given = Path(start).expanduser()
+            if settings["file"] and not given.exists() and "/" not in start:
+                names[start] = settings["file"].replace("{model}", start)
+                paths[start] = f"{settings['folder']}/{names[start]}"
+            elif given.exists():
+                names[start] = paths[start] = str(given)
+            else:
+                raise UserError(
+                    f"{ready_made.SECTION}.initialization is {start!r}, expected an existing file "
+                    "or folder, or the name of a model"
+                )
+        return cls(settings, start, names, paths)
 
     def path(self, model: str) -> str:
-        """The file of a model."""
-        return f"{self.settings['folder']}/{self.names[model]}"
+        """The file or folder of a model."""
+        return self.paths[model]
 
     def pattern(self, wildcard: str) -> str:
-        """Pattern of the files of all models, with a Snakemake wildcard for the model's name."""
+        """Pattern of the files of all models, with a Snakemake wildcard for the model's name.
+
+        Files that are found need no pattern, because none of them is downloaded.
+        """
+        if self.settings["files"]:
+            return f"{{{wildcard}}}"
         name = self.settings["file"].replace("{model}", f"{{{wildcard}}}")
         return f"{self.settings['folder']}/{name}"
 

@@ -6,29 +6,23 @@ by a hash of their values, so rows keep their names when values are added to the
 """
 
 import contextlib
-import csv
 import itertools
 import re
 import zlib
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
 from soups.errors import UserError
+from soups.experiment import found, given
 from soups.files import fingerprint
-from soups.hyperparameters import START, TEXT, checked, to_number
-from soups.roles import BEST, ORACLE, SECOND_BEST
+from soups.hyperparameters import TEXT, checked, to_number
 
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# Names that no ingredient, soup or ensemble may have: the starts, rows that every methods table
-# has, and words that a CSV reader takes for a missing value.
-RESERVED = (*START.values(), BEST, SECOND_BEST, ORACLE)
-RESERVED += ("NA", "NULL", "null", "None", "nan", "NaN")
 
 
 def draw(settings: dict, defaults: dict) -> dict[str, dict]:
-    """Draw the rows of the sweep.
+    """Draw the rows of a sweep that is fine-tuned here.
 
     Args:
         settings: the ``sweep`` section.
@@ -42,8 +36,7 @@ def draw(settings: dict, defaults: dict) -> dict[str, dict]:
     """
     kind = settings["kind"]
     rows = {"random": _random, "grid": _grid, "table": _table}[kind](settings[kind])
-    if not rows:
-        raise UserError(f"sweep.{kind} has no rows, expected at least one")
+    _check_any(rows, kind)
     for name, row in rows.items():
         unknown = sorted(row.keys() - defaults.keys())
         if unknown:
@@ -52,6 +45,40 @@ def draw(settings: dict, defaults: dict) -> dict[str, dict]:
                 f"{', '.join(defaults)}"
             )
     return {name: checked(name, defaults | row) for name, row in rows.items()}
+
+
+def ready_made(settings: dict, models: Mapping[str, str] | None = None) -> dict[str, dict]:
+    """The rows of ready-made models, which hold what is known about them and nothing else.
+
+    Args:
+        settings: the ``sweep`` section.
+        models: name of a model to its file, with the kind ``files``.
+
+    Returns:
+        model to the columns of the table, in order. All rows have the same columns. The value is
+        None where a cell is empty or a model has no row. Without a table, rows are empty, or hold
+        the hyperparameters that were drawn.
+
+    Raises:
+        UserError: for an invalid table, or a row of the table without a model.
+    """
+    kind = settings["kind"]
+    if kind == "files":
+        rows = found.rows(settings["table"], models or {}) if settings["table"] else {}
+        columns = dict.fromkeys(next(iter(rows.values()), {}))
+        return {name: rows.get(name, columns) for name in models or {}}
+    if kind == "table":
+        rows = given.rows(settings["table"])
+    else:
+        rows = {"random": _random, "grid": _grid}[kind](settings[kind])
+        rows = {name: checked(name, row) for name, row in rows.items()}
+    _check_any(rows, kind)
+    return rows
+
+
+def _check_any(rows: dict, kind: str) -> None:
+    if not rows:
+        raise UserError(f"sweep.{kind} has no rows, expected at least one")
 
 
 def check_different(rows: dict[str, dict]) -> None:
@@ -171,31 +198,9 @@ def _grid(settings: dict) -> dict[str, dict]:
 
 
 def _table(path: str) -> dict[str, dict]:
-    if not Path(path).is_file():
-        raise UserError(f"sweep.table is {path!r}, expected an existing CSV of hyperparameters")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            lines = [line for line in csv.reader(handle) if line]
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text, expected a CSV with commas") from None
-    header = [name.strip() for name in lines[0]] if lines else []
-    if len(set(header)) < len(header) or ";" in "".join(header):
-        raise UserError(f"{path}: row 1 is {lines[0]}, expected different names and commas")
     rows = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
-            raise UserError(
-                f"{path}: row {number} has {len(line)} values, expected {len(header)} as in row 1"
-            )
-        row = {key: value.strip() for key, value in zip(header, line, strict=True)}
-        name = row.pop("model", _id(number - 2))
-        if not _NAME.fullmatch(name) or name in RESERVED:
-            raise UserError(
-                f"{path}: row {number} has the model {name!r}, expected a name of letters, digits, "
-                f"_ and -, and none of {', '.join(RESERVED)}"
-            )
-        if name in rows:
-            raise UserError(f"{path}: model {name!r} occurs twice, expected one row per model")
+    for number, row in given.lines(path):
+        name = given.named(path, number, row.pop("model", _id(number - 2)), rows)
         # An empty cell takes the value of the `finetune` section.
         rows[name] = {key: _cell(path, number, key, value) for key, value in row.items() if value}
     return rows

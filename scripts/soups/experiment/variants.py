@@ -4,13 +4,14 @@ A variant trains rows of the sweep again with some hyperparameters changed.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from soups.errors import UserError
-from soups.experiment.sweep import check_different, draw
+from soups.experiment.found import find
+from soups.experiment.sweep import check_different, draw, ready_made
 from soups.hyperparameters import START, checked
 from soups.roles import BASE
 
@@ -25,6 +26,7 @@ class Sweep:
         origin: id to the row of ``base`` that the model comes from, and the name of its variant.
         origins: id to the model that the fine-tuning starts from (θ₀), see `origins`.
         variants: names of all variants, with those that are switched off.
+        files: id to the file or folder of a ready-made model, if ``sweep.kind`` is ``files``.
     """
 
     base: dict[str, dict]
@@ -32,25 +34,55 @@ class Sweep:
     origin: dict[str, tuple[str, str]]
     origins: dict[str, str]
     variants: list[str]
+    files: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, section: Mapping, defaults: dict, starts: list[str], ready_made: bool) -> "Sweep":
-        """Work out the models of a configuration.
+    def of(cls, section: Mapping, defaults: dict, starts: list[str]) -> "Sweep":
+        """Work out the models that a configuration fine-tunes.
 
         Args:
             section: the ``sweep`` section.
             defaults: the ``finetune`` section.
-            starts, ready_made: see `origins`.
+            starts: see `origins`.
 
         Raises:
             UserError: for an invalid sweep or variant.
         """
         base = draw(section, defaults)
         rows, origin = vary(base, section["variants"])
-        if not ready_made:
-            check_different(base)
-        return cls(
-            base, rows, origin, origins(rows, starts, ready_made), [BASE, *section["variants"]]
+        check_different(base)
+        return cls(base, rows, origin, origins(rows, starts), [BASE, *section["variants"]])
+
+    @classmethod
+    def given(
+        cls, section: Mapping, starts: Sequence[str], files: str | Sequence[str] | None
+    ) -> "Sweep":
+        """Work out the ready-made models of a configuration.
+
+        Args:
+            section: the ``sweep`` section.
+            starts: name of the start that the models were fine-tuned from, or nothing. Without it,
+                each model gets a start of its own.
+            files: patterns of files, see `found.find`, if ``sweep.kind`` is ``files``.
+
+        Raises:
+            UserError: for an invalid sweep, or a pattern that finds no file.
+        """
+        found = find(files) if section["kind"] == "files" else {}
+        rows = ready_made(section, found)
+        of_rows = {name: starts[0] if starts else f"an unknown start ({name})" for name in rows}
+        origin = {name: (name, BASE) for name in rows}
+        return cls(rows, rows, origin, of_rows, [BASE, *section["variants"]], found)
+
+    @property
+    def varies(self) -> bool:
+        """Whether a column of numbers, apart from the seed, differs within the sweep itself."""
+        rows = list(self.base.values())
+        return any(
+            len({row[name] for row in rows} - {None}) > 1
+            and all(isinstance(row[name], int | float | None) for row in rows)
+            for name in rows[0]
+            if name != "seed"
         )
 
     def pool(self, names: list[str], query: str | None, key: str) -> list[str]:
@@ -117,21 +149,16 @@ def vary(rows: dict[str, dict], variants: dict) -> tuple[dict[str, dict], dict[s
     return out, origin
 
 
-def origins(rows: dict[str, dict], starts: list[str], ready_made: bool) -> dict[str, str]:
+def origins(rows: dict[str, dict], starts: list[str]) -> dict[str, str]:
     """The model that the fine-tuning of each row starts from.
 
     Args:
         rows: see `vary`.
         starts: names of the starts of this experiment, without the head of zeros.
-        ready_made: whether the models were fine-tuned elsewhere from one start. If that start is
-            unknown, each model gets a start of its own, so that methods that need a common start
-            are refused.
 
     Raises:
         UserError: if a row starts from the zero-shot head of a model without a text tower.
     """
-    if ready_made:
-        return {name: starts[0] if starts else f"an unknown start ({name})" for name in rows}
     for name, row in rows.items():
         if row["start"] == "zeroshot" and "zeroshot" not in starts:
             raise UserError(
@@ -155,7 +182,8 @@ def pairs(
 
     Returns:
         one entry per pair: ``model_1`` and ``model_2``; ``differ``, the hyperparameter in which
-        they differ, or ``several``; and their learning rates ``lr_1`` <= ``lr_2``.
+        they differ, ``several``, or ``unknown`` if no known one differs; and their learning rates
+        ``lr_1`` <= ``lr_2``, or None for an unknown rate.
     """
     out = []
     # A model with 0 epochs is equal to its start, so it has no direction from there.
@@ -164,14 +192,21 @@ def pairs(
         differ = [name for name in rows[one] if rows[one][name] != rows[two][name]]
         if starts[one] != starts[two] or (single and len(differ) != 1):
             continue
-        one, two = sorted((one, two), key=lambda name: rows[name]["lr"])
-        differ = differ[0] if len(differ) == 1 else "several"
-        lr = {"lr_1": rows[one]["lr"], "lr_2": rows[two]["lr"]}
+        rate = {name: rate_of(rows[name]) for name in (one, two)}
+        one, two = sorted((one, two), key=lambda name: rate[name] or 0)
+        differ = (differ[0] if len(differ) == 1 else "several") if differ else "unknown"
+        lr = {"lr_1": rate[one], "lr_2": rate[two]}
         out.append({"model_1": one, "model_2": two, "differ": differ} | lr)
     if most is None or len(out) <= most:
         return out
     chosen = np.random.default_rng(0).permutation(len(out))[:most]
     return [out[i] for i in sorted(chosen)]
+
+
+def rate_of(row: Mapping) -> float | None:
+    """The learning rate in a row, or None if it is unknown."""
+    rate = row.get("lr")
+    return rate if isinstance(rate, int | float) else None
 
 
 def for_curves(curves: dict) -> set[str]:

@@ -51,6 +51,8 @@ def _note(workflow, plan) -> None:
         say(f"Another run lives in this folder: {run}.")
     of_experiment = runs.of_experiment(workflow.dag_settings.targets)
     living.mark(plan.results if of_experiment else PUBLISHED, command())
+    for note in plan.notes:
+        say(note)
     if of_experiment:
         # An experiment that shares this one compares its settings with these.
         if plan.shared == plan.results:
