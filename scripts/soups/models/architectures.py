@@ -109,7 +109,8 @@ def _check_source(model: dict, custom: bool) -> None:
     if made is not None and made != _plain(model["architecture"]):
         raise UserError(
             f"model.pretrained is {source!r}, whose architecture is {json.dumps(made)}, "
-            f"expected that of model.architecture, {json.dumps(model['architecture'])}"
+            "expected that of model.architecture, "
+            f"{json.dumps(model['architecture'], default=str)}"
         )
     if custom and source != "train" and made is None:
         raise UserError(

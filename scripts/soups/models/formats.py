@@ -139,7 +139,11 @@ def _check_zip(path: Path) -> None:
     Raises:
         LeftOut: if the archive is truncated or holds something else.
     """
-    if not zipfile.is_zipfile(path):
+    try:
+        whole = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it looks like a part of an archive on several disks
+        whole = False
+    if not whole:
         raise unreadable(
             path, "is a truncated file of torch.save, because the end of it is missing"
         )
