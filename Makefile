@@ -1,8 +1,9 @@
 # make             install into .venv, run the miniature, print its methods table
 # make run CONFIG=experiments/mine.yaml   the same for your own experiment (or for several files)
 # make status      show the progress of the miniature (make status NAME=grid for another experiment)
-# make transformers  install the optional package transformers, for models of that library
-# make test        install (with transformers), run all tests but those that need SLURM
+# make transformers  install the optional package for models of that library
+# make parquet     install the optional package for image sets in Parquet files
+# make test        install (with both optional packages), run all tests but those that need SLURM
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
@@ -27,7 +28,7 @@ ifdef config
 $(error config=$(config): this variable is written in capitals: make run CONFIG=$(config))
 endif
 
-.PHONY: run unlocked install transformers status test test-slurm lint format docs seeds ablations published bench \
+.PHONY: run unlocked install transformers parquet status test test-slurm lint format docs seeds ablations published bench \
   bench-scale fuzz torture lock
 
 # A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
@@ -53,17 +54,17 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --progress-bar off -r envs/requirements.txt
 	@touch $@
 
-transformers: .venv/.transformers
+transformers parquet: %: .venv/.%
 
-.venv/.transformers: envs/requirements-transformers.txt .venv/.installed
-	$(BIN)/python -m pip install --progress-bar off -r envs/requirements-transformers.txt
+.venv/.transformers .venv/.parquet: .venv/.%: envs/requirements-%.txt .venv/.installed
+	$(BIN)/python -m pip install --progress-bar off -r $<
 	@touch $@
 
 status: NAME = miniature
 status:
 	@$(BIN)/python tools/status.py results/$(NAME)
 
-test: install transformers
+test: install transformers parquet
 	$(BIN)/python -m pytest --numprocesses logical
 
 test-slurm: install
