@@ -41,7 +41,8 @@ def refuse_layout(config: Mapping) -> None:
     Raises:
         UserError: if the key is there.
     """
-    section = (config.get("ingredients") or {}).get("checkpoints") or {}
+    given = config.get("ingredients")
+    section = given.get("checkpoints") if isinstance(given, dict) else None
     if isinstance(section, dict) and "layout" in section:
         raise UserError(
             f"config key {SECTION}.layout is {section['layout']!r}, expected no such key because "
