@@ -10,7 +10,10 @@ SIDE = 8  # rows, and comparisons per row, of the hash of a picture
 FLAT = 10  # a hash with fewer different bits is that of a picture without structure
 NEAR = 3  # bits of 64 in which two versions of a picture may differ
 BANDS = 4  # hashes that differ in at most 3 bits are equal in one of four bands of 16 bits
-CHUNK = 4096  # rows that are compared at a time
+PAIRS = 1_000_000  # candidate pairs that are compared at a time
+# A band that more images share tells little, such as the flat sky or background at the top of a
+# picture. Images that are equal in such bands alone are not compared.
+CROWDED = 2_000
 ALIKE = 10.0  # mean difference of two versions of a picture, of 255, at 32 × 32 pixels
 COUNTED = 2_000_000  # candidate pairs of two sets that are compared at most
 
@@ -96,22 +99,36 @@ def similar(first: np.ndarray, second: np.ndarray, within: bool = False) -> np.n
 
 
 def _candidates(first: np.ndarray, second: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pairs that are equal in one band of 16 bits, instead of all n × m pairs."""
+    """Yield pairs of equal hashes, or equal in a band of 16 bits, instead of all n × m pairs."""
+    rows = [np.flatnonzero(values) for values in (first, second)]  # 0 is no hash
+    whole = [values[known] for values, known in zip((first, second), rows, strict=True)]
+    for pairs in _equal(*whole, most=len(first)):
+        yield np.column_stack([rows[0][pairs[:, 0]], rows[1][pairs[:, 1]]])
     for band in range(BANDS):
-        keys = [(values >> np.uint64(16 * band)) & np.uint64(0xFFFF) for values in (first, second)]
-        keys[0], keys[1] = keys[0].astype(np.int32), keys[1].astype(np.int32)
-        keys[0][first == 0] = -1  # without a hash
-        order = np.argsort(keys[0], kind="stable")
-        ordered, rows = keys[0][order], np.flatnonzero(second != 0)
-        for start in range(0, len(rows), CHUNK):
-            part = rows[start : start + CHUNK]
-            low = np.searchsorted(ordered, keys[1][part], "left")
-            sizes = np.searchsorted(ordered, keys[1][part], "right") - low
-            ends = np.cumsum(sizes)
-            within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
-            yield np.column_stack(
-                [order[np.repeat(low, sizes) + within], np.repeat(part, sizes)]
-            ).astype(np.int64)
+        keys = [(values >> np.uint64(16 * band)).astype(np.uint16) for values in whole]
+        for pairs in _equal(*keys, most=CROWDED):
+            yield np.column_stack([rows[0][pairs[:, 0]], rows[1][pairs[:, 1]]])
+
+
+def _equal(first: np.ndarray, second: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Yield pairs of rows with equal keys, at most about `PAIRS` at a time.
+
+    Keys that more than ``most`` rows of ``first`` share are passed over.
+    """
+    order = np.argsort(first, kind="stable")
+    ordered = first[order]
+    low = np.searchsorted(ordered, second, "left")
+    sizes = np.searchsorted(ordered, second, "right") - low
+    sizes[sizes > most] = 0
+    ends, start = np.cumsum(sizes), 0
+    while start < len(second):
+        before = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, before + PAIRS, "right")), start + 1)
+        count = sizes[start:stop]
+        within = np.arange(count.sum()) - np.repeat(ends[start:stop] - count - before, count)
+        found = order[np.repeat(low[start:stop], count) + within]
+        yield np.column_stack([found, np.repeat(np.arange(start, stop), count)])
+        start = stop
 
 
 def alike(first: Image.Image, second: Image.Image) -> bool:
