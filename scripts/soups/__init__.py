@@ -16,6 +16,7 @@ The library, a package per stage. A package imports only from packages above it 
 - ``doctor``: a verdict on every ingredient, with evidence and advice.
 - ``world``: the procedural world of the miniature.
 - ``experiment``: the models, tables and figures of a configuration, without torch.
+- ``setup``: new experiments from files of models and folders of images.
 - ``claims``: the paper's claims and their verdicts.
 - ``cost``: the expected cost of an experiment.
 """

@@ -66,6 +66,21 @@ def test_every_shipped_experiment_is_valid(name, root, validate, write_images, t
     assert settings.shifts(merged) == list(data["shifts"])
 
 
+def test_the_shipped_experiment_with_checkpoints_is_valid(root, validate, write_images, tmp_path):
+    overlay = yaml.safe_load((root / "experiments" / "checkpoints.yaml").read_text("utf-8"))
+    data = overlay["data"]["folders"]
+    for part in ("train", "test"):
+        write_images(tmp_path / data["root"] / data[part], {"cat": 2, "dog": 2})
+    (tmp_path / "runs" / "lr1").mkdir(parents=True)
+    (tmp_path / "runs" / "lr1" / "model_best.pth.tar").touch()
+    # `validate` names the default's file by its whole path, which looks like the user's own.
+    config = validate(merge(overlay, {"model": {"pretrained": None}}))
+    made = variants.Sweep.given(config["sweep"], [], config["ingredients"]["checkpoints"]["files"])
+    assert made.files == {"lr1": "runs/lr1/model_best.pth.tar"}
+    with pytest.raises(UserError, match=r"data.heldout.fraction is 1, expected less than 1"):
+        validate({"data": {"heldout": {"fraction": 1}}})
+
+
 def test_the_small_dataset_is_valid(validate, folders):
     assert settings.shifts(validate(folders)) == ["art", "noise"]
 

@@ -20,6 +20,7 @@ ALLOWED = {
     "doctor": ["mixing", "evaluation", "models", "data"],
     "world": ["training", "data"],
     "experiment": ["world", "models", "data"],
+    "setup": ["experiment", "models", "data"],
     "claims": ["evaluation", "mixing"],
     "cost": ["experiment", "world", "mixing", "evaluation", "training", "models", "data", "jobs"],
 }

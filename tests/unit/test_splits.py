@@ -218,3 +218,10 @@ def test_a_manifest_records_the_split_with_its_fingerprint():
     assert (made["train_images"], made["heldout_images"]) == (2, 2)
     assert made.pop("sha256") == fingerprint(made)
     assert manifest(settings, ["cat", "dog"], labels, None, *sides)["paths"] is None
+
+
+def test_all_images_can_be_held_out_if_nothing_is_trained():
+    labels = np.array([0, 1, 0, 1, 1])
+    train, heldout = heldout_split(labels, 1, 0, ["cat", "dog"])
+    assert train.tolist() == []
+    assert heldout.tolist() == [0, 1, 2, 3, 4]

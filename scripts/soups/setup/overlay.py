@@ -1,0 +1,174 @@
+"""The text of an overlay for a new experiment, and the check that it runs as it is."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from soups.experiment import settings
+from soups.experiment.schema import read_yaml
+from soups.setup.images import Images
+
+CORRUPTIONS = """\
+    shifts:                      # folders of images from elsewhere, or corruptions of the test set
+      noise: {corruption: noise, severity: 3}
+      blur: {corruption: blur, severity: 3}
+      contrast: {corruption: contrast, severity: 3}
+"""
+
+
+def of_checkpoints(
+    name: str,
+    images: Images,
+    files: str | Sequence[str],
+    architecture: str | dict,
+    image_size: int,
+    weights: str,
+    start: str | None,
+    classes: str | None,
+    recalibrate: bool,
+) -> str:
+    """The overlay of an experiment with ready-made models.
+
+    Args:
+        name: of the experiment.
+        images: the folders of images.
+        files: patterns of the files of the models.
+        architecture, weights: as in the ``model`` section.
+        image_size: side of an image in pixels.
+        start: file of the model that the others were fine-tuned from, or None.
+        classes: file of class names in the order of the heads' rows, or None.
+        recalibrate: whether soups need new statistics of batch normalisation.
+    """
+    at_most = min(images.heldout, 1000)
+    batch_norm = f"""
+  recalibrate_batch_norm: {at_most}   # held-out images that measure the batch statistics of a soup
+"""
+    start_line = (
+        f"initialization: {_text(start)}   # the model that the others were fine-tuned from"
+        if start
+        else "# initialization: FILE       # the model that all were fine-tuned from, if known"
+    )
+    classes_line = (
+        f"classes: {_text(classes)}   # class names in the order of the head's rows"
+        if classes
+        else "# classes: FILE              # class names in the order of the head's rows, if the\n"
+        "                                 # files name none and the order is not that of folders"
+    )
+    return f"""\
+# Ready-made models and their soups. Written by tools/new_experiment.py. Run it with
+#   make run CONFIG={{path}}
+
+name: {_text(name)}
+
+data:
+  source: folders
+  folders:
+    root: {_text(images.root)}
+    train: {_text(images.train)}   # the held-out images, which no model was trained on
+    test: {_text(images.test)}
+    image_size: {image_size}
+{CORRUPTIONS}\
+  heldout: {{fraction: 1}}         # all images of `train`: every choice is made on these
+
+model:
+  architecture: {json.dumps(architecture)}
+  weights: {weights}                 # plain, or ema: the moving average in files of training runs
+{batch_norm.lstrip() if recalibrate else ""}\
+
+sweep:
+  kind: files
+  # table: FILE.csv              # what is known about the models: a column model, and any others
+
+ingredients:
+  source: checkpoints
+  checkpoints:
+    files: {_text(files)}
+    {start_line}
+    {classes_line}
+"""
+
+
+def of_images(name: str, images: Images) -> str:
+    """The overlay of an experiment that fine-tunes a model on own images."""
+    return f"""\
+# A sweep on own images. Written by tools/new_experiment.py. experiments/images.yaml explains all
+# keys. Run it with
+#   make run CONFIG={{path}}
+
+name: {_text(name)}
+
+data:
+  source: folders
+  folders:
+    root: {_text(images.root)}
+    train: {_text(images.train)}
+    test: {_text(images.test)}
+    image_size: 224
+{CORRUPTIONS}\
+  heldout: {{fraction: {images.fraction:g}}}   # {images.heldout:,} images of `train`
+
+model:
+  architecture: ViT-B-32-quickgelu   # any name of open_clip, timm/... or torchvision/...
+  pretrained: openai                 # a tag of that model, which is fetched, or a file of weights
+  templates: ["a photo of a {{}}.", "a picture of a {{}}.", "a good photo of the {{}}."]
+
+finetune:
+  lr: 0.00001
+  batch_size: 256
+  epochs: 8
+
+sweep:
+  random:
+    n: 12                            # number of models
+    parameters:
+      lr: log_uniform(0.000001, 0.00003)
+      epochs: integer(4, 16)
+  # Seven more models for the figures of curves. experiments/minimal.yaml leaves them out.
+  variants:
+    small: {{set: {{lr: 0.000003, epochs: 4}}}}
+    medium: {{set: {{lr: 0.00001, epochs: 4}}}}
+    large: {{set: {{lr: 0.0003, epochs: 4}}}}
+    augmented: {{set: {{lr: 0.00001, epochs: 4}}}}
+
+curves:
+  large_lr: 0.0001
+"""
+
+
+def _text(value) -> str:
+    """Text or a list of texts as YAML, in quotes where a plain word could mean something else."""
+    words = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    plain = isinstance(value, str) and value.isascii() and value.lower() not in words
+    if plain and value.replace("/", "").replace("_", "").isalpha():
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def check(text: str, project: str | Path) -> list[str]:
+    """Check that the default configuration with an overlay is valid.
+
+    Args:
+        text: the overlay.
+        project: folder of the Snakefile.
+
+    Returns:
+        sentences about parts that are left out.
+
+    Raises:
+        UserError: see `settings.validate`.
+    """
+    default = Path(project, "config.yaml")
+    config = _merged(read_yaml(default), yaml.safe_load(text))
+    return settings.validate(config, Path(project, "rules/schemas/config.schema.yaml"), [default])
+
+
+def _merged(config: Mapping, overlay: Mapping) -> dict:
+    """Merge an overlay key by key, as Snakemake does."""
+    out = copy.deepcopy(dict(config))
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if both else value
+    return out
