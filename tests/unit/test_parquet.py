@@ -70,8 +70,7 @@ def test_a_set_has_the_images_and_the_class_names_of_its_files(data, tmp_path):
     assert np.bincount(found.labels).tolist() == [8, 8]
     assert found.paths[0] == "data/train-00000-of-00002.parquet[0]"
     images = preparation.image_files(settings, "train", found.paths)
-    rows = [2 * i for i in range(8)] + [2 * i + 1 for i in range(8)]
-    expected = [colour(row % 2, row) for row in rows]
+    expected = [colour(row % 2, row) for row in range(16)]
     np.testing.assert_array_equal(images[:][:, 0, 0], expected)
     np.testing.assert_array_equal([images.decode(i)[:, 0, 0].tolist() for i in range(16)], expected)
     assert decode.broken(images, 2) == []
@@ -86,7 +85,7 @@ def test_classes_of_two_sets_are_matched_by_name(data):
     assert found.mapping == [("cat", [1]), ("dog", [0])]
     # Label 0 of the test set is the cat.
     images = preparation.image_files(settings, "test", found.paths)
-    assert images[:][:, 0, 0, 0].tolist() == [40, 40, 190, 190]
+    assert images[:][:, 0, 0, 0].tolist() == [40, 190, 40, 190]
     assert [name for name, _ in preparation.mapping(settings, "test", found)] == ["cat", "dog"]
 
 
@@ -106,7 +105,7 @@ def test_numbers_and_words_without_names_are_classes(write, tmp_path):
     write("b-0.parquet", 4, names=None, labels=["x", "y", "x", "y"])
     assert parquet.classes(tmp_path / "hf", "a") == ["0", "1"]
     names, _, labels = parquet.labelled(tmp_path / "hf", "b")
-    assert (names, labels.tolist()) == (["x", "y"], [0, 0, 1, 1])
+    assert (names, labels.tolist()) == (["x", "y"], [0, 1, 0, 1])
 
 
 def test_of_fine_and_coarse_labels_the_fine_ones_are_taken(write, tmp_path):
@@ -154,6 +153,40 @@ def test_broken_files_and_rows_are_reported(data, write, tmp_path):
     with pytest.raises(UserError, match=r"\[7\]: not a readable image \(the file has 7 rows\)"):
         parquet.read(tmp_path / "hf", f"{file}[7]")
     assert parquet.read(tmp_path / "hf", f"{file}[6]") == content(0, 6)
+
+
+def test_files_that_disagree_about_classes_are_refused(write, tmp_path):
+    write("a-0.parquet", 4)
+    write("a-1.parquet", 4, NAMES[::-1])
+    write("b-0.parquet", 4, names=None)
+    write("b-1.parquet", 4, names=None, labels=["x", "y", "x", "y"])
+    for split in "ab":
+        with pytest.raises(UserError, match=rf"{split}-1\.parquet: the column or the names of its"):
+            parquet.labelled(tmp_path / "hf", split)
+    write("c-0.parquet", 3, labels=[0, 2, 1])
+    with pytest.raises(UserError, match="column 'label' has class 2, expected a number"):
+        parquet.labelled(tmp_path / "hf", "c")
+    write("d-0.parquet", 0, names=None)
+    with pytest.raises(UserError, match=r"d-0\.parquet: the split has no image"):
+        parquet.classes(tmp_path / "hf", "d")
+
+
+def test_each_row_group_is_read_once(data):
+    settings = folders.settings_of(data)
+    images = preparation.image_files(settings, "train", folders.listing(settings, "train").paths)
+    parquet._group.cache_clear()
+    assert len(next(decode.blocks(images, 1))) == 16
+    assert parquet._group.cache_info().misses == 3 + 3  # groups of three rows in two files
+
+
+def test_packed_jpegs_of_a_parquet_file_are_copied(data, write, tmp_path, monkeypatch):
+    out = BytesIO()
+    Image.new("RGB", (12, 10), "red").save(out, "JPEG")
+    monkeypatch.setattr(sys.modules[__name__], "content", lambda *_: out.getvalue())
+    write("train-0.parquet", 2)
+    images = decode.ImageFiles(tmp_path / "hf", ["data/train-0.parquet[0]"], 8)
+    decode.pack(images, tmp_path / "packed.jpegs", 64, 1)
+    assert (tmp_path / "packed.jpegs").read_bytes() == out.getvalue()
 
 
 def test_without_pyarrow_a_sentence_says_what_to_install(tmp_path, monkeypatch):

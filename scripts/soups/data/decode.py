@@ -312,8 +312,7 @@ def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.nd
     def shrunk(row: int) -> bytes:
         image = images._image(row)
         small = min(image.size) <= side
-        jpeg = images.path(row).suffix.lower() in (".jpg", ".jpeg")
-        if small and not images.border and jpeg:
+        if small and not images.border and _is_jpeg(images, row):
             return images.read(row)
         out = BytesIO()
         (image if small else _short_side(image, side)).save(out, "JPEG", quality=QUALITY)
@@ -325,6 +324,13 @@ def pack(images: ImageFiles, path: str | Path, side: int, threads: int) -> np.nd
             for jpeg in pool.map(shrunk, rows):
                 sizes.append(file.write(jpeg))
     return np.cumsum(sizes, dtype=np.int64)
+
+
+def _is_jpeg(images: ImageFiles, row: int) -> bool:
+    """Return whether an image is a JPEG, by its ending, or in a Parquet file by its first bytes."""
+    if parquet.is_row(images.paths[row]):
+        return images.read(row).startswith(b"\xff\xd8")
+    return images.path(row).suffix.lower() in (".jpg", ".jpeg")
 
 
 def broken(images: ImageFiles, threads: int) -> list[tuple[int, str]]:

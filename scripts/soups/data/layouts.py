@@ -181,7 +181,7 @@ def mapping_of(
 def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
     """List all images of a set, ordered by class and then by name.
 
-    The arguments are those of `mapping_of`.
+    Images in Parquet files are ordered by file and row. The arguments are those of `mapping_of`.
     """
     mapping, passed_over = mapping_of(root, spec, train)
     names, aside = [name for name, _ in mapping], Aside()

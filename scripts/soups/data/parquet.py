@@ -10,6 +10,7 @@ from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -90,27 +91,44 @@ def labelled(folder: str | Path, split: str) -> tuple[list[str], list[str], np.n
 
     Returns:
         names of the classes in the order of their numbers, paths of the images below ``folder``,
-        and the class of each, int64, shape (n,). The images are ordered by class, file and row.
+        and the class of each, int64, shape (n,). The images are ordered by file and row, because
+        reading an image costs as much as reading its whole row group.
 
     Raises:
-        UserError: if a file cannot be read, or if an image has no class.
+        UserError: if a file cannot be read, if an image has no class, or if two files disagree
+            about the classes.
     """
-    folder, cells, paths, names = Path(folder), [], [], None
+    folder, cells, paths, kinds, first = Path(folder), [], [], set(), None
     for path in files(folder, split):
         _, label, names, _ = _described(path)
         column = _library(path).read_table(path, columns=[label]).column(0).to_pylist()
         odd = next((i for i, cell in enumerate(column) if cell is None or cell == -1), None)
         if odd is not None:
             raise UserError(f"{path}[{odd}]: the image has no class, expected one in {label!r}")
+        count = len(names or ())
+        wrong = (cell for cell in column if not isinstance(cell, int) or not 0 <= cell < count)
+        if names is not None and (cell := next(wrong, None)) is not None:
+            raise UserError(
+                f"{path}: column {label!r} has class {cell!r}, expected a number from 0 to "
+                f"{count - 1} because the file names {count} classes"
+            )
+        first = first or (path, label, names)
+        kinds.update(map(type, column[:1]))
+        if (label, names) != first[1:] or len(kinds) > 1:
+            raise UserError(
+                f"{path}: the column or the names of its classes differ from those in {first[0]}, "
+                "expected the same in all files of a split"
+            )
         cells += column
         paths += [f"{path.relative_to(folder).as_posix()}[{row}]" for row in range(len(column))]
+    if not cells:
+        raise UserError(f"{first[0]}: the split has no image, expected at least one")
+    names = first[2]
     if names is None:
         values = sorted(set(cells))
         names, index = [str(value) for value in values], {v: i for i, v in enumerate(values)}
         cells = [index[cell] for cell in cells]
-    labels = np.array(cells, np.int64)
-    order = np.argsort(labels, kind="stable")
-    return list(names), [paths[i] for i in order], labels[order]
+    return list(names), paths, np.array(cells, np.int64)
 
 
 def classes(folder: str | Path, split: str) -> list[str]:
@@ -118,6 +136,9 @@ def classes(folder: str | Path, split: str) -> list[str]:
     first = files(folder, split)[0]
     _, _, names, _ = _described(first)
     return list(names) if names is not None else labelled(folder, split)[0]
+
+
+_reading = Lock()  # threads that need the same row group wait for the first of them to read it
 
 
 @lru_cache(maxsize=4)
@@ -146,7 +167,9 @@ def read(folder: str | Path, path: str) -> bytes:
         if row >= ends[-1]:
             raise IndexError(f"the file has {ends[-1]} rows")
         number = bisect_right(ends, row)
-        cell = _group(file, time, number)[row - (ends[number - 1] if number else 0)].as_py()
+        with _reading:
+            group = _group(file, time, number)
+        cell = group[row - (ends[number - 1] if number else 0)].as_py()
     except UserError:
         raise
     except (OSError, ValueError, IndexError) as error:
