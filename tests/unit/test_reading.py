@@ -141,6 +141,20 @@ def test_training_files_are_read(tmp_path, net, name, zipped):
         assert re.match("has no averaged weights, which model.weights 'ema'", refusal(path, "ema"))
 
 
+def test_tensors_beside_a_state_dict_are_no_weights(tmp_path, net):
+    """PyTorch's own ImageNet example saves the best accuracy as a tensor."""
+    content = {
+        "epoch": 3, "arch": "resnet18", "state_dict": state_of(net), "best_acc1": torch.tensor(7.0),
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": []},
+    }  # fmt: skip
+    found = reading.read(saved(tmp_path / "model_best.pth.tar", content))
+    assert same(found.state, state_of(net))
+    assert (found.arch, found.wrappers) == ("resnet18", ["state_dict"])
+    layer = {"weight": torch.ones(3, 4), "bias": torch.ones(3)}
+    found = reading.read(saved(tmp_path / "layer.pt", layer | {"optimizer": content["optimizer"]}))
+    assert same(found.state, layer)
+
+
 def test_the_names_of_the_architecture_are_found(tmp_path, net):
     for name in ("timm", "deit", "lightning"):
         path = saved(tmp_path / name, training_files(net)[name][0])

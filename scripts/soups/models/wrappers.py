@@ -104,7 +104,7 @@ def _state_dicts(
         for name, value in dict.items(content)
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    if any("." in name for name in tensors) or (tensors and not keys):
+    if any("." in name for name in tensors):
         yield keys, tensors
         return
     inside = False
@@ -113,6 +113,7 @@ def _state_dicts(
             for each in _state_dicts(value, (*keys, str(key)), seen):
                 inside = True
                 yield each
+    # A tensor beside a state dict, such as the best accuracy so far, is no weight.
     if tensors and not inside:
         yield keys, tensors
 
