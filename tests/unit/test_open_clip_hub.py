@@ -10,7 +10,7 @@ from open_clip.factory import load_checkpoint
 
 from soups.errors import UserError
 from soups.models.addresses import normalised
-from soups.models.pretrained import Pretrained, bring_in
+from soups.models.pretrained import Pretrained, bring_in, family
 
 SETTINGS = {
     "model_cfg": {
@@ -92,3 +92,66 @@ def test_an_image_tower_alone_is_no_pretrained_clip(folder, tmp_path):
 def test_a_folder_without_a_description_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"expected a folder with an open_clip_config\.json that"):
         bring_in(f"local-dir:{tmp_path}", None)
+
+
+@pytest.fixture
+def with_code(tmp_path):
+    """A folder whose configuration asks for the code of a tokenizer."""
+    ran = tmp_path / "ran"
+    text = SETTINGS["model_cfg"]["text_cfg"] | {
+        "hf_tokenizer_name": "who/ever",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    settings = SETTINGS | {"model_cfg": SETTINGS["model_cfg"] | {"text_cfg": text}}
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["code.Own", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    (folder / "code.py").write_text(f"open({str(ran)!r}, 'w')\nclass Own: pass\n")
+    return folder, ran
+
+
+def test_the_code_of_a_tokenizer_is_not_run(with_code):
+    pytest.importorskip("transformers")
+    folder, ran = with_code
+    with pytest.raises(UserError, match="whose tokenizer 'who/ever' cannot be loaded"):
+        _ = bring_in(f"local-dir:{folder}", None).tokenizer
+    assert not ran.exists()
+
+
+def test_the_code_of_a_text_tower_is_neither_run_nor_asked_for(with_code, monkeypatch):
+    pytest.importorskip("transformers")
+    folder, ran = with_code
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the user was asked"))
+    remote = {"model_type": "own", "auto_map": {"AutoConfig": "code.Own"}}
+    (folder / "config.json").write_text(json.dumps(remote))
+    text = {"hf_model_name": str(folder), "hf_model_pretrained": False}
+    settings = SETTINGS | {"model_cfg": SETTINGS["model_cfg"] | {"text_cfg": text}}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    with pytest.raises((UserError, ValueError), match="custom code"):
+        bring_in(f"local-dir:{folder}", None)
+    assert not ran.exists()
+
+
+def test_a_tokenizer_of_transformers_is_that_of_the_folder(folder, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = Tokenizer(models.WordLevel({"?": 0, "a": 1, "cat": 2, "<pad>": 3}, unk_token="?"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="?"
+    )
+    fast.save_pretrained(folder)
+    text = SETTINGS["model_cfg"]["text_cfg"] | {"hf_tokenizer_name": "who/ever"}
+    settings = SETTINGS | {"model_cfg": SETTINGS["model_cfg"] | {"text_cfg": text}}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    tokens = bring_in(f"local-dir:{folder}", None).tokenizer(["a cat"])
+    assert tokens[0, :3].tolist() == [1, 2, 3]
+
+
+def test_a_header_without_a_description_is_refused():
+    with pytest.raises(UserError, match="has no config with 'model_cfg'"):
+        family("hf-hub:")("hf-hub:who/ever", note={"mean": [0.5, 0.5, 0.5]})

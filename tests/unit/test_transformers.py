@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from soups.errors import UserError
 from soups.models import checkpoints
 from soups.models.classifier import load_classifier
-from soups.models.pretrained import Pretrained, bring_in
+from soups.models.pretrained import Pretrained, bring_in, family
 from tests.unit.test_families import check_logits, converted
 
 transformers = pytest.importorskip("transformers", reason="`make transformers` installs it")
@@ -194,3 +194,20 @@ def test_a_folder_of_something_else_is_refused_in_one_sentence(tmp_path, config,
     with pytest.raises(UserError, match=f"makes no image classifier .*{reason}") as error:
         bring_in(f"transformers/{tmp_path}", None)
     assert "\n" not in str(error.value)
+
+
+def test_a_header_fetches_no_code_and_asks_nothing(tmp_path, monkeypatch):
+    def asked(*_):
+        raise AssertionError("the user was asked whether to run code")
+
+    monkeypatch.setattr("builtins.input", asked)
+    made("ViT", tmp_path, "ForImageClassification")
+    config = json.loads((tmp_path / "config.json").read_text())
+    remote = {"auto_map": {"AutoModelForImageClassification": "code.X"}}
+    # transformers would fetch a compiled kernel of this name.
+    note = {"config": config | remote | {"attn_implementation": "who/kernel"}, "image_size": 32}
+    model = family("transformers/x")("transformers/x", note=note)
+    assert model.visual.config._attn_implementation != "who/kernel"
+    other = {"config": {"model_type": "bert", **remote}, "image_size": 32}
+    with pytest.raises(UserError, match="makes no image classifier"):
+        type(model)("transformers/x", note=other)

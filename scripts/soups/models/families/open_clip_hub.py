@@ -41,7 +41,7 @@ class OpenClipHub(Pretrained):
         note: Mapping | None = None,
     ) -> None:
         self.architecture, self.words = architecture, None
-        self._settings = _config(architecture) if note is None else note["config"]
+        self._settings = _config(architecture) if note is None else _described(note, architecture)
         if source and source == architecture:
             with sources.fetching(source):
                 self.clip = create_model(architecture, require_pretrained=True)
@@ -51,7 +51,14 @@ class OpenClipHub(Pretrained):
                 sources.fill_clip(self.clip, sources.contents(source, weights).state, source)
         self.mean, self.std = self.clip.visual.image_mean, self.clip.visual.image_std
 
+    @property
+    def _text(self) -> Mapping:
+        text = self._settings["model_cfg"].get("text_cfg")
+        return text if isinstance(text, Mapping) else {}
+
     def _library_model(self) -> nn.Module:
+        if self._text.get("hf_model_name"):
+            _ask_nothing()
         with TemporaryDirectory() as folder:
             Path(folder, CONFIG).write_text(json.dumps(self._settings), encoding="utf-8")
             with sources.fetching(None):
@@ -63,10 +70,51 @@ class OpenClipHub(Pretrained):
 
     @cached_property
     def tokenizer(self):
-        """Function from texts to token ids."""
+        """Function from texts to token ids.
+
+        Raises:
+            UserError: if the tokenizer is one of transformers and cannot be loaded.
+        """
+        named = self._text.get("hf_tokenizer_name")
+        if named:
+            try:
+                # The files of this tokenizer are in the folder or the repository alone. The last
+                # argument overrides an entry of the configuration that would run code.
+                return get_tokenizer(self.architecture, trust_remote_code=False)
+            except (ImportError, OSError, ValueError) as error:
+                reason = " ".join(str(error).split())[:150]
+                raise UserError(
+                    f"model.architecture is {self.architecture!r}, whose tokenizer {named!r} "
+                    f"cannot be loaded ({reason}), expected the package transformers and the files "
+                    "of the tokenizer"
+                ) from error
         with TemporaryDirectory() as folder:
             Path(folder, CONFIG).write_text(json.dumps(self._settings), encoding="utf-8")
             return get_tokenizer(f"{LOCAL}{folder}")
+
+
+def _ask_nothing() -> None:
+    """Let transformers refuse a repository's code, instead of asking whether to run it."""
+    try:
+        from transformers import dynamic_module_utils
+    except ImportError:
+        return  # open_clip says that the package is missing
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+
+
+def _described(note: Mapping, architecture: str) -> dict:
+    """The description of a model in the header of a file.
+
+    Raises:
+        UserError: if there is none.
+    """
+    settings = note.get("config")
+    if not isinstance(settings, dict) or not isinstance(settings.get("model_cfg"), dict):
+        raise UserError(
+            f"the header of a file with the architecture {architecture!r} has no config with "
+            "'model_cfg', expected a file of this workflow"
+        )
+    return settings
 
 
 def _config(architecture: str) -> dict:

@@ -42,6 +42,9 @@ except ImportError as error:
 log = logging.getLogger("soups")
 theirs.set_verbosity_error()
 
+# Entries of a config.json that fetch code: that of a repository, and compiled kernels.
+CODE = ("auto_map", "attn_implementation", "_attn_implementation", "experts_implementation",
+        "_experts_implementation")  # fmt: skip
 POOLER = "pooler."  # a layer of models without a head, which no classifier uses
 
 
@@ -144,7 +147,7 @@ class TransformersModel(Backbone):
         return made | ({"tokenizer": self._tokenizer} if self._tokenizer else {})
 
     def _config(self, classes: int) -> PreTrainedConfig:
-        settings = json.loads(json.dumps(self._settings))
+        settings = _inert(self._settings)
         if not self.normalize:
             for key in ("id2label", "label2id", "num_labels", "problem_type"):
                 settings.pop(key, None)
@@ -155,7 +158,10 @@ class TransformersModel(Backbone):
         config = self._config(classes)
         if self.normalize:
             return CLIPModel._from_config(config, dtype=torch.float32)
-        return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
+        # Without the last argument, transformers asks at the terminal whether to run code.
+        return AutoModelForImageClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
 
     def _linear_heads(self) -> tuple[str, ...]:
         """Names of the layers whose shapes depend on the number of classes.
@@ -241,6 +247,13 @@ class TransformersModel(Backbone):
         if self._tokenizer is None:
             return None
         return Pretrained.text_head(self, names, templates)
+
+
+def _inert(settings):
+    """A copy of a config.json without the entries `CODE`, at any depth."""
+    if isinstance(settings, dict):
+        return {key: _inert(value) for key, value in settings.items() if key not in CODE}
+    return [_inert(each) for each in settings] if isinstance(settings, list) else settings
 
 
 def _logits(module: nn.Module, given: tuple, output) -> Tensor:
