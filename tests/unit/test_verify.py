@@ -122,3 +122,20 @@ def test_tensors_are_compared_by_their_bytes():
 def test_equal_runs_give_equal_bytes(pretrained, tmp_path):
     one, other = (cooked(tmp_path / name, pretrained) for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_renamed_copies_of_one_model_are_both_found(soup, tmp_path):
+    one = soup.parent.parent / "models" / "m00.safetensors"
+    digest = Checkpoint(soup).note["ingredients"]["m00"]
+    checkpoint = Checkpoint(soup)
+    recipe = checkpoint.note["recipe"] | {"coefficients": {"m00": 0.5, "copy": 0.5}}
+    both = {"m00": digest, "copy": digest}
+    note = checkpoint.note | {"recipe": recipe, "ingredients": both, "order": list(both)}
+    checkpoints.save(soup, Checkpoint(one).state(), note)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(one, elsewhere / "renamed.safetensors")
+    paths, sentences = verify.find(verify.soup_at(soup), elsewhere)
+    assert (set(paths), sentences) == ({"m00", "copy"}, [])
+    (elsewhere / "renamed.safetensors").unlink()
+    assert len(verified(soup, elsewhere)) == 2

@@ -92,20 +92,24 @@ def find(soup: Checkpoint, root: str | Path | None = None) -> tuple[dict[str, Pa
                 found[path.stem] = path
             else:
                 named[path.stem] = path
-    missing = {digest: name for name, digest in wanted.items() if name not in found}
+    missing: dict[str, list[str]] = {}  # copies of one model have the same hash
+    for name, digest in wanted.items():
+        if name not in found:
+            missing.setdefault(digest, []).append(name)
     # An ingredient may have been renamed. No file is smaller than its tensors.
     for path in everything:
         hashed_before = path in found.values() or path in named.values()
         if not missing or hashed_before or path.stat().st_size < soup.size():
             continue
         if (digest := files.sha256(path)) in missing:
-            found[missing.pop(digest)] = path
+            found |= dict.fromkeys(missing.pop(digest), path)
     where = " and ".join(map(str, places))
     sentences = [
         f"{named[name]} has changed: its sha256 is not {digest[:12]}… as in the soup's header."
         if name in named
         else f"Ingredient {name} (sha256 {digest[:12]}…) is missing in {where}."
-        for digest, name in missing.items()
+        for digest, names in missing.items()
+        for name in names
     ]
     return found, sentences
 
