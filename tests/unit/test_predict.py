@@ -135,3 +135,13 @@ def test_a_soup_predicts_from_another_folder(run, soup, folder, tmp_path):
     shutil.rmtree(tmp_path / "results")
     run(tmp_path / "copy.safetensors", folder, "--out", tmp_path / "out.csv")
     assert len(read(tmp_path / "out.csv")) == 4
+
+
+def test_a_list_of_windows_is_read_and_another_encoding_is_refused(folder, tmp_path):
+    image = next(path for path in sorted(folder.rglob("*.png")))
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{image}\n", encoding="utf-8-sig")
+    assert predict.images_of([], listed) == [str(image)]
+    listed.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"list\.txt is not text in UTF-8"):
+        predict.images_of([], listed)

@@ -49,7 +49,12 @@ def images_of(places: Sequence[str | Path], listed: str | Path | None = None) ->
     if listed is not None:
         if not Path(listed).is_file():
             raise UserError(f"{listed}: no such file, expected a list of image files")
-        lines = Path(listed).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(listed).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{listed} is not text in UTF-8, expected an image file a line"
+            ) from None
         found += [line.strip() for line in lines if line.strip()]
     if not found:
         raise UserError("there is no image, expected image files, folders or a list of files")
