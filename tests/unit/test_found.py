@@ -52,6 +52,9 @@ def test_folders_of_hugging_face_are_models(files):
     files("hf/logs/events.out", "hf/readme.md")
     assert found.find("hf/*") == {"one": "hf/one", "two": "hf/two"} == found.find("hf")
     assert found.find("hf/one") == {"one": "hf/one"}
+    files("hf/one/checkpoint-5/config.json", "hf/one/checkpoint-5/model.safetensors")
+    deep = {"one_checkpoint-5": "hf/one/checkpoint-5"}
+    assert found.find("hf/**") == deep | {"one": "hf/one", "two": "hf/two"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Ready-made models as files: found by patterns, and named by their paths.
 
 The name of a model comes from its own path and from the pattern that found it. Names therefore stay
-the same when further files appear.
+the same when further files appear, unless one of these has the same name.
 """
 
 import glob
@@ -67,6 +67,11 @@ def find(patterns: str | Sequence[str]) -> dict[str, str]:
                 f"{KEY} has {pattern!r}, which finds no file of weights and no folder of a model, "
                 "expected a file, a folder or a pattern such as runs/*/model_best.pth.tar"
             )
+        # ** finds a folder of a model and the files in it.
+        folders = {Path(path) for path in found if Path(path).is_dir()}
+        found = [
+            path for path in found if Path(path) in folders or Path(path).parent not in folders
+        ]
         names |= {path: _by_pattern(Path(path), Path(pattern)) for path in found}
     names |= dict(zip(alone, _of_list([Path(path) for path in alone]), strict=True))
     named = {name: path for path, name in _unique(names).items()}
