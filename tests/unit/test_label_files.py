@@ -44,6 +44,17 @@ def test_any_separator_with_or_without_header(flat, separator, header):
     assert found.missing == found.passed_over == []
 
 
+def test_a_column_called_label_is_no_index_although_it_counts_the_lines(flat):
+    text = lines([("000.png", 0, "x"), ("001.png", 1, "x")], header="image,label,part")
+    found = flat(text)
+    assert (found.paths, found.labels.tolist()) == (["000.png", "001.png"], [0, 1])
+
+
+def test_a_file_that_changes_is_read_again(flat):
+    assert labels_of(flat(lines())) == LABELS
+    assert labels_of(flat(lines([(name, "cat") for name, _ in ROWS]))) == [0, 0, 0]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encodings_and_line_ends(flat, encoding, end):

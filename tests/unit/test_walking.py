@@ -272,3 +272,9 @@ def test_class_names_may_have_any_other_characters(tmp_path, write_images, name)
     title = name.replace("_", " ")
     assert dict(preparation.mapping(settings, "test", found)).keys() == {title, "other"}
     assert preparation.image_files(settings, "test", found.paths)[:].shape == (8, 8, 8, 3)
+
+
+def test_a_named_pipe_is_no_image_and_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (entry,) = walking.scan(tmp_path)
+    assert not walking.is_image(entry)

@@ -223,14 +223,14 @@ def _shape(cell: str) -> str:
 
 
 def _label_column(file: Path, title: list[str] | None, body: list[list[str]], image: int) -> int:
-    others = [c for c in range(len(body[0]) if body else 0) if c != image and not _index(body, c)]
-    if not others:
-        others = [c for c in range(len(body[0]) if body else 2) if c != image]
+    every = [c for c in range(len(body[0]) if body else 2) if c != image]
     if title:
         for known in LABELS:
-            for column in others:
+            for column in every:
                 if title[column] == known:
                     return column
+    others = [column for column in every if not _index(body, column)] or every
+    if title:
         _check_one_hot(file, title, body, others)
         if len(others) > 1 and any(title[column] for column in others):
             raise UserError(

@@ -1,6 +1,7 @@
 """Folders of images with a file of labels, such as ImageNet's validation set."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,10 @@ def flat_images(
             f"{file}: none of its {len(missing_of)} images is in {folder}, such as "
             f"{next(iter(missing_of))!r}, expected paths below that folder"
         )
-    missing = sorted(name for name, label in missing_of.items() if label not in unknown)
+    missing = sorted(name for name, label in missing_of.items() if index.get(label, -1) >= 0)
     passed_over = [*unknown, *(name for name in here if name not in label_of)]
-    known = {name: index[label] for name, label in label_of.items() if label not in unknown}
+    numbers = {name: index.get(label, -1) for name, label in label_of.items()}
+    known = {name: number for name, number in numbers.items() if number >= 0}
     order = sorted((c, name) for name, c in known.items())
     return [name for _, name in order], np.array([c for c, _ in order], int), missing, passed_over
 
@@ -85,6 +87,14 @@ def _labels(
         image to label as written in the file, the same for images that the folder does not have,
         and whether the file has image names.
     """
+    now = file.stat()
+    return _read(file, folder, tuple(here), now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)  # one parse of the Snakefile asks several times for the same labels
+def _read(
+    file: Path, folder: Path, here: tuple[str, ...], size: int, time: int
+) -> tuple[dict[str, str], dict[str, str], bool]:
     found, named = label_files.read(file, here)
     if not named:
         if len(found) != len(here):

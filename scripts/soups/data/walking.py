@@ -165,6 +165,8 @@ def is_image(entry: os.DirEntry) -> bool:
     if ending:
         return ending in ENDINGS
     try:
+        if not entry.is_file():  # opening a named pipe would wait for ever
+            return False
         with open(entry.path, "rb") as file:
             head = file.read(12)
     except OSError:
