@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from soups.data import decode, folders, layouts
+from soups.data import checks, decode, folders, layouts
 from soups.data.images import PreparedSet, identity, write_set
 from soups.data.splits import heldout_split
 from soups.errors import UserError
@@ -174,7 +174,7 @@ def changed(data: dict, path: str, value) -> dict:
 
 
 def test_imagenets_sets_pass_the_check_as_released(imagenet, tmp_path):
-    folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
+    checks.check_folders(data=imagenet["folders"], heldout=imagenet["heldout"])
     settings = folders.settings_of(imagenet["folders"])
     counts = {n: len(folders.listing(settings, n).paths) for n in folders.sources(settings)}
     assert counts == {
@@ -190,11 +190,11 @@ def test_imagenets_sets_pass_the_check_as_released(imagenet, tmp_path):
 def test_all_missing_folders_are_named_at_once(imagenet, tmp_path):
     (tmp_path / "sketch").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="/sketch: no such folder, expected one subfolder"):
-        folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
+        checks.check_folders(data=imagenet["folders"], heldout=imagenet["heldout"])
     (tmp_path / "imagenet" / "val").rename(tmp_path / "elsewhere" / "val")
     sentence = f"are no folders {tmp_path}/imagenet/val, {tmp_path}/sketch, .* of test, sketch$"
     with pytest.raises(UserError, match=sentence):
-        folders.check(data=imagenet["folders"], heldout=imagenet["heldout"])
+        checks.check_folders(data=imagenet["folders"], heldout=imagenet["heldout"])
 
 
 def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
@@ -204,7 +204,7 @@ def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
     data = changed(imagenet["folders"], "test", spec) | {"real": "imagenet/real.json"}
     val, real = tmp_path / "imagenet" / "val", tmp_path / "imagenet" / "real.json"
     assert len(trees.real_labels(real, val)) == 12
-    folders.check(data, imagenet["heldout"])
+    checks.check_folders(data, imagenet["heldout"])
     settings = folders.settings_of(data)
     assert len(folders.listing(settings, "test").paths) == 12
     labels = f"{tmp_path}/imagenet/LOC_val_solution.csv"
@@ -254,7 +254,7 @@ def test_a_flat_test_set_passes_the_check_as_released(imagenet, tmp_path):
 def test_impossible_settings_of_a_set(imagenet, key, value, sentence):
     data = changed(imagenet["folders"], key, value)
     with pytest.raises(UserError) as error:
-        folders.check(data, imagenet["heldout"])
+        checks.check_folders(data, imagenet["heldout"])
     assert sentence in str(error.value)
 
 
@@ -267,20 +267,20 @@ def test_imagenets_names_and_labels_need_wordnet_ids(imagenet, tmp_path, write_i
     data |= {"shifts": {"x": {"folder": "own/shift"}}}
     data |= {key: "imagenet" if key == "names" else "real.json"}
     with pytest.raises(UserError, match=f"{key} is '.*', but training class 'cat' is none of"):
-        folders.check(data, imagenet["heldout"])
+        checks.check_folders(data, imagenet["heldout"])
 
 
 def test_two_folders_may_not_stand_for_the_same_class(imagenet, tmp_path, write_images):
     write_images(tmp_path / "imagenetv2-matched-frequency-format-val", {"0954": 1})
     with pytest.raises(UserError, match="two classes stand for training class 'n07753592'"):
-        folders.check(imagenet["folders"], imagenet["heldout"])
+        checks.check_folders(imagenet["folders"], imagenet["heldout"])
 
 
 def test_an_empty_class_folder_is_reported(imagenet, tmp_path):
     for path in (tmp_path / "imagenet-a" / trees.wnids()[1]).iterdir():
         path.unlink()
     with pytest.raises(UserError, match="imagenet-a/n01530575: the folder has no image, expected"):
-        folders.check(imagenet["folders"], imagenet["heldout"])
+        checks.check_folders(imagenet["folders"], imagenet["heldout"])
 
 
 def test_a_class_of_corrupt_images_alone_is_reported(imagenet):
@@ -295,15 +295,15 @@ def test_a_class_of_corrupt_images_alone_is_reported(imagenet):
 def test_the_file_of_held_out_marks_must_exist(imagenet, tmp_path):
     given = imagenet["heldout"] | {"indices": str(tmp_path / "marks.npy")}
     with pytest.raises(UserError, match=r"marks\.npy': no such file, expected an array that marks"):
-        folders.check(imagenet["folders"], given)
+        checks.check_folders(imagenet["folders"], given)
     np.save(tmp_path / "marks.npy", np.zeros(24))
-    folders.check(imagenet["folders"], given | {"per_class": None})
+    checks.check_folders(imagenet["folders"], given | {"per_class": None})
 
 
 def test_every_class_must_have_more_images_than_it_holds_out(imagenet):
     sentence = "per_class is 4, but there are 4 training images of class 'n01484850', expected"
     with pytest.raises(UserError, match=sentence):
-        folders.check(imagenet["folders"], imagenet["heldout"] | {"per_class": 4})
+        checks.check_folders(imagenet["folders"], imagenet["heldout"] | {"per_class": 4})
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_all_differences_of_training_and_test_classes_are_named_at_once(tmp_path
     write_images(tmp_path, {f"test/{name}": 1 for name in ("bags", "cap", "t-shirt", "x")})
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
     with pytest.raises(UserError) as error:
-        folders.check(data, HELDOUT)
+        checks.check_folders(data, HELDOUT)
     assert str(error.value) == (
         f"{tmp_path}/test: only the test folder has 'bags', 't-shirt', 'x' and only the training "
         f"folder has 'T-Shirt', 'bag', 'coat', expected the same classes as in {tmp_path}/train; "
@@ -332,7 +332,7 @@ def test_all_differences_of_training_and_test_classes_are_named_at_once(tmp_path
 def test_a_missing_test_class_is_named_without_a_suggestion(own, tmp_path, write_images):
     write_images(tmp_path, {"train/fish": 30})
     with pytest.raises(UserError) as error:
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
     assert str(error.value) == (
         f"{tmp_path}/test: only the training folder has 'fish', "
         f"expected the same classes as in {tmp_path}/train"
@@ -343,24 +343,24 @@ def test_a_message_lists_twenty_classes_and_counts_the_rest(own, tmp_path):
     for i in range(25):
         (tmp_path / "test" / f"{i:02d}").mkdir()
     with pytest.raises(UserError, match="'18', '19', and 5 more, expected the same classes"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
 
 
 def test_too_few_images_are_reported_with_the_share_of_pretraining(own):
     with pytest.raises(UserError) as error:
-        folders.check(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": 0.02})
+        checks.check_folders(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": 0.02})
     assert str(error.value) == (
         "data.heldout.fraction is 0.02 and takes 0 of the 15 training images of class 'dog' "
         "(data.folders.pretrain_fraction took 15 of the 30 in its folder), expected at least 1 "
         "taken and 1 left; 0.067 to 0.933 would split every class"
     )
     for fraction in (0.067, 0.933):
-        folders.check(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": fraction})
+        checks.check_folders(own | {"pretrain_fraction": 0.5}, HELDOUT | {"fraction": fraction})
 
 
 def test_too_few_images_without_pretraining_are_reported(own):
     with pytest.raises(UserError) as error:
-        folders.check(own, HELDOUT | {"fraction": 0.01})
+        checks.check_folders(own, HELDOUT | {"fraction": 0.01})
     assert str(error.value) == (
         "data.heldout.fraction is 0.01 and takes 0 of the 30 training images of class 'dog', "
         "expected at least 1 taken and 1 left; 0.034 to 0.966 would split every class"
@@ -372,18 +372,18 @@ def test_too_few_images_for_a_number_per_class_are_reported(own, share, possible
     data = own | {"pretrain_fraction": share}
     sentence = f"per_class is {possible + 1}, but there are {possible + 1} training images of class"
     with pytest.raises(UserError, match=rf"{sentence}.*; 1 to {possible} would split every class"):
-        folders.check(data, HELDOUT | {"per_class": possible + 1})
-    folders.check(data, HELDOUT | {"per_class": possible})
+        checks.check_folders(data, HELDOUT | {"per_class": possible + 1})
+    checks.check_folders(data, HELDOUT | {"per_class": possible})
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9, 0.95])
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fraction, share):
     """Large classes pass the check, although it does not count all of their images."""
-    monkeypatch.setattr(folders, "walk", lambda folder, name: iter(["x"] * 10_000))
+    monkeypatch.setattr(checks, "walk", lambda folder, name: iter(["x"] * 10_000))
     data = own | {"pretrain_fraction": share}
     for per_class in (None, 26, 400):
-        folders.check(data, HELDOUT | {"fraction": fraction, "per_class": per_class})
+        checks.check_folders(data, HELDOUT | {"fraction": fraction, "per_class": per_class})
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -391,7 +391,7 @@ def test_a_small_set_passes_the_check_only_if_it_can_be_split(tmp_path, monkeypa
     """How a share is rounded in one class depends on the images of all classes."""
     rng = np.random.default_rng(seed)
     counts = dict(zip("abcdefg", [*rng.integers(60, 200, 6).tolist(), 3], strict=True))
-    monkeypatch.setattr(folders, "walk", lambda folder, name: iter(["x"] * counts[name]))
+    monkeypatch.setattr(checks, "walk", lambda folder, name: iter(["x"] * counts[name]))
     share, fraction, names = 0.4, 0.2, list(counts)
     labels = np.repeat(np.arange(len(names)), list(counts.values()))
     rest, _ = folders.training_share(labels, share, 0, names)
@@ -403,7 +403,7 @@ def test_a_small_set_passes_the_check_only_if_it_can_be_split(tmp_path, monkeypa
     train = {"folder": "train"}
     settings = {"root": str(tmp_path), "train": train, "pretrain_fraction": share, "seed": 0}
     try:
-        folders._check_counts(settings, names, HELDOUT | {"fraction": fraction})
+        checks._check_counts(settings, names, HELDOUT | {"fraction": fraction})
         found = None
     except UserError as error:
         found = str(error).split(",")[0].split(" (")[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from soups.data import folders, layouts
+from soups.data import checks, folders, layouts
 from soups.errors import UserError
 
 CLASSES = ["cat", "sea lion"]
@@ -166,7 +166,7 @@ HELDOUT = {"fraction": 0.5, "per_class": None, "indices": None, "seed": 0}
 
 
 def test_a_training_set_may_be_a_flat_folder_with_labels(csv_sets, tmp_path):
-    folders.check(csv_sets, HELDOUT)
+    checks.check_folders(csv_sets, HELDOUT)
     settings = folders.settings_of(csv_sets)
     assert folders.training_classes(settings) == ["9", "10"]  # numbers in their order
     found = folders.listing(settings, "train")
@@ -176,7 +176,7 @@ def test_a_training_set_may_be_a_flat_folder_with_labels(csv_sets, tmp_path):
     assert len(found.passed_over) == 4  # the test images
     assert folders.inputs(settings, "train") == (f"{tmp_path}/flat", [f"{tmp_path}/train.csv"])
     with pytest.raises(UserError, match=r"heldout\.fraction is 0\.01 and takes 0 of the 10 train"):
-        folders.check(csv_sets, HELDOUT | {"fraction": 0.01})
+        checks.check_folders(csv_sets, HELDOUT | {"fraction": 0.01})
 
 
 def test_files_of_labels_that_share_images_are_refused(csv_sets, tmp_path):
@@ -185,14 +185,14 @@ def test_files_of_labels_that_share_images_are_refused(csv_sets, tmp_path):
     with pytest.raises(
         UserError, match=r"'train\.csv' and 'test\.csv' share 2 images such as '000"
     ):
-        folders.check(csv_sets, HELDOUT)
+        checks.check_folders(csv_sets, HELDOUT)
     again = csv_sets | {"test": csv_sets["train"]}
     with pytest.raises(UserError, match="share 20 images"):
-        folders.check(again, HELDOUT)
+        checks.check_folders(again, HELDOUT)
 
 
 def test_a_training_file_of_one_class_is_refused(csv_sets, tmp_path):
     text = (tmp_path / "train.csv").read_text().replace(",9", ",10")
     (tmp_path / "train.csv").write_text(text)
     with pytest.raises(UserError, match=r"train\.csv: every label is '10', expected at least two"):
-        folders.check(csv_sets, HELDOUT)
+        checks.check_folders(csv_sets, HELDOUT)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from soups.data import decode, folders, layouts, parquet, preparation
+from soups.data import checks, decode, folders, layouts, parquet, preparation
 from soups.errors import UserError
 
 HELDOUT = {"fraction": 0.5, "per_class": None, "indices": None, "seed": 0}
@@ -63,7 +63,7 @@ def data(write, tmp_path) -> dict:
 
 
 def test_a_set_has_the_images_and_the_class_names_of_its_files(data, tmp_path):
-    folders.check(data, HELDOUT)
+    checks.check_folders(data, HELDOUT)
     settings = folders.settings_of(data)
     assert folders.training_classes(settings) == NAMES
     found = folders.listing(settings, "train")
@@ -132,14 +132,14 @@ def test_of_fine_and_coarse_labels_the_fine_ones_are_taken(write, tmp_path):
 )
 def test_impossible_settings(data, change, sentence):
     with pytest.raises(UserError) as error:
-        folders.check(data | change, HELDOUT)
+        checks.check_folders(data | change, HELDOUT)
     assert sentence in str(error.value)
 
 
 def test_a_split_needs_parquet_files():
     spec = layouts.complete({"folder": "x", "split": "train"})
     with pytest.raises(UserError, match="has split 'train' and layout 'classes', expected layout"):
-        folders._check_spec(spec, "data.folders.test")
+        checks._check_spec(spec, "data.folders.test")
 
 
 def test_broken_files_and_rows_are_reported(data, write, tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from soups.data import decode, folders, layouts, preparation, walking
+from soups.data import checks, decode, folders, layouts, preparation, walking
 from soups.errors import UserError
 
 ODD = ["@eaDir", "__MACOSX", ".ipynb_checkpoints", ".thumbnails", "$RECYCLE.BIN", "#recycle",
@@ -39,7 +39,7 @@ def test_folders_that_machines_leave_behind_are_no_classes_and_hold_no_images(ow
         (tmp_path / place / name / "000.png").mkdir(parents=True)
         copy = tmp_path / place / name / "000.png" / "SYNOPHOTO_THUMB_M.jpg"
         shutil.copy(tmp_path / "train" / "cat" / "000.png", copy)
-    folders.check(own, HELDOUT)
+    checks.check_folders(own, HELDOUT)
     assert folders.listing(folders.settings_of(own), "train").paths == before
     report = checked(own)
     assert (report["images"], report["left_behind"]) == (12, {name: 2})
@@ -74,19 +74,19 @@ def test_one_level_too_many_is_refused_with_what_the_folder_holds(tmp_path, writ
     write_images(tmp_path, {f"{s}/{level}/{c}": 3 for s in ("train", "test") for c in "ab"})
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
     with pytest.raises(UserError) as error:
-        folders.check(data, HELDOUT)
+        checks.check_folders(data, HELDOUT)
     assert str(error.value) == (
         f"{tmp_path}/train: there is a single class, '{level}', expected at least two; its "
         f"subfolders 'a', 'b' look like classes, and then data.folders.train is 'train/{level}'"
     )
-    folders.check(data | {"train": f"train/{level}", "test": f"test/{level}"}, HELDOUT)
+    checks.check_folders(data | {"train": f"train/{level}", "test": f"test/{level}"}, HELDOUT)
 
 
 def test_a_single_class_is_refused(tmp_path, write_images):
     write_images(tmp_path, {"train/cat": 3, "test/cat": 1, "train/.hidden": 1})
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
     with pytest.raises(UserError, match=r"single class, 'cat', expected at least two$"):
-        folders.check(data, HELDOUT)
+        checks.check_folders(data, HELDOUT)
 
 
 def test_images_without_class_folders_are_named(tmp_path, write_images):
@@ -140,14 +140,14 @@ def test_an_empty_class_differs_from_one_with_other_files(own, tmp_path):
     for path in (tmp_path / "test" / "dog").iterdir():
         path.unlink()
     with pytest.raises(UserError, match=r"test/dog: the folder has no image, expected at least"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
     (tmp_path / "test" / "dog" / "@eaDir").mkdir()
     with pytest.raises(UserError, match=r"has no image \(passed over: @eaDir\), expected at least"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
     for i in range(3):
         (tmp_path / "test" / "dog" / f"{i}.heic").write_text("x")
     with pytest.raises(UserError) as error:
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
     assert str(error.value) == (
         f"{tmp_path}/test/dog: none of its 3 files is an image that can be read (3 .heic), expected"
         " at least one such as .jpg, .png or .webp per class. Convert HEIC photographs to JPEG."
@@ -159,20 +159,20 @@ def test_a_link_to_a_folder_above_is_named(own, tmp_path, target):
     link = tmp_path / "train" / "cat" / "zz"
     link.symlink_to(target)
     with pytest.raises(UserError, match=f"{link}: the link leads to .*, in which it lies itself"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
 
 
 def test_a_link_to_itself_and_links_to_each_other_are_named(own, tmp_path):
     link = tmp_path / "train" / "cat" / "self"
     link.symlink_to("self")
     with pytest.raises(UserError, match=f"{link}: the link leads to itself"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
     link.unlink()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "back").symlink_to(tmp_path / "train" / "cat")
     (tmp_path / "train" / "cat" / "a").symlink_to(tmp_path / "a")
     with pytest.raises(UserError, match=r"cat/a/back: the link leads to .*/train/cat, in which"):
-        folders.check(own, HELDOUT)
+        checks.check_folders(own, HELDOUT)
 
 
 def test_links_to_folders_and_images_elsewhere_work_and_broken_ones_are_listed(own, tmp_path):
@@ -181,7 +181,7 @@ def test_links_to_folders_and_images_elsewhere_work_and_broken_ones_are_listed(o
     (tmp_path / "train" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "train" / "cat" / "l.png").symlink_to(tmp_path / "elsewhere" / "000.png")
     (tmp_path / "train" / "cat" / "gone.png").symlink_to("/nowhere/x.png")
-    folders.check(own, HELDOUT)
+    checks.check_folders(own, HELDOUT)
     report = checked(own)
     assert (report["images"], report["corrupt"]) == (19, ["cat/gone.png"])
     assert "it is a link to /nowhere/x.png, which does not exist" in report["reasons"][0]
@@ -231,7 +231,7 @@ def test_names_in_two_unicode_forms_match_between_sets(tmp_path, write_images):
     shifts = {"art": {"folder": "art", "mapping": {composed: [apart]}}}
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": shifts}
     data["names"] = {apart: "coffee house"}
-    folders.check(data, HELDOUT)
+    checks.check_folders(data, HELDOUT)
     settings = folders.settings_of(data | {"image_size": 8})
     for name in ("test", "art"):
         found = folders.listing(settings, name)
@@ -239,7 +239,7 @@ def test_names_in_two_unicode_forms_match_between_sets(tmp_path, write_images):
         assert mapping == [("bar", [0]), ("coffee house", [1])]
     write_images(tmp_path, {f"train/{apart}": 6})
     with pytest.raises(UserError, match=r"'cafe\\u0301' and 'caf\\xe9' have the same name in two"):
-        folders.check(data, HELDOUT)
+        checks.check_folders(data, HELDOUT)
 
 
 def test_names_that_differ_in_case_are_two_classes_and_a_mixed_up_one_is_named(
@@ -247,10 +247,10 @@ def test_names_that_differ_in_case_are_two_classes_and_a_mixed_up_one_is_named(
 ):
     write_images(tmp_path, {f"{s}/{c}": 4 for s in ("train", "test") for c in ("Cat", "cat")})
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}}
-    folders.check(data, HELDOUT)
+    checks.check_folders(data, HELDOUT)
     (tmp_path / "test" / "Cat").rename(tmp_path / "test" / "CAT")
     with pytest.raises(UserError, match=r"only the test folder has 'CAT' and only the training fo"):
-        folders.check(data, HELDOUT)
+        checks.check_folders(data, HELDOUT)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "tab\there", "bad\udcff"])
@@ -266,7 +266,7 @@ def test_names_with_control_characters_or_other_encodings_are_refused(tmp_path, 
 def test_class_names_may_have_any_other_characters(tmp_path, write_images, name):
     write_images(tmp_path, {f"{s}/{c}": 4 for s in ("train", "test") for c in (name, "other")})
     data = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": {}, "image_size": 8}
-    folders.check(data, HELDOUT)
+    checks.check_folders(data, HELDOUT)
     settings = folders.settings_of(data)
     found = folders.listing(settings, "test")
     title = name.replace("_", " ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import folders, prompts
+from soups.data import checks, folders, prompts
 from soups.data.splits import heldout_split
 from soups.errors import UserError, near
 from soups.experiment import ready_made
@@ -73,7 +73,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
                 "experiments/images.yaml"
             )
         _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
-        folders.check(config["data"]["folders"], config["data"]["heldout"])
+        checks.check_folders(config["data"]["folders"], config["data"]["heldout"])
         data = folders.settings_of(config["data"]["folders"])
         _check_store(config, data)
         names = folders.training_classes(data)
