@@ -22,8 +22,15 @@ rule download_checkpoint:
         "../scripts/download_checkpoint.py"
 
 
+# The time of a folder says nothing, because file managers write into folders. Therefore a folder is
+# `ancient`, and the files in it are inputs as well.
+def checkpoint_of(model):
+    path = plan.checkpoints.path(model)
+    return ancient(path) if plan.checkpoints.parts(model) else path
+
+
 FIRST_CHECKPOINT = (
-    plan.checkpoints.path(next(iter(plan.sweep.rows)))
+    checkpoint_of(next(iter(plan.sweep.rows)))
     if plan.checkpoints.settings["dtype"] == "as is"
     else []
 )
@@ -32,7 +39,8 @@ FIRST_CHECKPOINT = (
 rule import_checkpoint:
     input:
         pretrained=plan.pretrained,
-        checkpoint=lambda w: plan.checkpoints.path(w.ingredient),
+        checkpoint=lambda w: checkpoint_of(w.ingredient),
+        parts=lambda w: plan.checkpoints.parts(w.ingredient),
         heldout=plan.heldout["heldout"],
         classes=plan.checkpoints.settings["classes"] or [],
         # The first model, whose dtypes all others must have if none is cast.
@@ -67,7 +75,8 @@ if plan.checkpoints.initialization:
     use rule import_checkpoint as import_initialization with:
         input:
             pretrained=plan.pretrained,
-            checkpoint=plan.checkpoints.path(plan.checkpoints.initialization),
+            checkpoint=checkpoint_of(plan.checkpoints.initialization),
+            parts=plan.checkpoints.parts(plan.checkpoints.initialization),
             heldout=plan.heldout["heldout"],
             classes=plan.checkpoints.settings["classes"] or [],
             first=FIRST_CHECKPOINT,

@@ -158,3 +158,14 @@ def test_models_in_a_folder_by_a_pattern_need_no_further_key(planned, tmp_path):
     assert plan.checkpoints.pattern("x") == "runs/{x}.pth"
     assert plan.checkpoints.absent == []
     assert plan.starts == ["initialization"]
+
+
+def test_the_files_of_a_folder_are_inputs_but_not_those_of_file_managers(planned, tmp_path):
+    folder = tmp_path / "hf" / "one"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", ".DS_Store", "._model.safetensors", "a.log"):
+        (folder / name).touch()
+    files = ["hf/*", "runs/a.pth"]
+    plan = planned(merge(THREE, {"ingredients": {"checkpoints": {"files": files}}}))
+    assert plan.checkpoints.parts("one") == ["hf/one/config.json", "hf/one/model.safetensors"]
+    assert plan.checkpoints.parts("a") == []

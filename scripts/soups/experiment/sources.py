@@ -9,6 +9,7 @@ from soups import files
 from soups.data import folders
 from soups.errors import UserError
 from soups.experiment import ready_made
+from soups.experiment.found import ENDINGS
 from soups.experiment.variants import Sweep
 
 
@@ -124,6 +125,18 @@ class Checkpoints:
     def path(self, model: str) -> str:
         """The file or folder of a model."""
         return self.paths[model]
+
+    def parts(self, model: str) -> list[str]:
+        """The files in the folder of a model that its import may read; none for a single file."""
+        folder = Path(self.path(model))
+        if not folder.is_dir():
+            return []
+        ends = (*ENDINGS, ".json")
+        return [
+            str(path)
+            for path in sorted(folder.iterdir())
+            if path.is_file() and path.name.lower().endswith(ends) and path.name[0] != "."
+        ]
 
     def pattern(self, wildcard: str) -> str:
         """Pattern of the files of all models, with a Snakemake wildcard for the model's name.
