@@ -113,3 +113,15 @@ def test_the_version_is_the_same_everywhere(root):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     assert project["version"] == citation["version"] == soups.__version__
+
+
+@pytest.mark.parametrize(
+    "architecture", [{}, {"embed_dim": 8}, [1], "nothing", "timm/nothing", None], ids=str
+)
+def test_an_architecture_that_cannot_be_built_is_an_error_of_one_sentence(tmp_path, architecture):
+    path = tmp_path / "odd.safetensors"
+    note = {"model": {"architecture": architecture}}
+    checkpoints.save(path, {"head.weight": torch.ones(2, 3)}, note)
+    with pytest.raises(UserError, match=r"no model can be built|unknown to timm") as error:
+        load_classifier(path)
+    assert "\n" not in str(error.value)

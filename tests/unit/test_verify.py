@@ -139,3 +139,15 @@ def test_renamed_copies_of_one_model_are_both_found(soup, tmp_path):
     assert (set(paths), sentences) == ({"m00", "copy"}, [])
     (elsewhere / "renamed.safetensors").unlink()
     assert len(verified(soup, elsewhere)) == 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"recipe": 1}, {"recipe": {}}, {"ingredients": []}, {"ingredients": {"m00": None}}],
+    ids=str,
+)
+def test_an_odd_header_has_no_recipe(soup, odd):
+    checkpoint = Checkpoint(soup)
+    checkpoints.save(soup, checkpoint.state(), checkpoint.note | odd)
+    with pytest.raises(UserError, match="has no recipe in its header"):
+        verify.soup_at(soup)

@@ -6,6 +6,7 @@ head (paper, appendix J.1 for LP-FT from CLIP). The features of a CLIP are L2-no
 head.
 """
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
@@ -160,7 +161,7 @@ class Pretrained:
                 because a classifier has no text tower.
 
         Raises:
-            UserError: if the file is not such a checkpoint.
+            UserError: if the file is not such a checkpoint, or if its header describes no model.
         """
         checkpoint = (
             file if isinstance(file, checkpoints.Checkpoint) else checkpoints.Checkpoint(file)
@@ -171,7 +172,18 @@ class Pretrained:
                 f"{checkpoint.path} is a safetensors file but not a pre-trained model of this "
                 "workflow"
             )
-        model = family(note["architecture"])(note["architecture"], note.get("words"), note=note)
+        made = note["architecture"]
+        try:
+            model = family(made)(made, note.get("words"), note=note)
+        except UserError:
+            raise
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"{checkpoint.path} has the architecture {json.dumps(made)[:100]} in its header, "
+                f"from which no model can be built ({type(error).__name__}: {reason}), expected a "
+                "file of this workflow"
+            ) from error
         model.mean = note.get("mean", model.mean)
         model.std = note.get("std", model.std)
         return model

@@ -25,7 +25,15 @@ def soup_at(path: str | Path) -> Checkpoint:
         UserError: if the file is not a safetensors file, or has no recipe in its header.
     """
     soup = Checkpoint(path)
-    if not {"recipe", "ingredients"} <= soup.note.keys():
+    recipe, ingredients = soup.note.get("recipe"), soup.note.get("ingredients")
+    complete = (
+        isinstance(recipe, dict)
+        and "method" in recipe
+        and isinstance(recipe.get("coefficients"), dict)
+        and isinstance(ingredients, dict)
+        and all(isinstance(digest, str) for digest in ingredients.values())
+    )
+    if not complete:
         raise UserError(f"{path} has no recipe in its header, expected a soup of this workflow")
     return soup
 
