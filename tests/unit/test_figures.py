@@ -656,6 +656,12 @@ def test_the_contact_sheet_shows_the_first_image_of_each_class_that_a_set_has():
     assert [image[0, 0, 0] for image in found] == [1, 2, 255, 3]
 
 
+def test_the_figure_of_the_doctor_says_if_all_models_are_left_out():
+    rows = [{"model": name, "verdict": "diverged", "is_best": False} for name in "ab"]
+    figure = draw("doctor", {"doctor": pd.DataFrame(rows)})
+    assert texts(figure.axes[0].texts) == ["There is nothing to draw.\nAll models are left out."]
+
+
 def test_images_of_several_styles_are_told_apart():
     paths = ["poster/0", "neon/1", "poster/2"]
     data = SimpleNamespace(labels=np.zeros(3, int), meta={"paths": paths})

@@ -26,6 +26,8 @@ APART = 0.06  # of the height of the map, between two names
 
 def doctor(doctor: pd.DataFrame) -> Figure:
     """A map of the models around their start, and the barrier of each to the best one."""
+    if "distance" not in doctor:  # The table has no evidence then.
+        return style.blank("There is nothing to draw.\nAll models are left out.")
     placed = doctor[doctor["distance"].notna()].reset_index(drop=True)
     height = max(3.1, 0.9 + ROW * len(doctor))
     figure, (left, right) = plt.subplots(
