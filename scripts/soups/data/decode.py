@@ -73,7 +73,8 @@ def _centre(image: Image.Image, size: int, shape: list[int]) -> np.ndarray:
     """Resize only the part of a thin image that lies in the centre crop.
 
     A line of 1 × 40,000 pixels would take gigabytes if all of it were enlarged. The pixels equal
-    those of `square`, or differ by 1 where the image is shrunk, because Pillow resizes rows first.
+    those of `square`, or differ by a few levels of 255 where the image is shrunk, because Pillow
+    rounds after it has resized rows.
     """
     left, top = (round((side - size) / 2) for side in shape)
     across, down = (full / side for full, side in zip(image.size, shape, strict=True))
