@@ -74,7 +74,7 @@ RULES = {
     "draw_adversarial": SHORT,
     "draw_corpus": SHORT,
     "check_set": LONG,
-    "check_data": QUICK,
+    "check_data": SHORT,  # compares the hashes of all images
     "prepare_folder": LONG,
     "prepare_train": LONG,
     "corrupt_set": SHORT,
