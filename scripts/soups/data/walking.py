@@ -175,10 +175,12 @@ def is_image(entry: os.DirEntry) -> bool:
 
 
 def no_image(folder: str | Path) -> str:
-    """Return the sentence about a class folder without images, which says what it holds."""
+    """Return the sentence about a class folder without a readable image, with what it holds."""
     aside = Aside()
-    for _ in walk(folder, "", aside):  # its images may all be unreadable
-        break
+    if count := sum(1 for _ in walk(folder, "", aside)):  # check_set could read none of them
+        return (
+            f"{folder}: none of its {count:,} images can be read, expected at least one per class"
+        )
     if not aside.endings:
         odd = ", ".join(sorted(aside.left_behind))
         more = f" (passed over: {odd})" if odd else ""
