@@ -276,6 +276,9 @@ def _check_columns(models: Sweep, shifts: Iterable[str]) -> None:
             )
 
 
+_WORDS = [("figure", "is", "it shows"), ("figures", "are", "they show")]
+
+
 def _without(
     drawn: dict[str, figures.Figure], models: Sweep, planned: Curves
 ) -> tuple[dict[str, figures.Figure], list[str]]:
@@ -288,10 +291,10 @@ def _without(
     off += ["sweep"] if "sweep" in drawn and not models.varies else []
     if not off:
         return drawn, []
-    names, form = ready_made.listed(off), ("figure", "is") if len(off) == 1 else ("figures", "are")
+    names, form = ready_made.listed(off), _WORDS[len(off) > 1]
     rest = {name: figure for name, figure in drawn.items() if name not in off}
     return rest, [
-        f"The {form[0]} {names} {form[1]} left out, because the hyperparameters that they show "
+        f"The {form[0]} {names} {form[1]} left out, because the hyperparameters that {form[2]} "
         "are not in sweep.table."
     ]
 
