@@ -4,8 +4,9 @@ python tools/fuzz.py                       # 10,000 configurations and checkpoin
 python tools/fuzz.py --images 0 --checkpoints 0 --configs 1 --first 4711   # one case again
 
 A case passes if it is accepted, or refused by a UserError, within `SECONDS` and `MEMORY`, without
-a change of its files. Some checkpoints are pickles that would write a file if they were executed. Old pickles of torch hold addresses of memory and all pickles
-here the name of a temporary folder, so a few cases differ between two runs with the same seed.
+a change of its files. Some checkpoints are pickles that would write a file if they were executed.
+Old pickles of torch hold addresses of memory, and all pickles here hold the name of a temporary
+folder. A few cases therefore differ between two runs with the same seed.
 """
 
 import argparse

@@ -25,7 +25,8 @@ import _library  # noqa: F401
 from soups.data import decode
 from soups.experiment import settings
 from soups.experiment.plan import Plan
-from soups.models import architectures, checkpoints, reading
+from soups.models import architectures, checkpoints
+from soups.models.foreign import reading
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "rules" / "schemas" / "config.schema.yaml"

@@ -14,7 +14,7 @@ import torchvision
 
 import _library  # noqa: F401
 from soups import files
-from soups.models import identify
+from soups.models.fitting import identify
 
 
 def main() -> None:

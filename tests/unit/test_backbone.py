@@ -6,8 +6,8 @@ import torch
 
 from soups.errors import UserError
 from soups.models import checkpoints
-from soups.models.backbone import Backbone
 from soups.models.classifier import load_classifier
+from soups.models.families.backbone import Backbone
 from soups.models.pretrained import Pretrained, bring_in
 
 TIMM = "timm/test_efficientnet"

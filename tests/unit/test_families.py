@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from soups.errors import UserError
-from soups.models import checkpoints, layouts, reading
+from soups.models import checkpoints
 from soups.models.classifier import Classifier
+from soups.models.fitting import layouts
+from soups.models.foreign import reading
 from soups.models.pretrained import Pretrained, bring_in
 
 CLASSES = 5

@@ -11,7 +11,9 @@ import torchvision
 from torch import nn
 
 from soups.errors import LeftOut, UserError
-from soups.models import checkpoints, class_order, layouts, reading
+from soups.models import checkpoints
+from soups.models.fitting import class_order, layouts
+from soups.models.foreign import reading
 from soups.models.pretrained import Pretrained, bring_in
 
 CLASSES = ["ant", "bee", "cat", "dog"]

@@ -8,7 +8,8 @@ import timm
 import torch
 import torchvision
 
-from soups.models import identify, reading
+from soups.models.fitting import identify
+from soups.models.foreign import reading
 
 
 def shapes(module) -> dict[str, tuple[int, ...]]:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from soups.errors import UserError
 from soups.mixing.mix import mix
 from soups.mixing.recipes import interpolate, members, recipe, uniform, used
-from soups.models import checkpoints, layouts, reading
+from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
+from soups.models.fitting import layouts
+from soups.models.foreign import reading
 from soups.models.pretrained import bring_in
 
 NOTE = {"pretrained": "0123456789abcdef"}

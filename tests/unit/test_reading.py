@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from torch.optim.swa_utils import AveragedModel
 
 from soups.errors import LeftOut, UserError
-from soups.models import checkpoints, reading, wrappers
+from soups.models import checkpoints
+from soups.models.foreign import reading, wrappers
 
 HTML = b"\n <!DOCTYPE html><html><body>Sign in</body></html>"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"

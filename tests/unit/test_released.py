@@ -15,7 +15,9 @@ from torchvision import transforms
 from soups import files
 from soups.data import decode, images
 from soups.errors import LeftOut, UserError
-from soups.models import checkpoints, layouts, reading, released
+from soups.models import checkpoints
+from soups.models.fitting import layouts, released
+from soups.models.foreign import reading
 from soups.models.pretrained import Pretrained
 
 CLASSES = ["a", "b", "c", "d"]

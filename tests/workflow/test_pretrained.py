@@ -9,8 +9,8 @@ import yaml
 
 from soups.files import sha256
 from soups.models.checkpoints import Checkpoint
-from soups.models.pretrained import Pretrained
 from soups.models.forward import forward
+from soups.models.pretrained import Pretrained
 from soups.world.sets import draw_set, set_mapping
 from tests.workflow.conftest import ROOT, TINY
 

@@ -25,8 +25,8 @@ from soups.mixing import learned, recipes
 from soups.mixing.mix import mix
 from soups.models import blocks, checkpoints
 from soups.models.classifier import Classifier
-from soups.models.pretrained import Pretrained, bring_in
 from soups.models.forward import BATCH, GPU_BATCH, forward
+from soups.models.pretrained import Pretrained, bring_in
 from soups.training.finetune import finetune
 from soups.training.probe import linear_probe
 from soups.world.sets import draw_set

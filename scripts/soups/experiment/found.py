@@ -5,6 +5,7 @@ the same when further files appear, unless one of these has the same name.
 """
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,11 @@ from soups.errors import UserError, near
 from soups.experiment import given
 from soups.experiment.given import NAME, RESERVED
 from soups.files import fingerprint
+from soups.models import file_names
 
 KEY = "ingredients.checkpoints.files"
 # Endings of files of weights, which are no part of a name. The longest come first.
-ENDINGS = (
-    ".safetensors.index.json", ".bin.index.json", ".safetensors", ".pth.tar", ".ckpt", ".bin",
-    ".pth", ".tar", ".pkl", ".pt", ".th",
-)  # fmt: skip
+ENDINGS = (".safetensors.index.json", ".bin.index.json", *file_names.ENDINGS)
 # Endings of files beside weights. A pattern such as runs/lr1/* finds them too.
 OTHERS = (
     ".json", ".jsonl", ".txt", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".log", ".md", ".py",
@@ -51,7 +50,8 @@ def find(patterns: str | Sequence[str]) -> dict[str, str]:
     names: dict[str, str] = {}  # path to name
     alone = []
     for pattern in patterns:
-        pattern = str(Path(pattern).expanduser())
+        # Two spellings of one path, such as ./a.pt and a.pt, are one model.
+        pattern = os.path.normpath(Path(pattern).expanduser())
         if Path(pattern).exists():
             if _is_model(Path(pattern)):
                 alone.append(pattern)
@@ -100,6 +100,8 @@ def _counts(path: str) -> bool:
     """Whether a path that a pattern finds is a model."""
     if Path(path).is_dir():
         return _is_model(Path(path))
+    if Path(path).name.startswith(file_names.NO_WEIGHTS):
+        return False
     return not path.lower().endswith(OTHERS) or path.lower().endswith(ENDINGS)
 
 
@@ -107,7 +109,9 @@ def _is_inside(path: Path) -> bool:
     """Whether a path in a folder of models is a model."""
     if path.name.startswith("."):
         return False
-    return _is_model(path) if path.is_dir() else path.name.lower().endswith(ENDINGS)
+    if path.is_dir():
+        return _is_model(path)
+    return path.name.lower().endswith(ENDINGS) and not path.name.startswith(file_names.NO_WEIGHTS)
 
 
 def _nothing_in(folder: str) -> str:

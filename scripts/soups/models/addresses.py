@@ -12,13 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from soups.errors import UserError
+from soups.models.file_names import ENDINGS
 
 TIMM, TORCHVISION, TRANSFORMERS = "timm/", "torchvision/", "transformers/"
 HUB, LOCAL = "hf-hub:", "local-dir:"
 PREFIXES = (TIMM, TORCHVISION, TRANSFORMERS)
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
-# Endings of files of weights, of which `WEIGHTS` are files of one model without a training state.
-ENDINGS = (*WEIGHTS, ".tar", ".ckpt", ".pkl", ".pickle", ".npz", ".model", ".th")
+PATHS = (*ENDINGS, ".pickle", ".npz", ".model")  # a source that ends so is a path
 SHIPPED = "results/recorded/pretrained/"  # the default of model.pretrained lies here
 
 _SITE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(.+)")
@@ -42,7 +41,7 @@ def is_path(source: str | None) -> bool:
     if not source or source == "train":
         return False
     path = source.lower()
-    clear = path.endswith(ENDINGS) or path.startswith(("/", "./", "../", "~"))
+    clear = path.endswith(PATHS) or path.startswith(("/", "./", "../", "~"))
     return clear or Path(source).exists() or (source.count("/") > 1 and "://" not in source)
 
 

@@ -12,13 +12,12 @@ from soups.models.addresses import (
     TIMM,
     TORCHVISION,
     TRANSFORMERS,
-    WEIGHTS,
     is_path,
     normalised,
     read_config,
 )
 
-__all__ = ["HUB", "LOCAL", "TIMM", "TORCHVISION", "TRANSFORMERS", "WEIGHTS", "check", "is_path"]
+__all__ = ["HUB", "LOCAL", "TIMM", "TORCHVISION", "TRANSFORMERS", "check", "is_path"]
 
 # Files of a folder that decide what a model computes.
 USED = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.json")

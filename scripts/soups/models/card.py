@@ -96,7 +96,8 @@ def read(path: str | Path) -> dict:
     checkpoint = Checkpoint(path)
     if checkpoint.left_out:
         raise UserError(
-            f"{path} has no weights, because the model was left out: {checkpoint.left_out['reason']}"
+            f"{path} has no weights, because the model was left out: "
+            f"{checkpoint.left_out['reason']}"
         )
     if KEY in checkpoint.note:
         return checkpoint.note[KEY]

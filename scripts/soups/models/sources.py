@@ -11,17 +11,13 @@ from open_clip import get_model_config, get_pretrained_cfg
 from torch import Tensor, nn
 
 from soups.errors import LeftOut, UserError
-from soups.models import reading
+from soups.models.file_names import COMPUTED
+from soups.models.foreign import reading
 
 log = logging.getLogger("soups")
 
 PATIENCE = 10  # seconds to wait for a server before the cache alone is used
 SHOWN = 3  # names of tensors in one message
-# Buffers that some versions of the libraries save and others compute.
-COMPUTED = (
-    "position_ids", "attn_mask", "attention_mask", "relative_position_index",
-    "relative_coords_table", "input_resolution", "context_length", "vocab_size",
-)  # fmt: skip
 
 
 def check_tag(tag: str, known: Sequence[str], architecture: str) -> None:

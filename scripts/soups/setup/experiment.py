@@ -1,6 +1,7 @@
 """Look at models and images, and write the overlay of an experiment with them."""
 
 import re
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ def write(options: Namespace, project: str | Path, say: Callable[[str], None] = 
     for note in overlay.check(text, project):
         say(note)
     files.write_text(out, text)
-    say(f"Wrote {out}. Run it with: make run CONFIG={out}")
+    say(f"Wrote {out}. Run it with: make run CONFIG={shlex.quote(str(out))}")
     return out
 
 

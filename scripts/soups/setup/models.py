@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from soups.errors import LeftOut, UserError, near
-from soups.models import identify, reading
+from soups.models.fitting import identify
+from soups.models.foreign import reading
 
 COMPARED = 4  # tensors by which two models are compared
 RELATED = 0.3  # correlation of the weights of two models, above which they have a common start

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from soups.errors import UserError, near
 from soups.models import sources
 from soups.models.architectures import TIMM, is_path
-from soups.models.backbone import Backbone
+from soups.models.families.backbone import Backbone
 
 
 class TimmModel(Backbone):

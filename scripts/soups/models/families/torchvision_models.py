@@ -9,7 +9,7 @@ from torchvision import models
 from soups.errors import UserError, near
 from soups.models import sources
 from soups.models.architectures import TORCHVISION, is_path
-from soups.models.backbone import Backbone
+from soups.models.families.backbone import Backbone
 
 # These models load no state dict without torch's own metadata, which safetensors files lack.
 UNREADABLE = "mnasnet"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from soups.errors import UserError
 from soups.models import sources
 from soups.models.architectures import TRANSFORMERS, has_text, is_path
-from soups.models.backbone import Backbone
+from soups.models.families.backbone import Backbone
 from soups.models.pretrained import HALF, Pretrained
 
 try:

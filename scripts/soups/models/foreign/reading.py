@@ -12,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from soups.errors import LeftOut, UserError
-from soups.models import naming, wrappers
-from soups.models.formats import SAFETENSORS, format_of, unreadable
-from soups.models.inert import unpickled
-from soups.models.wrappers import PLAIN
+from soups.models.file_names import ENDINGS, NO_WEIGHTS
+from soups.models.foreign import naming, wrappers
+from soups.models.foreign.formats import SAFETENSORS, format_of, unreadable
+from soups.models.foreign.inert import unpickled
+from soups.models.foreign.wrappers import PLAIN
 
 # Names of files of weights in a folder, the best first. An index lists the shards of one model.
 FILES = (
@@ -28,9 +29,6 @@ FILES = (
 )
 INDEX = ".index.json"
 CONFIGS = ("config.json", "open_clip_config.json")
-ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl")
-# Files beside the weights in folders of transformers and accelerate.
-NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 SHOWN = 5  # names of files that one message lists at most
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from soups.errors import LeftOut
-from soups.models import class_order, towers
+from soups.models.fitting import class_order, towers
+from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
-from soups.models.reading import Contents
 
 log = logging.getLogger("soups")
 

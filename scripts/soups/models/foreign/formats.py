@@ -10,6 +10,7 @@ from pathlib import Path
 from soups.errors import LeftOut
 
 SAFETENSORS, ZIP, PICKLE = "safetensors", "zip", "pickle"
+LONGEST = 100_000_000  # bytes of a header, the limit of safetensors itself
 HEAD = 4096  # bytes at the start of a file that are enough to tell the formats apart
 
 # First bytes of files that hold no weights of PyTorch, with the end of a sentence about them.
@@ -110,6 +111,11 @@ def _check_safetensors(path: Path, length: int, size: int) -> None:
     Raises:
         LeftOut: with the sizes that the file has and should have.
     """
+    if length > LONGEST:
+        raise unreadable(
+            path,
+            f"has a header of {length:,} bytes, expected at most {LONGEST:,}, as in safetensors",
+        )
     if 8 + length > size:
         raise unreadable(
             path,

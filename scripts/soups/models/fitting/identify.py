@@ -20,7 +20,7 @@ from torch import nn
 
 from soups.files import read_json
 from soups.models.architectures import TIMM, TORCHVISION, TRANSFORMERS
-from soups.models.reading import Contents
+from soups.models.foreign.reading import Contents
 
 Shapes = Mapping[str, tuple[int, ...]]
 INDEX = Path(__file__).with_name("architectures.json")
@@ -53,8 +53,9 @@ def architectures(contents: Contents) -> Found:
     """
     shapes = shapes_of(contents)
     classes = classes_in(shapes)
-    made = contents.note.get("model") or {}
-    if own := made.get("architecture") or contents.note.get("architecture"):
+    made = contents.note.get("model")
+    card = made if isinstance(made, dict) else {}
+    if own := card.get("architecture") or contents.note.get("architecture"):
         return Found([own], "header", classes)
     if name := _of_config(contents):
         return Found([name], "config.json", classes)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from soups.errors import LeftOut
-from soups.models.formats import unreadable
+from soups.models.foreign.formats import unreadable
 
 State = dict[str, Tensor]
 PLAIN, EMA = "plain", "ema"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from soups.errors import LeftOut, UserError, near
-from soups.models.naming import listed
+from soups.models.foreign.naming import listed
 
 SHOWN = 3  # class names that one message lists at most
 
@@ -97,9 +97,10 @@ def rows(
                 return [list(names).index(name) for name in scheme]
     found: list[int | None] = [None] * len(folders)
     for form in FORMS:
+        taken = set(found)
         known: dict[str, list[int]] = {}
         for row, name in enumerate(names):
-            if row not in found:
+            if row not in taken:
                 known.setdefault(form(name), []).append(row)
         wanted: dict[str, set[int]] = {}
         for i, pair in enumerate(zip(folders, titles, strict=True)):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from soups.errors import UserError
 from soups.models import sources
+from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
-from soups.models.reading import Contents
 
 
 class Backbone(Pretrained):

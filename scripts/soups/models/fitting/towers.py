@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from soups.errors import LeftOut
+from soups.models import file_names
+from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
-from soups.models.reading import Contents
 
 TOWER = "visual."
-# Buffers that some versions of the libraries save and others compute. Integers of OpenAI's CLIP.
-COMPUTED = (
-    "position_ids", "attn_mask", "attention_mask", "relative_position_index",
-    "relative_coords_table", "num_batches_tracked", "input_resolution", "context_length",
-    "vocab_size",
-)  # fmt: skip
+# Buffers that need not be in a file. Old files lack the counters of batch normalisation.
+COMPUTED = (*file_names.COMPUTED, "num_batches_tracked")
 
 
 def find(

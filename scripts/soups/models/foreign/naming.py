@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from soups.errors import LeftOut
-from soups.models.inert import StandIn
+from soups.models.foreign.inert import StandIn
 
 ARCHITECTURES = ("arch", "architecture", "model_name", "model", "model_type")
 SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg", "meta", "opt")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from soups.models.formats import ZIP, unreadable
+from soups.models.foreign.formats import ZIP, unreadable
 
 
 class StandIn:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from soups.errors import LeftOut, UserError
-from soups.models import heads, reading, towers
+from soups.models.fitting import heads, towers
+from soups.models.foreign import reading
+from soups.models.foreign.reading import Contents
+from soups.models.foreign.wrappers import EMA
 from soups.models.pretrained import Pretrained
-from soups.models.reading import Contents
-from soups.models.wrappers import EMA
 
 DTYPES = {
     "float32": torch.float32,

@@ -10,11 +10,13 @@ from torch import Tensor
 from soups.data import prompts
 from soups.errors import UserError
 from soups.files import fingerprint
-from soups.models import card, class_order, layouts, reading
+from soups.models import card
 from soups.models.checkpoints import Checkpoint
-from soups.models.layouts import RELEASED
+from soups.models.fitting import class_order, layouts
+from soups.models.fitting.layouts import RELEASED
+from soups.models.foreign import reading
+from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
-from soups.models.reading import Contents
 
 log = logging.getLogger("soups")
 
