@@ -5,9 +5,11 @@ from contextlib import nullcontext
 from soups.data.images import PreparedSet
 from soups.jobs import devices
 from soups.jobs.job import run
-from soups.models import checkpoints, checksums, reading, released
+from soups.models import checkpoints, checksums
 from soups.models.classifier import load_classifier
 from soups.models.finite import leaving_out
+from soups.models.fitting import released
+from soups.models.foreign import reading
 from soups.models.forward import check_size, write_heldout_logits
 from soups.models.pretrained import Pretrained
 

@@ -79,7 +79,8 @@ class _Handler(logging.FileHandler):
     """Drops lines that cannot be written: a full disk must not end a job because of its log."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        pass
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
     def close(self) -> None:
         with suppress(OSError):

@@ -100,7 +100,9 @@ def children() -> list[int]:
     """Return the process ids of this process's children."""
     import psutil  # Snakemake depends on it, but a job does not need it
 
-    return [child.pid for child in psutil.Process().children()]
+    with suppress(psutil.Error):  # processes that end meanwhile; the next look finds the others
+        return [child.pid for child in psutil.Process().children()]
+    return []
 
 
 def say(sentence: str) -> None:
