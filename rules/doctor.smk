@@ -10,7 +10,6 @@ rule diagnose:
         logits=[plan.heldout_logits(m) for m in plan.base],
         start=[plan.weights(m) for m in plan.examined_start],
         start_logits=[plan.heldout_logits(m) for m in plan.examined_start if m in plan.starts],
-        greedy=plan.greedy_recipe,
     output:
         doctor=table("doctor"),
         summary=f"{R}/tables/doctor_summary.csv",

@@ -11,8 +11,7 @@ from soups.jobs.job import log, run
 
 def main(job) -> None:
     found = examine(Patients.of_job(job))
-    greedy = files.read_json(job.input.greedy[0]) if job.input.greedy else None
-    summary = summarise(found, greedy)
+    summary = summarise(found)
     for verdict in found.verdicts:
         log.info("%s: %s. %s %s", verdict.model, verdict.verdict, verdict.reason, verdict.advice)
     for row in summary:

@@ -11,4 +11,5 @@ BARRIER = 0.02  # accuracy; a barrier counts if its 95% interval lies above
 FROM_START, FROM_MEAN = "start", "mean"
 # What the sentences of doctor_summary.csv are about.
 MODELS, START, TODO = "models", "start", "what to do"
-UNIFORM_SOUP, GREEDY_SOUP = "uniform soup", "greedy soup"
+UNIFORM_SOUP, COLLAPSED = "uniform soup", "uniform soup, collapsed"
+ALONE = "greedy soup of one model"  # what it means if the greedy soup keeps one model

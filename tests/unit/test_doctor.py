@@ -12,10 +12,9 @@ from soups.doctor.copies import is_copy
 from soups.doctor.examination import Examination, examine
 from soups.doctor.summary import summarise
 from soups.errors import LeftOut
-from soups.mixing import recipes
 from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
-from soups.outcomes import FINE, GREEDY_SOUP, MODELS, START, TODO, UNIFORM_SOUP
+from soups.outcomes import ALONE, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
 from tests.unit.clinic import CLASSES, EARLIER, TRAIN, Clinic, changed, fresh, trained, with_head
 
 
@@ -57,7 +56,7 @@ def test_healthy_models_are_fine(name, known, request):
     found = clinic.examine(clinic.healthy, clinic.start if known else None)
     assert said(found) == dict.fromkeys(clinic.healthy, FINE)
     rows = summarise(found)
-    assert [row["about"] for row in rows] == [MODELS, UNIFORM_SOUP]
+    assert [row["about"] for row in rows] == [MODELS, UNIFORM_SOUP, ALONE]
     assert rows[0]["text"] == "The doctor examined 4 models: 4 fine."
 
 
@@ -159,9 +158,9 @@ def test_models_that_left_the_basin(vit):
     assert barrier.accuracy < min(barrier.ends)
     assert f"{100 * barrier.drop:.1f} points below the straight line" in verdict.reason
     assert "smaller learning rate" in verdict.advice
-    rows = summarise(found, recipes.uniform([found.best], "greedy"))
-    assert "1 left the basin, with barriers of up to" in texts(rows, GREEDY_SOUP)
-    assert "points below the best model" in texts(rows, UNIFORM_SOUP)
+    rows = summarise(found)
+    assert "1 left the basin, with barriers of up to" in texts(rows, ALONE)
+    assert "points below the best model" in texts(rows, COLLAPSED)
     assert texts(rows, TODO) == (
         f"{other}: leave it out, or train it again with a smaller learning rate."
     )
@@ -261,17 +260,15 @@ def test_the_uniform_soup_is_tried_without_the_models_that_harm_it(resnet):
     strangers = {f"s{i}": trained(fresh("test_resnet", i), 30, 1e-3, i) for i in (8, 9)}
     found = resnet.examine({**resnet.healthy, **strangers}, resnet.start)
     rows = summarise(found)
-    assert "Without s8, s9, the uniform soup of the other 4 has 9" in texts(rows, UNIFORM_SOUP)
+    assert "Without s8, s9, the uniform soup of the other 4 has 9" in texts(rows, COLLAPSED)
     assert "s8, s9: leave them out, or fine-tune them again" in texts(rows, TODO)
 
 
 def test_a_greedy_soup_of_one_model_among_fine_ones_is_explained_by_the_images(vit):
     found = vit.examine(vit.healthy, vit.start)
-    rows = summarise(found, recipes.uniform([found.best], "greedy"))
-    text = texts(rows, GREEDY_SOUP)
-    assert "3 of the 3 others fit to it" in text
+    text = texts(summarise(found), ALONE)
+    assert f"If the greedy soup holds {found.best} alone, 3 of the 3 others fit to it" in text
     assert "One of 300 held-out images is worth 0.3 points." in text
-    assert not texts(summarise(found, recipes.uniform(list(vit.healthy), "greedy")), GREEDY_SOUP)
 
 
 def test_distances_and_cosines_are_those_of_the_weights(vit):

@@ -411,17 +411,26 @@ def test_the_doctor_has_a_section_and_its_warnings_stand_at_the_head(render, tab
         ("m2", "diverged", "It has NaN.", "Leave it out.", np.nan, np.nan),
     ]
     tables["doctor"] = pd.DataFrame(rows, columns=columns)
-    summary = [("models", "3 models."), ("uniform soup", "It collapses.")]
+    summary = [
+        ("models", "3 models."),
+        ("uniform soup", "It is fine."),
+        ("what to do", "m1: wait."),
+    ]
+    summary += [("greedy soup of one model", "If it holds one model, the others differ.")]
     tables["doctor_summary"] = pd.DataFrame(summary, columns=["about", "text"])
     html = render()
     assert "<p>3 models.</p>" in html
     assert "What to do" not in html
+    assert "If it holds one model" not in html
     assert table(html, "doctor") == [
         "|model|verdict|held-out|barrier|reason and advice|",
         "|m1|left the basin|50.0|20.0|A barrier &lt;here&gt;. Leave it out.|",
         "|m2|diverged|||It has NaN. Leave it out.|",
         "|m0|fine|70.0|−1.2|No barrier.|",
     ]
-    summary.append(("what to do", "m1: leave it out."))
+    summary[1:3] = [
+        ("uniform soup, collapsed", "It collapses."),
+        ("what to do", "m1: leave it out."),
+    ]
     tables["doctor_summary"] = pd.DataFrame(summary, columns=["about", "text"])
     assert '<p class="warning">It collapses. What to do: m1: leave it out.</p>' in render()

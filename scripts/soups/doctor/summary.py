@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from soups.doctor.examination import Examination
 from soups.doctor.lines import Lines
 from soups.doctor.predictions import difference
 from soups.doctor.verdicts import Verdict, apart, percent, points
-from soups.mixing import recipes
-from soups.outcomes import FINE, GREEDY_SOUP, MODELS, START, TODO, UNIFORM_SOUP
+from soups.outcomes import ALONE, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
 
 LISTED = 8  # most models that a sentence names
 _PLURALS = {
@@ -22,12 +20,14 @@ _PLURALS = {
 HARMLESS = {FINE, verdicts.BARELY_TRAINED, verdicts.DUPLICATE}
 
 
-def summarise(found: Examination, greedy: Mapping | None = None) -> list[dict[str, str]]:
+def summarise(found: Examination) -> list[dict[str, str]]:
     """Return the findings as sentences.
+
+    The greedy soup is not known here, because no soup can be made if all models are left out. If it
+    keeps one model, this is the best one, and the row `ALONE` says what that means.
 
     Args:
         found: the examination.
-        greedy: the recipe of the greedy soup, if there is one.
 
     Returns:
         a row per finding, with ``about`` and ``text``. The rows `TODO` say what to do.
@@ -40,19 +40,13 @@ def summarise(found: Examination, greedy: Mapping | None = None) -> list[dict[st
             "fine-tuned from, or none (ingredients.checkpoints.initialization)."
         )
         rows.append({"about": START, "text": text})
-    if found.best is None:
-        return rows
     usable = [v for v in found.verdicts if v.evidence]
+    if len(usable) < 2:
+        return rows
     collapsed, text, advice = _uniform(found, usable)
-    if text:
-        rows.append({"about": UNIFORM_SOUP, "text": text})
-    single = greedy is not None and len(recipes.members(greedy)) == 1 and len(usable) > 1
-    if single:
-        rows.append(
-            {"about": GREEDY_SOUP, "text": _single(found, usable, recipes.members(greedy)[0])}
-        )
-    if collapsed or single:
-        rows += [{"about": TODO, "text": text} for text in [*advice, *_advice(usable)]]
+    rows.append({"about": COLLAPSED if collapsed else UNIFORM_SOUP, "text": text})
+    rows.append({"about": ALONE, "text": _alone(usable)})
+    rows += [{"about": TODO, "text": text} for text in [*advice, *_advice(usable)]]
     return rows
 
 
@@ -75,8 +69,6 @@ def named(found: list[Verdict]) -> str:
 
 def _uniform(found: Examination, usable: list[Verdict]) -> tuple[bool, str, list[str]]:
     """Whether the uniform soup collapses, a sentence about it, and advice from tried remedies."""
-    if len(usable) < 2:
-        return False, "", []
     lines, best = found.lines, found.lines.single(found.best)
     right = _soup(lines, usable)
     low, high = difference(right, best)
@@ -119,26 +111,31 @@ def _soup(lines: Lines, members: list[Verdict], again: bool = False) -> np.ndarr
     return lines.soup({v.model: 1 / len(members) for v in members}, again)
 
 
-def _single(found: Examination, usable: list[Verdict], member: str) -> str:
-    """Why the greedy soup holds one model."""
-    others = [v for v in usable if v.model != member]
-    text = f"The greedy soup holds one model, {member}."
+def _alone(usable: list[Verdict]) -> str:
+    """What it means if the greedy soup keeps one model."""
+    member = max(usable, key=lambda v: v.evidence.heldout)
+    others = [v for v in usable if v is not member]
     harmful = [v for v in others if v.verdict not in HARMLESS]
     fine = [v for v in others if v.verdict in HARMLESS]
+    parts = []
     if harmful:
         drops = [v.evidence.barrier.drop for v in harmful if v.evidence.barrier]
         worst = f", with barriers of up to {100 * max(drops):.1f} points" if drops else ""
         reasons = Counter(v.verdict for v in harmful)
         kinds = ", ".join(f"{count} {verdict}" for verdict, count in reasons.most_common())
-        text += f" {len(harmful)} of the {len(others)} others do not fit to it ({kinds}{worst})."
-    if fine:
-        images = fine[0].evidence.n_heldout
-        text += (
-            f" {len(fine)} of the {len(others)} others fit to it, but no average with one of them "
-            f"has a higher held-out accuracy. One of {images:,} held-out images is worth "
-            f"{100 / images:.1f} points."
+        parts.append(
+            f"{len(harmful)} of the {len(others)} others do not fit to it ({kinds}{worst})"
         )
-    return text
+    if fine:
+        parts.append(
+            f"{len(fine)} of the {len(others)} others fit to it, but no average with one of them "
+            "has a higher held-out accuracy"
+        )
+    images = member.evidence.n_heldout
+    return (
+        f"If the greedy soup holds {member.model} alone, {', and '.join(parts)}. One of {images:,} "
+        f"held-out images is worth {100 / images:.1f} points."
+    )
 
 
 def _advice(usable: list[Verdict]) -> list[str]:

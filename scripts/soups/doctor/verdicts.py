@@ -6,7 +6,7 @@ from math import isnan
 from soups.doctor import thresholds
 from soups.doctor.evidence import Evidence
 from soups.evaluation.tables import DECIMALS
-from soups.outcomes import FINE
+from soups.outcomes import BARRIER, FINE
 
 # Verdicts on models that cannot be ingredients come from `errors.LeftOut`.
 DIVERGED = "diverged"
@@ -178,7 +178,10 @@ def _fine(e: Evidence, best: str) -> str:
     if e.barrier is None:
         return text
     lower = e.barrier.ends[0] - e.barrier.ends[1]
-    return f"{text} That is {apart(lower)} {best}, and the line between them has no barrier."
+    shown = "no barrier"
+    if e.barrier.drop > BARRIER:
+        shown = f"a barrier of {100 * e.barrier.drop:.1f} points, which may be chance"
+    return f"{text} That is {apart(lower)} {best}, and the line between them has {shown}."
 
 
 def percent(share: float) -> str:

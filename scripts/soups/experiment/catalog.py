@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from soups.errors import UserError
 from soups.experiment.assignment import is_of_the_sweep, sources
 from soups.experiment.registry import ENSEMBLE_METHODS, POOL, SOUP_METHODS, Method
+from soups.hyperparameters import START
 from soups.roles import BEST, ROLES
 
 
@@ -276,7 +277,7 @@ def _union(entry: Mapping, made: Mapping[str, dict]) -> list[str]:
 
 
 def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) -> str | None:
-    """The common start of all ingredients, or None if their starts differ.
+    """The common start of all ingredients, or None if it is unknown or their starts differ.
 
     Raises:
         UserError: if the starts differ and the method needs a common one.
@@ -290,4 +291,4 @@ def _start(entry: Mapping, starts: Mapping[str, str], made: Mapping[str, dict]) 
             f"ingredients from {' and '.join(found[:2])}, expected ingredients from one start, "
             "chosen by variants or query"
         )
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 and found[0] in START.values() else None

@@ -6,6 +6,7 @@ elsewhere have different statistics, and their average need not fit the soup (Iz
 2018, section 3.2).
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from soups.data.sampling import sample
 
 Settle = Callable[[nn.Module], None]
-BATCH = 100  # images
+BATCH = 100  # images, about
 
 
 def settler(images: np.ndarray, count: int) -> Settle:
@@ -38,26 +39,28 @@ def kept(model: nn.Module) -> None:
 def recalibrate(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> None:
     """Set the running means and variances to those of some images, in place.
 
-    Each statistic is a mean over batches of equal size. The images of a short last batch are left
-    out. A model without batch normalisation is not changed.
+    Each statistic is a mean over batches of almost equal size. Sets list their images by class, so
+    the images are shuffled: a batch of one class would have other means and smaller variances. A
+    model without batch normalisation is not changed.
 
     Args:
         model: takes uint8 images, on its device, in evaluation mode.
         images: uint8, shape (n, h, w, 3).
-        rows: sorted indices of the images to use, at least two.
+        rows: indices of the images to use, at least two.
     """
     from soups.models.forward import forward  # a slow import, so not at the top
 
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
         return
-    size = min(BATCH, len(rows))
+    rows = np.random.default_rng(0).permutation(rows)
+    size = math.ceil(len(rows) / max(1, round(len(rows) / BATCH)))
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # None makes torch take a plain mean over all batches
         layer.train()
-    forward(model, images, rows[: len(rows) // size * size], batch=size)
+    forward(model, images, rows, batch=size)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

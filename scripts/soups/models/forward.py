@@ -35,7 +35,7 @@ def forward(
     Args:
         run: takes uint8 (b, h, w, 3), returns (b, d).
         images: uint8, shape (n, h, w, 3); an array, a memory map or files.
-        rows: sorted indices of the images to use; all images by default.
+        rows: indices of the images to use; all images by default.
         batch: images in a batch; by default `compute.batch_size`, and without it `BATCH` on a CPU
             and `GPU_BATCH` elsewhere.
         workers: number of processes that read images from files ahead of their use.

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from soups.outcomes import FINE, GREEDY_SOUP, TODO, UNIFORM_SOUP
+from soups.outcomes import ALONE, COLLAPSED, FINE, TODO
 
 NAME = "doctor"  # of the table and of the figure
 
@@ -25,18 +25,24 @@ def grid(doctor: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return ["model", "verdict", "held-out", "barrier", "reason and advice"], rows
 
 
-def sentences(summary: pd.DataFrame) -> list[str]:
-    """The findings about all models and soups, in the order of the table."""
-    return list(summary["text"])
+def sentences(summary: pd.DataFrame, alone: bool) -> list[str]:
+    """The findings about all models and soups, in the order of the table.
+
+    Args:
+        summary: the table.
+        alone: whether the greedy soup holds one model.
+    """
+    return list(summary["text"][alone | (summary["about"] != ALONE)])
 
 
-def warnings(summary: pd.DataFrame) -> list[str]:
-    """Findings about soups that call for action, with what to do, for the head of the page."""
+def warnings(summary: pd.DataFrame, alone: bool) -> list[str]:
+    """Findings about soups that call for action, with what to do, for the head of the page.
+
+    The arguments are those of `sentences`.
+    """
+    why = summary["text"][summary["about"].isin([COLLAPSED, *([ALONE] if alone else [])])]
     todo = list(summary["text"][summary["about"] == TODO])
-    if not todo:
-        return []
-    why = summary["text"][summary["about"].isin([UNIFORM_SOUP, GREEDY_SOUP])]
-    return [" ".join([*why, "What to do:", *todo])]
+    return [" ".join([*why, "What to do:", *todo])] if todo and len(why) else []
 
 
 def _points(share: float | None) -> str:

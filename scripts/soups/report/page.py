@@ -182,10 +182,10 @@ def render(
         grids["members"] = members(soup, tables["models"])
     if "data" in tables:
         grids["data"] = presentation.data(tables["data"])
-    examined = "doctor" in tables
+    examined, alone = "doctor" in tables, bool(soup) and len(soup.used) == 1
     if examined:
         grids["doctor"] = doctor.grid(tables["doctor"])
-        warnings += doctor.warnings(tables["doctor_summary"])
+        warnings += doctor.warnings(tables["doctor_summary"], alone)
     if "real" in tables:
         grids["real"] = presentation.real(tables["real"], roles)
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -200,7 +200,7 @@ def render(
         first=FIRST,
         sheet=SHEET,
         doctor=doctor.NAME,
-        examined=doctor.sentences(tables["doctor_summary"]) if examined else [],
+        examined=doctor.sentences(tables["doctor_summary"], alone) if examined else [],
         links={label(figure): figure.name for figure in figures.values()},
         n={key: f"{methods[f'n_{key}'].iloc[0]:,}" for key in ("heldout", "test", "shifts")},
         over_orders="test_sd" in methods and bool(methods["test_sd"].notna().any()),
