@@ -35,7 +35,7 @@ def built(library: str, name: str):
         # The two differ in the statistics of their pixels alone.
         ("timm", "vit_base_patch16_224",
          ["timm/deit_base_patch16_224", "timm/vit_base_patch16_224"]),
-        ("torchvision", "resnet18", ["timm/resnet18", "timm/resnetblur18"]),
+        ("torchvision", "resnet18", ["timm/resnet18", "timm/resnetblur18", "torchvision/resnet18"]),
         ("torchvision", "mobilenet_v3_small", ["torchvision/mobilenet_v3_small"]),
         ("torchvision", "squeezenet1_1", ["torchvision/squeezenet1_1"]),
     ],
@@ -79,8 +79,11 @@ def test_a_name_in_the_file_comes_first(tmp_path):
     # The layout of torchvision's reference training.
     torch.save({"model": state, "epoch": 1, "args": argparse.Namespace(model="resnet18")}, path)
     found = identify.architectures(reading.read(path))
+    assert found == identify.Found(["torchvision/resnet18"], "name in the file", 7)
+    # The same model and name in the layout of timm's training.
+    torch.save({"epoch": 1, "arch": "resnet18", "state_dict": state}, path)
+    found = identify.architectures(reading.read(path))
     assert found == identify.Found(["timm/resnet18"], "name in the file", 7)
-    # The layout of timm's training.
     state = timm.create_model("test_vit", num_classes=7).state_dict()
     torch.save({"epoch": 3, "arch": "test_vit", "state_dict": state, "version": 2}, path)
     found = identify.architectures(reading.read(path))

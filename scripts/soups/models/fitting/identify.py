@@ -63,7 +63,9 @@ def architectures(contents: Contents) -> Found:
     fitting = [name for name in named if fits(shapes, name)]
     if fitting:
         # timm and torchvision have some models in common, which compute the same.
-        return Found(fitting[:1], "name in the file", classes)
+        theirs = [name for name in fitting if name.startswith(TORCHVISION)]
+        chosen = theirs if theirs and _of_torchvision(contents) else fitting
+        return Found(chosen[:1], "name in the file", classes)
     if searched := search(shapes):
         return Found(searched, "tensors", classes)
     return Found(named[:1], "name in the file" if named else "", classes)
@@ -92,6 +94,14 @@ def _of_config(contents: Contents) -> str | None:
     if config.get("model_type"):
         return TRANSFORMERS + str(contents.path)
     return None
+
+
+def _of_torchvision(contents: Contents) -> bool:
+    """Whether a file has the layout of torchvision's reference training.
+
+    Its weights are under ``model`` or ``model_ema``. timm's are under ``state_dict``.
+    """
+    return contents.wrappers[:1] in (["model"], ["model_ema"])
 
 
 def _named(arch: str) -> Iterator[str]:
@@ -137,17 +147,14 @@ def fits(shapes: Shapes, architecture: str) -> bool:
 def search(shapes: Shapes) -> list[str]:
     """All architectures of timm, torchvision and open_clip that a checkpoint fits.
 
-    A model of torchvision that timm has under the same name is left out.
+    timm and torchvision have some models in common. Both names are returned, because a
+    plain state dict does not say which library made it.
     """
     found = []
     for heads, by_hash in read_json(INDEX)["architectures"].items():
         key = _hash(_tower(shapes), ()) if heads == VISUAL else _hash(shapes, heads.split())
         found += [name for name in by_hash.get(key, []) if fits(shapes, name)]
-    return [
-        name
-        for name in found
-        if not (name.startswith(TORCHVISION) and TIMM + name.removeprefix(TORCHVISION) in found)
-    ]
+    return found
 
 
 def index() -> dict:
