@@ -11,9 +11,11 @@ import torch
 import yaml
 
 from soups.errors import UserError
-from soups.experiment import found
-from soups.setup import experiment, images, models
+from soups.experiment import found, settings
+from soups.experiment.schema import read_yaml
+from soups.setup import experiment, images, models, starts
 from tests.checkpoints import fine_tuned, save_as_timm
+from tests.unit.test_overlays import merge
 
 OPTIONS = Namespace(
     checkpoints=["runs/*/model_best.pth.tar"], images="data", out="mine.yaml", architecture=None,
@@ -56,7 +58,8 @@ def test_an_overlay_for_checkpoints_says_what_was_found(folder, root):
     ]  # fmt: skip
     text = "\n".join(lines)
     assert "The held-out set has only 15 images: accuracies on it go in steps of 6.7 points" in text
-    assert "so this run leaves out the soups greedy_wise_ft, model_stock" in text
+    assert "so the run leaves out the methods greedy_wise_ft, model_stock" in text
+    assert not any(word in text for word in ("θ", "curves", "paths", "landscape"))
     with pytest.raises(UserError, match=r"mine\.yaml exists, expected another --out, or --force"):
         written(root)
 
@@ -76,7 +79,8 @@ def test_own_images_without_checkpoints(folder, root):
     assert overlay["data"]["folders"]["train"] == "train"
     assert overlay["data"]["folders"]["test"] == "test"
     assert 0 < overlay["data"]["heldout"]["fraction"] < 1
-    assert "The folder data/val is not used." in lines
+    said = [line.split(maxsplit=1) for line in lines if line.startswith("val")]
+    assert said == [["val", "passed over: the test images are in another folder"]]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,11 @@ def test_what_cannot_be_decided_is_asked_for(folder, root):
 def test_several_fitting_architectures_are_named(folder):
     torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), folder / "plain.pt")
     seen = models.look(found.find("plain.pt"))
-    with pytest.raises(UserError, match="with one of timm/resnet18, timm/resnetblur18"):
+    with pytest.raises(
+        UserError,
+        match=r"one of timm/resnet18, timm/resnetblur18, torchvision/resnet18 "
+        r"\(timm/resnet18 and torchvision/resnet18 compute the same\)",
+    ):
         models.architecture(seen, None)
     assert models.architecture(seen, "torchvision/resnet18") == "torchvision/resnet18"
 
@@ -147,10 +155,159 @@ def test_models_of_another_start_are_another_group(folder):
     (folder / "runs/broken").mkdir()
     (folder / "runs/broken/model_best.pth.tar").write_bytes(b"no weights")
     seen = models.look(found.find("runs/*/model_best.pth.tar"))
-    assert models.related(seen) == {
+    groups = starts.groups(seen)
+    assert groups.letters == {
         "broken": "?", "lr0": "A", "lr1": "A", "other0": "B", "other1": "B",
     }  # fmt: skip
-    assert models.table(seen)[0][1] == "cannot be read"
+    assert groups.between < 0.1
+    assert models.table(seen, groups.letters)[0][1] == "cannot be read"
+    (sentence,) = starts.sentences(groups)
+    assert "Models of different groups may have different starts. The doctor" in sentence
+    assert f"correlate by at most {groups.between:.2f}" in sentence
+    assert "cannot" not in sentence
+
+
+def test_a_model_far_from_its_start_is_not_called_another_start(folder):
+    # Noise of five times the spread of the weights leaves a correlation of 0.2.
+    far = fine_tuned("test_vit", 1, noise=5)[1]
+    save_as_timm(folder / "runs/hot/model_best.pth.tar", "test_vit", far)
+    groups = starts.groups(models.look(found.find("runs/*/model_best.pth.tar")))
+    assert groups.letters == {"hot": "A?", "lr0": "A", "lr1": "A"}
+    assert 0.1 < groups.nearest["hot"] < 0.3
+    (sentence,) = starts.sentences(groups)
+    assert f"at most {groups.nearest['hot']:.2f}" in sentence
+    assert "A large learning rate or another start may" in sentence
+
+
+def test_a_chain_of_models_is_one_group(folder):
+    base, one, other = (torch.randn(5000, generator=torch.Generator().manual_seed(i))
+                        for i in range(3))  # fmt: skip
+    seen = [
+        models.Seen(name, name, sample={"w": values})
+        for name, values in (("a", base + 1.8 * one), ("b", base), ("c", base + 1.8 * other))
+    ]
+    # The ends have a correlation of 0.24 with each other and of 0.49 with the middle.
+    assert starts.groups(seen).letters == {"a": "A", "b": "A", "c": "A"}
+
+
+@pytest.fixture
+def normed(folder):
+    for i, state in enumerate(fine_tuned("test_resnet", 2)):
+        save_as_timm(folder / f"bn/m{i}/model_best.pth.tar", "test_resnet", state)
+    return folder
+
+
+@pytest.mark.parametrize("part", ["runs", "bn"])
+@pytest.mark.parametrize("start", [False, True])
+@pytest.mark.parametrize("classes", [False, True])
+def test_every_overlay_is_accepted(normed, root, part, start, classes):
+    (normed / "names.txt").write_text("cat\ndog\nowl\n")
+    first = {"runs": "runs/lr0", "bn": "bn/m0"}[part] + "/model_best.pth.tar"
+    overlay, _ = written(
+        root, checkpoints=[f"{part}/*/model_best.pth.tar"], start=first if start else None,
+        classes="names.txt" if classes else None,
+    )  # fmt: skip
+    text = (normed / "mine.yaml").read_text(encoding="utf-8")
+    line = "\n  # recalibrate_batch_norm: 15   # for models with batch normalisation: the doctor "
+    assert (line in text) == (part == "bn")
+    assert set(overlay["model"]) == {"architecture", "weights"}
+    default = root / "config.yaml"
+    config = merge(read_yaml(default), overlay)
+    settings.validate(config, root / "rules/schemas/config.schema.yaml", [default])
+    # The comment becomes a valid key without its mark.
+    config = merge(read_yaml(default), yaml.safe_load(text.replace("# recal", "recal")))
+    settings.validate(config, root / "rules/schemas/config.schema.yaml", [default])
+    assert config["model"]["recalibrate_batch_norm"] == (15 if part == "bn" else 0)
+    given = overlay["ingredients"]["checkpoints"]
+    assert ("initialization" in given, "classes" in given) == (start, classes)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ("cat dog", "--classes is 'names.txt' with 2 class names, expected 3, as the heads of"),
+        ("cat dog wolf", "--classes names.txt names 3 classes ('cat', 'dog', 'wolf'), of which"),
+        ("a b c", "fit 3 of the data's 3 classes, such as 'cat'"),
+        ("cat cat owl", "names.txt has the class 'cat' twice"),
+    ],
+)
+def test_wrong_class_names_are_refused(folder, root, names, sentence):
+    (folder / "names.txt").write_text("\n".join(names.split()))
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        written(root, classes="names.txt")
+    assert not (folder / "mine.yaml").exists()
+
+
+def named(path, state, names) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"arch": "test_vit", "state_dict": state, "classes": names}, path)
+
+
+def test_class_names_in_files_must_be_those_of_the_folders(folder, root):
+    states = fine_tuned("test_vit", 1)
+    for i, state in enumerate(states):
+        named(folder / f"named/m{i}/best.pt", state, ["cat", "dog", "wolf"])
+    with pytest.raises(UserError, match=r"m0/best\.pt names 3 classes .*'wolf'"):
+        written(root, checkpoints=["named/*/best.pt"])
+    # If two models remain, the others are left out of the run.
+    for i, state in enumerate(states):
+        named(folder / f"named/good{i}/best.pt", state, ["owl", "dog", "cat"])
+    lines = written(root, checkpoints=["named/*/best.pt"])[1]
+    assert sum(line.startswith("The run will leave out m") for line in lines) == 2
+    (folder / "names.txt").write_text("cat\ndog\nowl\n")
+    with pytest.raises(UserError, match="in another order than --classes"):
+        written(root, checkpoints=["named/good*/best.pt"], classes="names.txt", force=True)
+
+
+def test_an_unusable_start_is_refused(folder, root):
+    (folder / "broken.pt").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"--start is 'broken\.pt'.* \(unreadable\)"):
+        written(root, start="broken.pt")
+    other = fine_tuned("test_convnext", 0)[0]
+    torch.save(other, folder / "other.pt")
+    with pytest.raises(UserError, match=r"--start is 'other\.pt'.* \(other architecture\).*lacks"):
+        written(root, start="other.pt")
+    wide = timm.create_model("test_vit", num_classes=9).state_dict()
+    torch.save(wide, folder / "wide.pt")
+    with pytest.raises(UserError, match=r"\(other classes\).*is for 9 classes, expected 3"):
+        written(root, start="wide.pt")
+    assert not (folder / "mine.yaml").exists()
+
+
+def test_one_model_makes_no_soup(folder, root):
+    with pytest.raises(UserError, match=r"finds one model \(runs/lr0/.*expected at least two"):
+        written(root, checkpoints=["runs/lr0/model_best.pth.tar"])
+    (folder / "runs/lr1/model_best.pth.tar").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="finds 2 models, of which 1 can be read"):
+        written(root)
+    assert not (folder / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize("checkpoints", [OPTIONS.checkpoints, None])
+def test_other_folders_with_the_classes_are_shifts(folder, root, write_images, checkpoints):
+    write_images(folder / "data" / "sketch", {"cat": 2, "dog": 2, "owl": 2})
+    write_images(folder / "data" / "old photos", {"owl": 2})
+    write_images(folder / "data" / "zoo", {"owl": 2, "wolf": 2})
+    write_images(folder / "data" / "order", {"owl": 2})
+    (folder / "data" / "notes").mkdir()
+    overlay, lines = written(root, checkpoints=checkpoints)
+    assert overlay["data"]["folders"]["shifts"] == {
+        "sketch": {"folder": "sketch"}, "old_photos": {"folder": "old photos"},
+    }  # fmt: skip
+    said = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in lines}
+    assert said["sketch"] == "shift sketch"
+    assert said["old photos"] == "shift old_photos"
+    assert said["zoo"] == "passed over: its folder 'wolf' is none of the classes"
+    assert said["notes"] == "passed over: it has no class folders"
+    assert said["order"] == "passed over: its name cannot be that of a shift"
+    unused = "train" if checkpoints else "val"
+    assert said[unused].startswith("passed over: ")
+
+
+def test_without_other_folders_the_shifts_are_corruptions(folder, root):
+    overlay, lines = written(root)
+    assert {*overlay["data"]["folders"]["shifts"]} == {"noise", "blur", "contrast"}
+    assert any(line.endswith("so the shifts are corrupted test images.") for line in lines)
 
 
 def test_models_of_hugging_face_are_seen_by_their_config(folder):
@@ -170,7 +327,7 @@ def test_the_share_of_held_out_images_gives_every_class_one(folder, write_images
     write_images(folder / "small" / "test", {"a": 1, "b": 1})
     data = images.look("small", {}, ready_made=False)
     assert data.fraction * 4 >= 0.8
-    assert (data.train, data.test, data.unused) == ("train", "test", None)
+    assert (data.train, data.test, data.passed_over) == ("train", "test", {})
 
 
 def test_the_tool_ends_with_a_sentence(folder, root):

@@ -11,7 +11,7 @@ from soups import files
 from soups.errors import UserError
 from soups.experiment import found
 from soups.models.pretrained import bring_in
-from soups.setup import images, models, overlay
+from soups.setup import agreement, images, models, overlay, starts
 
 FEW = 1000  # held-out images, below which choices between good models are coarse
 
@@ -56,64 +56,53 @@ def _of_checkpoints(options: Namespace, name: str, folders: dict, say) -> str:
     patterns = patterns[0] if len(patterns) == 1 else patterns
     began = time.monotonic()
     seen = models.look(found.find(patterns), options.weights or "plain")
-    _say_table(models.table(seen), say)
+    related = starts.groups(seen)
+    _say_table(models.COLUMNS, models.table(seen, related.letters), say)
     say(f"Looked at {len(seen)} models in {time.monotonic() - began:.0f} s.")
     weights = models.weights(seen, options.weights)
     architecture = models.architecture(seen, options.architecture)
+    usable = models.of_architecture(seen, architecture)
+    agreement.check_several(seen, usable, architecture)
     for path, option in ((options.start, "start"), (options.classes, "classes")):
         if path and not Path(path).exists():
             raise UserError(f"--{option} is {path!r}, expected an existing file")
     data = images.look(options.images, folders, ready_made=True)
-    named = bool(options.classes) or any(each.names for each in seen)
-    _check_classes(models.classes(seen), named, data, seen[0].path)
+    remarks = agreement.check_classes(usable, options.classes, data)
+    model = bring_in(architecture, None)
+    if options.start:
+        agreement.check_start(options.start, model, weights, options.classes, data)
     _say_images(data, say)
-    _say_start(seen, say)
-    size = options.image_size or bring_in(architecture, None).image_size
+    for sentence in (*starts.sentences(related), *remarks):
+        say(sentence)
+    size = options.image_size or model.image_size
     say(f"Architecture: {architecture}, images of {size} pixels per side.")
     return overlay.of_checkpoints(
         name, data, patterns, architecture, size, weights, options.start, options.classes,
-        any(each.normed for each in seen),
+        any(each.normed for each in usable),
     )  # fmt: skip
 
 
-def _check_classes(classes: int | None, named: bool, data: images.Images, path: str) -> None:
-    """Check the number of classes. A head with named classes may have more than the images."""
-    have = len(data.classes)
-    if classes is None or classes == have or (named and classes > have):
-        return
-    raise UserError(
-        f"{path} has a head for {classes} classes, but {data.root}/{data.train} has {have} class "
-        "folders, expected the classes of the models"
-        + (" or --classes with their names" if classes > have else "")
-    )
-
-
-def _say_table(rows: Sequence[Sequence[str]], say) -> None:
-    lines = [models.COLUMNS, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(models.COLUMNS) - 1)]
+def _say_table(head: Sequence[str], rows: Sequence[Sequence[str]], say) -> None:
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
     for line in lines:
         say("  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[-1]]))
 
 
 def _say_images(data: images.Images, say) -> None:
-    say(
-        f"Images: {len(data.classes)} classes, {data.heldout:,} held-out images from "
-        f"{data.root}/{data.train}, test images from {data.root}/{data.test}."
-    )
-    if data.unused:
-        say(f"The folder {data.root}/{data.unused} is not used.")
+    say(f"Images in {data.root}, {len(data.classes)} classes:")
+    heldout = f"{data.heldout:,} held-out images"
+    rows = [
+        (data.train, heldout if data.fraction == 1 else f"training images and {heldout}"),
+        (data.test, "test images"),
+        *((folder, f"shift {name}") for name, folder in data.shifts.items()),
+        *((folder, f"passed over: {why}") for folder, why in data.passed_over.items()),
+    ]
+    _say_table(("folder", "used as"), rows, say)
+    if not data.shifts:
+        say("No other folder has images of the classes, so the shifts are corrupted test images.")
     if data.heldout < FEW:
         say(
             f"The held-out set has only {data.heldout:,} images: accuracies on it go in steps of "
             f"{100 / max(1, data.heldout):.2g} points, so choices of good models are uncertain."
-        )
-
-
-def _say_start(seen: Sequence[models.Seen], say) -> None:
-    groups = models.related(seen)
-    letters = sorted(set(groups.values()) - {"?"})
-    if len(letters) > 1:
-        say(
-            f"The weights fall into {len(letters)} groups of different starts (column start). "
-            "Models with different starts cannot be averaged, and the run examines them."
         )

@@ -1,12 +1,15 @@
 """Which folders of images an experiment uses: training, held-out and test images."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from soups.data.label_files import composed
 from soups.data.layouts import class_folders
-from soups.data.walking import walk
+from soups.data.walking import is_odd, walk
 from soups.errors import UserError
+from soups.experiment.settings import RESERVED_BEGINNINGS, RESERVED_COLUMNS, RESERVED_ENDINGS
 
 # Usual names of the folders of a data set, the best first.
 TRAIN = ("train", "training")
@@ -25,7 +28,8 @@ class Images:
         fraction: share of ``train`` that is held out.
         classes: class names in order.
         heldout: number of held-out images.
-        unused: a folder with a usual name that is not used, or None.
+        shifts: name to a folder with some or all of the classes, which becomes a shift.
+        passed_over: folder that is not used to the reason.
     """
 
     root: str
@@ -34,7 +38,8 @@ class Images:
     fraction: float
     classes: list[str]
     heldout: int
-    unused: str | None = None
+    shifts: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
 
 
 def look(root: str, options: Mapping[str, str | None], ready_made: bool) -> Images:
@@ -68,16 +73,17 @@ def look(root: str, options: Mapping[str, str | None], ready_made: bool) -> Imag
                 f"{root} has no folder {_or(TEST)}, expected --test with a folder in it of images "
                 "that neither the models nor any choice has seen"
             )
-        return _images(root, heldout, test, 1, None)
+        reserved = {train: "training images, which no choice may use"} if train else {}
+        return _images(root, heldout, test, 1, reserved)
     if train is None:
         raise UserError(f"{root} has no folder {_or(TRAIN)}, expected --train with a folder in it")
-    unused = heldout if test else None
+    reserved = {heldout: "the test images are in another folder"} if test and heldout else {}
     test = test or heldout
     if test is None:
         raise UserError(
             f"{root} has no folder {_or((*TEST, *HELDOUT))}, expected --test with a folder in it"
         )
-    return _images(root, train, test, None, unused)
+    return _images(root, train, test, None, reserved)
 
 
 def _folder(
@@ -92,7 +98,9 @@ def _folder(
     return next((spelled[name] for name in usual if name in spelled), None)
 
 
-def _images(root: str, train: str, test: str, fraction: float | None, unused: str | None) -> Images:
+def _images(
+    root: str, train: str, test: str, fraction: float | None, reserved: Mapping[str, str]
+) -> Images:
     if Path(root, train).resolve() == Path(root, test).resolve():
         raise UserError(f"--test is {test!r}, expected another folder than that of {train!r}")
     classes = class_folders(Path(root, train))
@@ -102,7 +110,60 @@ def _images(root: str, train: str, test: str, fraction: float | None, unused: st
         # At least 1,000 images make steps of 0.1 points, but most images are for training.
         fraction = min(0.2, max(0.02, round(1000 / max(1, total), 2), 2 / max(2, min(counts))))
         fraction = round(fraction, 4)
-    return Images(root, train, test, fraction, classes, round(fraction * total), unused)
+    reserved = {name: why for name, why in reserved.items() if name not in (train, test)}
+    shifts, passed_over = _others(root, (train, test), reserved, classes)
+    return Images(
+        root, train, test, fraction, classes, round(fraction * total), shifts, passed_over
+    )
+
+
+def _others(
+    root: str, used: tuple[str, str], reserved: Mapping[str, str], classes: list[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The other folders beside those of an experiment: shifts, and folders with the reason why not.
+
+    A shift has images of some or all of the classes, and of no others.
+    """
+    known = {composed(name) for name in classes}
+    taken = {Path(root, name).resolve() for name in used}
+    # The folder of --test may be inside another one, such as more/test.
+    above = {Path(name).parts[0] for name in used if Path(name).parts}
+    shifts: dict[str, str] = {}
+    passed_over = dict(reserved)
+    for path in sorted(p for p in Path(root).iterdir() if p.is_dir() and not is_odd(p.name)):
+        folder = path.name
+        if folder in above or folder in reserved or path.resolve() in taken:
+            continue
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", folder).strip("_-")
+        why = _no_shift(path, known)
+        if not why and folder.casefold() in (*TRAIN, *HELDOUT, *TEST):
+            why = "its name is that of training, held-out or test images"
+        if not why and (not name or name in shifts or _is_reserved(name)):
+            why = "its name cannot be that of a shift"
+        if why:
+            passed_over[folder] = why
+        else:
+            shifts[name] = folder
+    return shifts, passed_over
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a column of the tables has this name."""
+    ends = name.startswith(RESERVED_BEGINNINGS) or name.endswith(RESERVED_ENDINGS)
+    return ends or name in RESERVED_COLUMNS
+
+
+def _no_shift(folder: Path, known: set[str]) -> str:
+    """Why a folder is no shift, or ""."""
+    try:
+        names = class_folders(folder)
+    except UserError:
+        return "it has no class folders"
+    foreign = [name for name in names if composed(name) not in known]
+    if foreign:
+        return f"its folder {foreign[0]!r} is none of the classes"
+    empty = next((name for name in names if next(walk(folder, name), None) is None), None)
+    return f"its folder {empty!r} has no image" if empty else ""
 
 
 def _or(names: tuple[str, ...]) -> str:

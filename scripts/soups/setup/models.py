@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from soups.errors import LeftOut, UserError, near
@@ -12,7 +11,10 @@ from soups.models.fitting import identify
 from soups.models.foreign import reading
 
 COMPARED = 4  # tensors by which two models are compared
-RELATED = 0.3  # correlation of the weights of two models, above which they have a common start
+VALUES = (
+    1000  # values of the smallest matrices that are compared, because chance correlates short ones
+)
+FOREIGN = ("transformers/", "hf-hub:")  # architectures that an address gives
 COLUMNS = ("model", "architecture", "classes", "dtype", "weights", "wrappers", "start", "file")
 
 
@@ -79,45 +81,12 @@ def _look(name: str, path: str, weights: str, known: dict[tuple, identify.Found]
 
 def _sample(state: Mapping[str, Tensor], classes: int | None) -> dict[str, Tensor]:
     """Some matrices of the tower. Those of the head differ by themselves."""
-    matrices = [n for n, t in state.items() if t.ndim > 1 and t.numel() > 100]
+    matrices = [n for n, t in state.items() if t.ndim > 1 and t.numel() >= VALUES]
     matrices = [n for n in matrices if state[n].shape[0] != classes]
     step = max(1, len(matrices) // COMPARED)
     return {
         n: state[n].detach().flatten()[:20_000].float().clone() for n in matrices[::step][:COMPARED]
     }
-
-
-def correlation(one: Seen, other: Seen) -> float | None:
-    """Mean correlation of some weights of two models, None if they have none in common.
-
-    Models with a common start are close to it, so the correlation is high. Models that were
-    initialised independently have one near 0.
-    """
-    values = []
-    for name in one.sample.keys() & other.sample.keys():
-        pair = torch.stack([one.sample[name], other.sample[name]]) if (
-            one.sample[name].shape == other.sample[name].shape
-        ) else None  # fmt: skip
-        if pair is not None and torch.isfinite(pair).all() and (pair.std(1) > 0).all():
-            values.append(float(torch.corrcoef(pair)[0, 1]))
-    return sum(values) / len(values) if values else None
-
-
-def related(seen: Sequence[Seen]) -> dict[str, str]:
-    """Model to the group of models with a common start, as a letter; "?" if nothing is known."""
-    groups: list[list[Seen]] = []
-    out = {}
-    for each in seen:
-        if not each.sample:
-            out[each.name] = "?"
-            continue
-        mine = next((g for g in groups if (correlation(g[0], each) or 0) > RELATED), None)
-        if mine is None:
-            mine = []
-            groups.append(mine)
-        mine.append(each)
-        out[each.name] = chr(ord("A") + min(groups.index(mine), 25))
-    return out
 
 
 def architecture(seen: Sequence[Seen], asked: str | None) -> str:
@@ -136,7 +105,7 @@ def architecture(seen: Sequence[Seen], asked: str | None) -> str:
         raise UserError(f"no file can be read: {seen[0].reason}")
     names = [str(name) for each in read for name in each.found.names if isinstance(name, str)]
     if asked:
-        foreign = asked.startswith(("transformers/", "hf-hub:"))
+        foreign = asked.startswith(FOREIGN)
         if not foreign and asked not in names and not _fits_any(read, asked):
             raise UserError(
                 f"--architecture is {asked!r}, but the tensors of {read[0].path} are not its own, "
@@ -157,9 +126,17 @@ def architecture(seen: Sequence[Seen], asked: str | None) -> str:
     if len(often) > 1:
         raise UserError(
             f"{len(often)} architectures have the tensors of {read[0].path}, expected "
-            f"--architecture with one of {', '.join(often)}"
+            f"--architecture with one of {', '.join(often)}{_same(often)}"
         )
     return often[0]
+
+
+def _same(names: Sequence[str]) -> str:
+    """Names of one model in two libraries, in brackets, or ""."""
+    for name in names:
+        if (other := name.replace("torchvision/", "timm/")) != name and other in names:
+            return f" ({other} and {name} compute the same)"
+    return ""
 
 
 def _fits_any(read: Sequence[Seen], name: str) -> bool:
@@ -190,9 +167,24 @@ def classes(seen: Sequence[Seen]) -> int | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def table(seen: Sequence[Seen]) -> list[tuple[str, ...]]:
-    """A row of text per file, in the order of `COLUMNS`; an unreadable one has its reason."""
-    groups = related(seen)
+def of_architecture(seen: Sequence[Seen], name: str | dict) -> list[Seen]:
+    """The models that have an architecture, or may have it."""
+    read = [each for each in seen if each.found]
+    if isinstance(name, str) and name.startswith(FOREIGN):
+        return read  # only the library that makes the model knows its tensors
+    return [
+        each for each in read
+        if name in each.found.names or (isinstance(name, str) and identify.fits(each.shapes, name))
+    ]  # fmt: skip
+
+
+def table(seen: Sequence[Seen], groups: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """A row of text per file, in the order of `COLUMNS`; an unreadable one has its reason.
+
+    Args:
+        seen: see `look`.
+        groups: model to the group of models with a common start, see `starts.groups`.
+    """
     rows = []
     for each in seen:
         if each.found is None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import yaml
 
-from soups.experiment import settings
+from soups.experiment import ready_made, settings
 from soups.experiment.schema import read_yaml
 from soups.setup.images import Images
 
+SHIFTS = (
+    "    shifts:                      # folders of other images, or corruptions of the test set\n"
+)
 CORRUPTIONS = """\
-    shifts:                      # folders of images from elsewhere, or corruptions of the test set
       noise: {corruption: noise, severity: 3}
       blur: {corruption: blur, severity: 3}
       contrast: {corruption: contrast, severity: 3}
@@ -28,7 +30,7 @@ def of_checkpoints(
     weights: str,
     start: str | None,
     classes: str | None,
-    recalibrate: bool,
+    normed: bool,
 ) -> str:
     """The overlay of an experiment with ready-made models.
 
@@ -40,12 +42,12 @@ def of_checkpoints(
         image_size: side of an image in pixels.
         start: file of the model that the others were fine-tuned from, or None.
         classes: file of class names in the order of the heads' rows, or None.
-        recalibrate: whether soups need new statistics of batch normalisation.
+        normed: whether the models have batch normalisation.
     """
-    at_most = min(images.heldout, 1000)
-    batch_norm = f"""
-  recalibrate_batch_norm: {at_most}   # held-out images that measure the batch statistics of a soup
-"""
+    batch_norm = (
+        f"  # recalibrate_batch_norm: {min(images.heldout, 1000)}   # for models with batch "
+        "normalisation: the doctor says whether it helps\n"
+    )
     start_line = (
         f"initialization: {_text(start)}   # the model that the others were fine-tuned from"
         if start
@@ -70,13 +72,13 @@ data:
     train: {_text(images.train)}   # the held-out images, which no model was trained on
     test: {_text(images.test)}
     image_size: {image_size}
-{CORRUPTIONS}\
+{_shifts(images)}\
   heldout: {{fraction: 1}}         # all images of `train`: every choice is made on these
 
 model:
   architecture: {json.dumps(architecture)}
   weights: {weights}                 # plain, or ema: the moving average in files of training runs
-{batch_norm.lstrip() if recalibrate else ""}\
+{batch_norm if normed else ""}\
 
 sweep:
   kind: files
@@ -107,7 +109,7 @@ data:
     train: {_text(images.train)}
     test: {_text(images.test)}
     image_size: 224
-{CORRUPTIONS}\
+{_shifts(images)}\
   heldout: {{fraction: {images.fraction:g}}}   # {images.heldout:,} images of `train`
 
 model:
@@ -126,7 +128,7 @@ sweep:
     parameters:
       lr: log_uniform(0.000001, 0.00003)
       epochs: integer(4, 16)
-  # Seven more models for the figures of curves. experiments/minimal.yaml leaves them out.
+  # More models, for figures alone. experiments/minimal.yaml leaves them out.
   variants:
     small: {{set: {{lr: 0.000003, epochs: 4}}}}
     medium: {{set: {{lr: 0.00001, epochs: 4}}}}
@@ -136,6 +138,12 @@ sweep:
 curves:
   large_lr: 0.0001
 """
+
+
+def _shifts(images: Images) -> str:
+    """The shifts: the folders that are there, or else corruptions of the test set."""
+    rows = [f"      {_text(n)}: {{folder: {_text(f)}}}\n" for n, f in images.shifts.items()]
+    return SHIFTS + ("".join(rows) or CORRUPTIONS)
 
 
 def _text(value) -> str:
@@ -155,14 +163,31 @@ def check(text: str, project: str | Path) -> list[str]:
         project: folder of the Snakefile.
 
     Returns:
-        sentences about parts that are left out.
+        sentences about parts of the default configuration that are left out.
 
     Raises:
         UserError: see `settings.validate`.
     """
     default = Path(project, "config.yaml")
-    config = _merged(read_yaml(default), yaml.safe_load(text))
-    return settings.validate(config, Path(project, "rules/schemas/config.schema.yaml"), [default])
+    before = _merged(read_yaml(default), yaml.safe_load(text))
+    config = copy.deepcopy(before)
+    settings.validate(config, Path(project, "rules/schemas/config.schema.yaml"), [default])
+    if config["ingredients"]["source"] != "checkpoints":
+        return []
+    out = ["Nothing is trained, so the run leaves out figures of models with other settings."]
+    off = [
+        name
+        for section in ("soups", "ensembles")
+        for name, spec in before[section].items()
+        if spec is not None and config[section][name] is None
+    ]
+    if off:
+        out.append(
+            "The start of fine-tuning is unknown, so the run leaves out the methods "
+            f"{ready_made.listed(off)}, and figures that begin at the start. The option --start "
+            "names the file of the start."
+        )
+    return out
 
 
 def _merged(config: Mapping, overlay: Mapping) -> dict:
