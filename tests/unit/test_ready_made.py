@@ -50,8 +50,8 @@ def test_a_short_overlay_switches_off_what_needs_a_start_or_variants(planned):
     assert plan.notes[0] == (
         "Ready-made models have no variants and their start is unknown "
         "(ingredients.checkpoints.initialization is null), so this run leaves out the soups "
-        "greedy_wise_ft, model_stock, task_arithmetic and ties and the curves paths, landscape, "
-        "wise_ft and pairs."
+        "greedy_wise_ft, model_stock, task_arithmetic and ties and the figures of "
+        "curves.paths, curves.landscape, curves.wise_ft and curves.pairs."
     )
     assert plan.announced["files"]["a"] == "runs/a.pth"
     # No hyperparameter is known, so none is shown.
@@ -74,8 +74,8 @@ def test_a_start_by_its_path_makes_the_methods_that_need_one(planned):
     ]
     assert {"angles", "soup_vs_ensemble"}.isdisjoint(plan.figures)
     assert plan.notes == [
-        "Ready-made models have no variants, so this run leaves out the curves paths and "
-        "landscape.",
+        "Ready-made models have no variants, so this run leaves out the figures of "
+        "curves.paths and curves.landscape.",
         "The figures angles, soup_vs_ensemble and sweep are left out, because the "
         "hyperparameters that they show are not in sweep.table.",
     ]

@@ -156,7 +156,8 @@ def adapt(config: dict, asked: Asked) -> list[str]:
     curves = _curves(config["curves"], asked, no_start)
     parts = [(f"the {'soups' if len(soups) > 1 else 'soup'} ", soups)]
     parts += [(f"the {'ensembles' if len(ensembles) > 1 else 'ensemble'} ", ensembles)]
-    parts += [(f"the {'curves' if len(curves) > 1 else 'curve'} ", curves)]
+    # The names of keys, because figures of curves have several names.
+    parts += [("the figures of ", [f"curves.{name}" for name in curves])]
     named = [f"{words}{listed(names)}" for words, names in parts if names]
     if not named:
         return []
