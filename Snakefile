@@ -1,16 +1,11 @@
 # Model soups (arXiv 2203.05482): from splits to soups to figures. README.md says how to run it.
 
-import shlex
 import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.0")
-# Snakemake writes this path into shell commands without quotes, and it may contain a space. A quoted
-# path is no file, so a second parse in the same process changes nothing.
-if Path(sys.executable).is_file():
-    sys.executable = shlex.quote(sys.executable)
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from soups.errors import UserError

@@ -2,6 +2,7 @@
 # themselves. scripts/soups/experiment/plan.py describes it.
 # On a cluster, profiles/needs.py has the time, memory, CPUs and group of a rule's jobs.
 
+handlers.quote_interpreter()
 try:
     handlers.refuse(workflow, sys.argv[1:])
     notes = settings.validate(

@@ -1,5 +1,6 @@
 """What Snakemake's process checks before a run."""
 
+import sys
 import time
 from types import SimpleNamespace
 
@@ -52,3 +53,14 @@ def test_published_results_are_no_part_of_an_experiment():
     handlers.refuse_second(MAIN, "results/one", ["published", "-c1"])
     with pytest.raises(UserError, match="is making results/one here"):
         handlers.refuse_second(MAIN, "results/one", ["published", "tables", "-c1"])
+
+
+def test_a_path_of_python_with_a_space_is_quoted_once(tmp_path, monkeypatch):
+    python = tmp_path / "my project" / "python"
+    python.parent.mkdir()
+    python.touch()
+    monkeypatch.setattr(sys, "executable", str(python))
+    handlers.quote_interpreter()
+    assert sys.executable == f"'{python}'"
+    handlers.quote_interpreter()
+    assert sys.executable == f"'{python}'"

@@ -12,12 +12,14 @@ import pytest
 import yaml
 
 from tests import layouts as trees
+from tests.checkpoints import fine_tuned, save_as_timm
 from tests.unit.test_docs import PAGES
 from tests.workflow.conftest import FEW, ROOT, TINY
 from tests.workflow.test_folders import dataset
 
-# These commands cannot run in a test. They need a container, a network, or hours of CPU time.
-ELSEWHERE = ("apptainer", "python tools/fetch_cifar10.py")
+# These commands cannot run in a test. They need a container, a network, hours of CPU time, or a
+# finished run (test_folders.py and test_timm.py predict with a soup).
+ELSEWHERE = ("apptainer", "python tools/fetch_cifar10.py", "python tools/predict.py")
 
 
 def commands(page: Path) -> list[str]:
@@ -55,6 +57,12 @@ def project(tmp_path_factory):
     np.save(data / "imagenet_98_idxs.npy", np.zeros(30 * len(trees.CLASSES)))
     dataset(data / "images", train=110)
     shutil.copytree(data / "images", data / "cifar10")
+    # Fine-tuned models as a user has them, with images that they were not trained on.
+    shutil.copytree(data / "images", data / "mine")
+    shutil.copytree(data / "mine" / "test", data / "mine" / "val")
+    for i, state in enumerate(fine_tuned("test_vit", 2)):
+        path = made.folder / "runs" / f"lr{i}" / "model_best.pth.tar"
+        save_as_timm(path, "test_vit", state)
     # `make -n` runs the lines that call make again, and those need Snakemake's folder.
     (made.folder / ".snakemake").mkdir()
     return made
@@ -66,6 +74,7 @@ def test_every_command_of_a_page_runs(project, page):
     activate = project.folder / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True, exist_ok=True)
     activate.touch()
+    (project.folder / "experiments" / "own.yaml").unlink(missing_ok=True)  # two pages write it
     for command in commands(page):
         if command.startswith(ELSEWHERE):
             continue

@@ -117,6 +117,15 @@ def _looks(asked) -> bool:
     return any(getattr(asked, name, None) for name in _LOOKING)
 
 
+def quote_interpreter() -> None:
+    """Quote the path of Python, which may contain a space, for the shell commands of Snakemake.
+
+    A quoted path is no file, so a second call in the same process changes nothing.
+    """
+    if Path(sys.executable).is_file():
+        sys.executable = shlex.quote(sys.executable)
+
+
 def command() -> str:
     """Return the command line of this process, quoted for a shell."""
     return shlex.join(["snakemake", *sys.argv[1:]])
