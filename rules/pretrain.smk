@@ -43,11 +43,11 @@ else:
         conda:
             "../envs/environment.yaml"
         params:
+            **plan.averaged,
             source=lambda w: config["model"]["pretrained"],
             architecture=config["model"]["architecture"],
             pixels=plan.pixels,
             image_size=plan.image_size,
             stage=plan.stage["pretrain"],
-            **plan.averaged,
         script:
             "../scripts/import_pretrained.py"
