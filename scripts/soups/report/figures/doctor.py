@@ -132,4 +132,4 @@ def _barriers(ax, doctor: pd.DataFrame, norm: Normalize) -> None:
     ax.grid(False, axis="y")
     images = int(doctor["n_barrier"].max()) if doctor["n_barrier"].notna().any() else 0
     ax.set_xlabel(f"Barrier (points), n = {images:,} held-out")
-    ax.set_title("A barrier counts if its interval is beyond the dashed line", fontsize=7)
+    ax.set_title("A barrier counts if its whole\ninterval lies beyond the dashed line", fontsize=7)
