@@ -6,6 +6,8 @@ INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
 # The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.
 FINE = "fine"
+# Cosine or correlation of weights, from which two models count as fine-tunes of one start.
+SAME_START = 0.3
 BARRIER = 0.02  # accuracy; a barrier counts if its 95% interval lies above
 # Where distances and angles of doctor.csv are seen from: θ₀, or the mean of the models without it.
 FROM_START, FROM_MEAN = "start", "mean"

@@ -15,9 +15,12 @@ def same_start(geometry: Geometry) -> Tensor:
     Either the first layers or the weight matrices are far from orthogonal. A large learning rate
     may turn the one and not the other.
     """
-    return torch.maximum(
-        geometry.cosines(STEM).nan_to_num(-1), geometry.cosines(MATRICES).nan_to_num(-1)
-    ) >= (thresholds.SAME_START)
+    return (
+        torch.maximum(
+            geometry.cosines(STEM).nan_to_num(-1), geometry.cosines(MATRICES).nan_to_num(-1)
+        )
+        >= thresholds.SAME_START
+    )
 
 
 def same_head(geometry: Geometry) -> Tensor:

@@ -11,7 +11,7 @@ from soups import outcomes
 # Two random vectors in d dimensions have a cosine near 0, with a standard deviation of 1/√d. That
 # is below 0.05 for the smallest first layers. Fine-tunes of one model usually stay above 0.9. The
 # threshold lies far from both.
-SAME_START = 0.3  # cosine of first layers or of weight matrices
+SAME_START = outcomes.SAME_START  # cosine of first layers or of weight matrices
 # Freshly drawn heads are uncorrelated at first. Training draws them towards the same classes, so
 # their correlation rises, but it stays below that of heads with a common start.
 SAME_HEAD = 0.3

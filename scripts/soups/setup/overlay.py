@@ -2,10 +2,11 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from snakemake.utils import update_config
 
 from soups.experiment import ready_made, settings
 from soups.experiment.schema import read_yaml
@@ -65,14 +66,7 @@ def of_checkpoints(
 
 name: {_text(name)}
 
-data:
-  source: folders
-  folders:
-    root: {_text(images.root)}
-    train: {_text(images.train)}   # the held-out images, which no model was trained on
-    test: {_text(images.test)}
-    image_size: {image_size}
-{_shifts(images)}\
+{_data(images, image_size, "   # the held-out images, which no model was trained on")}\
   heldout: {{fraction: 1}}         # all images of `train`: every choice is made on these
 
 model:
@@ -102,14 +96,7 @@ def of_images(name: str, images: Images) -> str:
 
 name: {_text(name)}
 
-data:
-  source: folders
-  folders:
-    root: {_text(images.root)}
-    train: {_text(images.train)}
-    test: {_text(images.test)}
-    image_size: 224
-{_shifts(images)}\
+{_data(images, 224)}\
   heldout: {{fraction: {images.fraction:g}}}   # {images.heldout:,} images of `train`
 
 model:
@@ -140,10 +127,24 @@ curves:
 """
 
 
-def _shifts(images: Images) -> str:
-    """The shifts: the folders that are there, or else corruptions of the test set."""
+def _data(images: Images, image_size: int, about_train: str = "") -> str:
+    """The folders of images. The shifts are those that are there, or corruptions of the test set.
+
+    Args:
+        images: the folders.
+        image_size: side of an image in pixels.
+        about_train: comment behind the training folder.
+    """
     rows = [f"      {_text(n)}: {{folder: {_text(f)}}}\n" for n, f in images.shifts.items()]
-    return SHIFTS + ("".join(rows) or CORRUPTIONS)
+    return f"""\
+data:
+  source: folders
+  folders:
+    root: {_text(images.root)}
+    train: {_text(images.train)}{about_train}
+    test: {_text(images.test)}
+    image_size: {image_size}
+{SHIFTS}{"".join(rows) or CORRUPTIONS}"""
 
 
 def _text(value) -> str:
@@ -169,7 +170,8 @@ def check(text: str, project: str | Path) -> list[str]:
         UserError: see `settings.validate`.
     """
     default = Path(project, "config.yaml")
-    before = _merged(read_yaml(default), yaml.safe_load(text))
+    before = read_yaml(default)
+    update_config(before, yaml.safe_load(text))
     config = copy.deepcopy(before)
     settings.validate(config, Path(project, "rules/schemas/config.schema.yaml"), [default])
     if config["ingredients"]["source"] != "checkpoints":
@@ -187,13 +189,4 @@ def check(text: str, project: str | Path) -> list[str]:
             f"{ready_made.listed(off)}, and figures that begin at the start. The option --start "
             "names the file of the start."
         )
-    return out
-
-
-def _merged(config: Mapping, overlay: Mapping) -> dict:
-    """Merge an overlay key by key, as Snakemake does."""
-    out = copy.deepcopy(dict(config))
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merged(out[key], value) if both else value
     return out

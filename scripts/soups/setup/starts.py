@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from soups.outcomes import SAME_START
 from soups.setup.models import Seen
 
-# Fine-tunes of one model usually stay above 0.9. A large learning rate can bring them down to a few
-# tenths. The doctor's threshold for a common start is the same.
-RELATED = 0.3
 # Two random matrices of n values have a correlation near 0, with a standard deviation of 1/√n. The
 # smallest matrices that are compared have 1,000 values, so 0.1 is three standard deviations. Only
 # models below it look as if they had another start.
@@ -58,7 +56,7 @@ def correlations(seen: Sequence[Seen]) -> Tensor:
 def groups(seen: Sequence[Seen]) -> Groups:
     """Find groups of models with correlated weights.
 
-    Models are in one group if a chain of pairs with a correlation above `RELATED` joins them. A
+    Models are in one group if a chain of pairs with a correlation above `SAME_START` joins them. A
     smaller group becomes a group of its own only if it is unrelated to all others.
     """
     table = correlations(seen).nan_to_num(-1)
@@ -84,12 +82,12 @@ def groups(seen: Sequence[Seen]) -> Groups:
 
 
 def _joined(table: Tensor, among: Sequence[int]) -> list[list[int]]:
-    """Sets of indices that are joined by correlations above `RELATED`."""
+    """Sets of indices that are joined by correlations above `SAME_START`."""
     left, out = list(among), []
     while left:
         found = [left.pop(0)]
         for one in found:  # it grows
-            more = [i for i in left if table[one, i] > RELATED]
+            more = [i for i in left if table[one, i] > SAME_START]
             left = [i for i in left if i not in more]
             found += more
         out.append(sorted(found))

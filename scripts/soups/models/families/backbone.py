@@ -1,6 +1,6 @@
 """Image classifiers without a text side, whose towers are models without their heads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
@@ -89,6 +89,22 @@ class Backbone(Pretrained):
         """State dict of the library's own model under the names of a checkpoint."""
         return {self._file_name(name): value for name, value in model.state_dict().items()}
 
+    def _heads_of(self) -> tuple[nn.Module, list[str]]:
+        """The library's own model of two classes, and its layers whose shapes depend on the number.
+
+        The model has no memory for its weights, where its code allows that.
+        """
+        two, three = (_shapes_alone(lambda n=n: self._library_model(n)) for n in (2, 3))
+        other = three.state_dict()
+        changed = (n for n, tensor in two.state_dict().items() if tensor.shape != other[n].shape)
+        return two, sorted({name.rpartition(".")[0] for name in changed})
+
+    def _remove_heads(self, model: nn.Module) -> None:
+        """Put an identity in the place of each head of the library's own model."""
+        for head in self.heads:
+            parent, _, last = head.rpartition(".")
+            setattr(model.get_submodule(parent), last, nn.Identity())
+
     def _library_model(self, classes: int) -> nn.Module:
         """The library's own model with its head, with random weights."""
         raise NotImplementedError
@@ -117,3 +133,13 @@ class Backbone(Pretrained):
             self._file_name(f"{head}.weight").removesuffix("weight") for head in self.heads
         )
         return {name: value for name, value in state.items() if not name.startswith(left or "\0")}
+
+
+def _shapes_alone(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a model without memory for its weights, where its code allows it."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build()
+        except NotImplementedError:  # a RegNet computes with tensors to find its own shape
+            return build()

@@ -41,7 +41,7 @@ class TimmModel(Backbone):
             meant = near(name, timm.list_models())
             raise UserError(f"model.architecture is {architecture!r}, unknown to timm{meant}")
         self.architecture, self.words = TIMM + name, None
-        download = source if source and not is_path(source) else None
+        download = None if is_path(source) else source
         tag = download or tag
         if tag:
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{name}.*")]

@@ -1,8 +1,7 @@
 """Image classifiers of torchvision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import torch
 from torch import nn
 from torchvision import models
 
@@ -50,7 +49,7 @@ class TorchvisionModel(Backbone):
             )
         self.architecture, self.words, self._name = TORCHVISION + name, None, name
         every = models.get_model_weights(name)
-        download = source if source and not is_path(source) else None
+        download = None if is_path(source) else source
         tag = download or tag
         if tag:
             sources.check_tag(tag, [each.name for each in every], self.architecture)
@@ -63,8 +62,7 @@ class TorchvisionModel(Backbone):
                 self._tower = models.get_model(name, weights=every[download])
             else:
                 self._tower = self._library_model(2)
-        parent, _, last = self.heads[0].rpartition(".")
-        setattr(self._tower.get_submodule(parent), last, nn.Identity())
+        self._remove_heads(self._tower)
         if source and not download:
             self._fill(source, weights)
 
@@ -74,14 +72,10 @@ class TorchvisionModel(Backbone):
         Raises:
             UserError: if it is not linear, or if other layers depend on the number as well.
         """
-        two, three = (_shapes_alone(lambda n=n: self._library_model(n)) for n in (2, 3))
-        other = three.state_dict()
-        changed = {
-            n.rpartition(".")[0] for n, t in two.state_dict().items() if t.shape != other[n].shape
-        }
+        two, changed = self._heads_of()
         last = [name for name, module in two.named_modules() if isinstance(module, nn.Linear)][-1:]
-        if changed != set(last):
-            heads = ", ".join(sorted(changed))
+        if changed != last:
+            heads = ", ".join(changed)
             raise UserError(
                 f"model.architecture is {self.architecture!r}, whose layers {heads} depend on the "
                 "number of classes, expected a model with one linear layer as its head"
@@ -94,13 +88,3 @@ class TorchvisionModel(Backbone):
         # This argument of two old models silences a warning about their initialisation.
         old = {"init_weights": True} if self._name in ("googlenet", "inception_v3") else {}
         return models.get_model(self._name, weights=None, num_classes=classes, **size, **old)
-
-
-def _shapes_alone(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a model without memory for its weights, where its code allows it."""
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return build()
-        except NotImplementedError:  # a RegNet computes with tensors to find its own shape
-            return build()

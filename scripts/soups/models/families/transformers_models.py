@@ -104,9 +104,7 @@ class TransformersModel(Backbone):
         if self.normalize:
             self._tower = ClipTower(self._own)
         else:
-            for head in self.heads:
-                parent, _, last = head.rpartition(".")
-                setattr(self._own.get_submodule(parent), last, nn.Identity())
+            self._remove_heads(self._own)
             self._own.register_forward_hook(_logits)
             self._tower = self._own
         if source:
@@ -169,19 +167,14 @@ class TransformersModel(Backbone):
         Raises:
             UserError: if one of them is not linear.
         """
-        with torch.device("meta"):
-            two, three = self._library_model(2), self._library_model(3)
-        other = three.state_dict()
-        changed = {
-            n.rpartition(".")[0] for n, t in two.state_dict().items() if t.shape != other[n].shape
-        }
-        for name in sorted(changed):
+        two, changed = self._heads_of()
+        for name in changed:
             if not isinstance(two.get_submodule(name), nn.Linear):
                 raise UserError(
                     f"model.architecture is {self.architecture!r}, whose layer {name} depends on "
                     "the number of classes, expected a model with one linear layer as its head"
                 )
-        return tuple(sorted(changed))
+        return tuple(changed)
 
     def native(self, classes: int) -> dict[str, str | None]:
         if not self.normalize:
