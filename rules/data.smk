@@ -1,10 +1,4 @@
-# Every set becomes an array of decoded images, which jobs map into memory. With the source `world`
-# the images are drawn, and with `folders` they are decoded. Both sources write the same files.
+# Every set becomes an array, which jobs map into memory, with labels and metadata. The rules of a
+# problem make the sets: drawn images (data_world), image folders (data_folders), texts (data_text).
 
-if plan.folders is None:
-
-    include: "data_world.smk"
-
-else:
-
-    include: "data_folders.smk"
+include: plan.problem.rules(config["data"])

@@ -1,7 +1,7 @@
 """Write the weights of a recipe's soup, and the soup's held-out logits."""
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 from soups.mixing import recipes
 from soups.mixing.kitchen import weight_files
@@ -26,7 +26,7 @@ def main(job) -> None:
     }
     note |= card.of_job(job, model) | card.provenance(job.config, job.params.entry)
     checkpoints.save(job.output.weights, state, note)
-    logits = forward(model, PreparedSet(job.input.heldout[0]).images, exact=True).numpy()
+    logits = forward(model, PreparedSet(job.input.heldout[0]).inputs, exact=True).numpy()
     files.write_array(job.output.heldout, logits)
     if not is_usable(logits):
         log.warning("held-out logits of the soup are NaN or infinite. They count as wrong.")

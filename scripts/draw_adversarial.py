@@ -1,6 +1,6 @@
 """Draw shift `a`: images of hard scenes that a small reference network misclassifies."""
 
-from soups.data.images import PreparedSet, write_set
+from soups.data.prepared import PreparedSet, write_set
 from soups.jobs.job import run
 from soups.world.adversarial import draw_adversarial
 

@@ -1,7 +1,7 @@
 """Evaluate the soups and ensembles of a plan on a part of every test set."""
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.evaluation.samples import Samples, save_points, stacked, table_of
 from soups.jobs.job import run
 from soups.mixing.points import Points, evaluate

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 from soups.mixing.mixed_model import MixedModel
 from soups.mixing.points import Landscape

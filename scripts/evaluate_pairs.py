@@ -5,7 +5,7 @@ the paper's approximation of the difference between the losses of soup and ensem
 """
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.evaluation import lines
 from soups.evaluation.samples import Samples, save_points, stacked, table_of
 from soups.jobs.job import log, run

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs import distributed
 from soups.jobs.job import run
 from soups.jobs.resume import Resumable

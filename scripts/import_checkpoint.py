@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs import devices
 from soups.jobs.job import run
 from soups.models import checkpoints, checksums
@@ -10,7 +10,7 @@ from soups.models.classifier import load_classifier
 from soups.models.finite import leaving_out
 from soups.models.fitting import released
 from soups.models.foreign import reading
-from soups.models.forward import check_size, write_heldout_logits
+from soups.models.forward import write_heldout_logits
 from soups.models.pretrained import Pretrained
 
 
@@ -24,7 +24,7 @@ def main(job) -> None:
         checksums.check(job.params.file, note["source"], sums, record=True)
         # Only the header of the pre-trained model is read, because the file may have no weights.
         model = Pretrained.described(job.input.pretrained)
-        check_size(heldout.images, model.image_size)
+        model.problem.check_inputs(heldout.inputs, model)
         state, more = released.ingredient(job, model)
         checkpoints.save(job.output.weights, state, more | note)
         classifier = load_classifier(job.input.pretrained, job.output.weights)

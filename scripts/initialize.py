@@ -5,7 +5,7 @@ A model without a text tower has no zero-shot head.
 
 from soups import files
 from soups.data import prompts
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 from soups.models import card, checkpoints
 from soups.models.pretrained import Pretrained

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from soups import files
 from soups.data import decode, folders, preparation
-from soups.data.images import write_set
+from soups.data.prepared import write_set
 from soups.jobs.job import log, run
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from soups import files
 from soups.data import splits
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs import devices
 from soups.jobs.job import log, run
 from soups.models import usable
@@ -12,12 +12,12 @@ from soups.models.forward import forward
 
 
 def main(job) -> None:
-    images = PreparedSet(job.input.images[0]).images
+    inputs = PreparedSet(job.input.images[0]).inputs
     rows = files.read_array(job.input.train)
     total, kept = 0, usable.by_weights({path: path for path in job.input.weights})
     for path in kept:
         model = load_classifier(job.input.pretrained, path).to(devices.device())
-        total += forward(model, images, rows, workers=job.threads - 1).numpy()
+        total += forward(model, inputs, rows, workers=job.threads - 1).numpy()
         log.info("added the logits of %s", path)
     files.write_array(job.output[0], np.asarray(total / len(kept), np.float32))
 

@@ -3,11 +3,11 @@
 The library, a package per stage. A package imports only from packages above it in this list
 (tests/unit/test_packages.py checks this):
 
-- ``errors``, ``files``, ``hyperparameters``, ``outcomes``, ``roles``: modules that every package
-  may import.
+- ``errors``, ``files``, ``hyperparameters``, ``outcomes``, ``problems``, ``roles``: modules that
+  every package may import.
 - ``jobs``: log, threads, GPUs, saved states and status, for every job.
 - ``report``: tables for people, and figures, from CSV files alone.
-- ``data``: sets of images on disk.
+- ``data``: sets of examples on disk.
 - ``models``: the classifier, architectures, checkpoints.
 - ``training``: linear probe, fine-tuning, pre-training.
 - ``evaluation``: accuracies, intervals, tests, calibration.
@@ -17,6 +17,8 @@ The library, a package per stage. A package imports only from packages above it 
 - ``world``: the procedural world of the miniature.
 - ``experiment``: the models, tables and figures of a configuration, without torch.
 - ``setup``: new experiments from files of models and folders of images.
+- ``images``, and
+- ``text``: the problems, which all other packages reach through ``problems``.
 - ``claims``: the paper's claims and their verdicts.
 - ``cost``: the expected cost of an experiment.
 """

@@ -112,7 +112,7 @@ class Clinic:
             paths={name: paths[name] for name in models},
             logits=logits.__getitem__,
             labels=HELDOUT[1],
-            images=HELDOUT[0],
+            inputs=HELDOUT[0],
             make_model=lambda path: fresh(self.name),
             settle=kept,
             start=paths.get("start"),

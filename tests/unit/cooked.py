@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from soups import files
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.mixing import recipes
 from soups.models import card, checkpoints
 from soups.models.pretrained import Pretrained

@@ -52,7 +52,7 @@ def tiny_kitchen(
         paths=paths,
         logits=heldout.__getitem__,
         labels=labels[HELDOUT],
-        images=images[HELDOUT],
+        inputs=images[HELDOUT],
         make_model=lambda: model,
         settle=kept,
     )

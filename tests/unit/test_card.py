@@ -9,7 +9,7 @@ import torch
 import yaml
 
 import soups
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.errors import UserError
 from soups.models import card, checkpoints
 from soups.models.classifier import load_classifier

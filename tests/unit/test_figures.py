@@ -11,8 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from soups.data import examples
 from soups.experiment import figures as registry
+from soups.images import examples
 from soups.outcomes import FINE, FROM_START
 from soups.report import figures, presentation, style
 from soups.roles import (
@@ -650,7 +650,7 @@ def test_the_contact_sheet_shows_the_first_image_of_each_class_that_a_set_has():
     # The second class of the set stands for the training classes 0 and 2. Its image is shown for
     # class 0 alone.
     data = SimpleNamespace(
-        images=images, labels=np.array([0, 1, 0, 2, 2]), members=[[1], [0, 2], [3]]
+        inputs=images, labels=np.array([0, 1, 0, 2, 2]), members=[[1], [0, 2], [3]]
     )
     found = examples.first_of_classes(data, np.array([2, 0, 1, 3, 4]), 4)
     assert [image[0, 0, 0] for image in found] == [1, 2, 255, 3]

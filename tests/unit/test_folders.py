@@ -3,9 +3,10 @@ import pytest
 from PIL import Image
 
 from soups.data import checks, decode, folders, layouts
-from soups.data.images import PreparedSet, identity, write_set
+from soups.data.prepared import PreparedSet, identity, write_set
 from soups.data.splits import heldout_split
 from soups.errors import UserError
+from soups.images.originals import originals
 from tests import layouts as trees
 
 
@@ -138,9 +139,9 @@ def test_a_set_without_array_reads_the_original_images(tmp_path, store):
     assert not path.exists()
     for name in ("train.npy", "train.labels.npy", "train.json"):  # each of them names the set
         read = PreparedSet(path.with_name(name))
-        assert read.images.shape == (24, 32, 32, 3)
-        np.testing.assert_array_equal(read.images[[5, 23]], files[[5, 23]])
-        np.testing.assert_array_equal(read.originals[[5, 23]], files[[5, 23]])
+        assert read.inputs.shape == (24, 32, 32, 3)
+        np.testing.assert_array_equal(read.inputs[[5, 23]], files[[5, 23]])
+        np.testing.assert_array_equal(originals(read)[[5, 23]], files[[5, 23]])
         assert read.classes == trees.wnids()
 
 

@@ -10,7 +10,7 @@ import torch
 from print_methods import main as print_methods
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.errors import LeftOut, UserError
 from soups.evaluation.metrics import correct, predicted
 from soups.evaluation.tables import method_list, models_table
@@ -127,7 +127,7 @@ def test_logits_that_are_not_finite_are_refused_before_they_are_written(heldout,
         forward.write_heldout_logits(Constant(), heldout, tmp_path / "m.npy")
     assert not (tmp_path / "m.npy").exists()
     labels = torch.from_numpy(heldout.labels)
-    assert np.isnan(forward.accuracy(Constant(), heldout.images, labels))
+    assert np.isnan(forward.accuracy(Constant(), heldout.inputs, labels))
 
 
 def test_an_image_with_a_logit_that_is_not_finite_is_never_right():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.evaluation import lines, loss_gap
 from soups.evaluation.samples import Samples
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.evaluation import calibration, resampling
 from soups.evaluation.logits import CachedLogits, models_of
 from soups.roles import BEST, ORACLE

@@ -21,11 +21,13 @@ ALLOWED = {
     "world": ["training", "data"],
     "experiment": ["world", "models", "data"],
     "setup": ["experiment", "models", "data"],
+    "images": ["experiment", "world", "training", "models", "data", "report"],
+    "text": ["experiment", "training", "models", "data", "report", "jobs"],
     "claims": ["evaluation", "mixing"],
     "cost": ["experiment", "world", "mixing", "evaluation", "training", "models", "data", "jobs"],
 }
 LONGEST = 40  # a rule's script has fewer lines
-GROUND = ("errors", "files", "hyperparameters", "outcomes", "roles")
+GROUND = ("errors", "files", "hyperparameters", "outcomes", "problems", "roles")
 
 
 def imported(source: str) -> set[str]:

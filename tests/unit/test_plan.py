@@ -239,9 +239,8 @@ def test_no_shift_can_have_the_name_of_a_column(root):
             continue
         free = {
             name
-            for name in columns - shifts - settings.RESERVED_COLUMNS - set(HYPERPARAMETERS)
-            if not name.startswith(settings.RESERVED_BEGINNINGS)
-            and not name.endswith(settings.RESERVED_ENDINGS)
+            for name in columns - shifts - set_names.RESERVED_COLUMNS - set(HYPERPARAMETERS)
+            if not set_names.is_reserved(name)
         }
         assert free == set(), path.name
 

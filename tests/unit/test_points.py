@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from soups.data.images import PreparedSet, identity, write_set
+from soups.data.prepared import PreparedSet, identity, write_set
 from soups.evaluation.samples import Samples
 from soups.evaluation.significance import compare
 from soups.mixing.mix import Mixture, mix
@@ -63,7 +63,7 @@ def explicit(model, paths, samples):
     def logits(made: dict) -> dict:
         model.load_state_dict(mix(made, paths))
         return {
-            name: forward(model, samples.sets[name].images, samples.rows[name]).numpy()
+            name: forward(model, samples.sets[name].inputs, samples.rows[name]).numpy()
             for name in SETS
         }
 
@@ -78,7 +78,7 @@ def cached(explicit, samples, sets, model, paths, tmp_path) -> dict:
         model.load_state_dict(checkpoints.Checkpoint(paths[name]).state())
         files[name] = {key: tmp_path / f"{name}.{key}.npy" for key in SETS}
         for key, data in sets.items():
-            np.save(files[name][key], forward(model, data.images).numpy())
+            np.save(files[name][key], forward(model, data.inputs).numpy())
     return files
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.evaluation.metrics import correct
 from soups.evaluation.samples import Samples, load_points, save_points, stacked
 

@@ -7,7 +7,7 @@ import split
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soups.data.images import identity, write_set
+from soups.data.prepared import identity, write_set
 from soups.data.splits import given_split, heldout_split, manifest
 from soups.errors import UserError
 from soups.files import fingerprint

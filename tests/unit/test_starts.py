@@ -49,7 +49,7 @@ def test_logits_are_those_of_the_whole_classifier(made, pretrained, heldout):
     for name in ("initialization", "zeroshot"):
         model = pretrained.classifier(4).eval()
         model.load_state_dict(made[name].state)
-        whole = forward(model, heldout.images, exact=True).numpy()
+        whole = forward(model, heldout.inputs, exact=True).numpy()
         np.testing.assert_allclose(made[name].logits, whole, atol=1e-4)
 
 
@@ -63,9 +63,9 @@ def test_a_probe_starts_from_zeros_without_a_text_tower(pretrained, train, heldo
 
 def test_starting_points_depend_on_the_training_rows_alone(made, pretrained, train, heldout):
     torch.rand(10)  # the state of the global generator does not matter
-    other = np.array(train.images)
+    other = np.array(train.inputs)
     other[1::2] = 0
-    train.images = other
+    train.inputs = other
     again = starting_points(pretrained, train, ROWS, heldout, ["a {}"], PROBE)
     assert torch.equal(
         again["initialization"].state["head.weight"], made["initialization"].state["head.weight"]

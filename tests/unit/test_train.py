@@ -235,8 +235,8 @@ def test_a_task_trains_the_tower_on_its_own_images_alone(start, data, tmp_path):
     head = torch.randn(4, start.head.in_features, generator=torch.Generator().manual_seed(0))
     assert torch.equal(first["head.weight"], head)  # frozen, and whole again afterwards
     assert any(not torch.equal(first[n], t) for n, t in start.state_dict().items() if "visual" in n)
-    data.images = np.array(data.images)
-    data.images[(data.labels == 0) | (data.labels == 3)] = 0
+    data.inputs = np.array(data.inputs)
+    data.inputs[(data.labels == 0) | (data.labels == 3)] = 0
     assert same(first, weights("two"))
 
 

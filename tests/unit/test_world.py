@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from soups.data.images import PreparedSet, write_set
+from soups.data.prepared import PreparedSet, write_set
 from soups.errors import UserError
 from soups.world import adversarial, reference
 from soups.world.sets import (
@@ -191,7 +191,7 @@ def test_shift_a_has_images_that_the_reference_network_misclassifies(train):
     assert pixels.shape == (30, SIZE, SIZE, 3)
     assert set(labels) == set(range(len(mapping)))  # no class is without an image
     assert all(NAMES[members[0]] == name for name, members in mapping)
-    fitted = train.images, train.labels, len(NAMES), 1, 0.005, 0
+    fitted = train.inputs, train.labels, len(NAMES), 1, 0.005, 0
     members = np.array([members[0] for _, members in mapping])
     assert reference.wrong(reference.train_reference(*fitted), pixels, members[labels]).all()
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from soups.data import imagenet, parquet
-from soups.data.images import ClassMapping
 from soups.data.label_files import composed
 from soups.data.labelled import flat_images
+from soups.data.prepared import ClassMapping
 from soups.data.walking import Aside, is_folder, is_image, is_odd, scan, walk
 from soups.errors import UserError, near
 

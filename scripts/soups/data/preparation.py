@@ -11,9 +11,9 @@ import numpy as np
 
 from soups.data import folders
 from soups.data.decode import ImageFiles
-from soups.data.images import ClassMapping
 from soups.data.label_files import composed
 from soups.data.layouts import Listing
+from soups.data.prepared import ClassMapping
 from soups.data.prompts import display_names
 from soups.data.walking import PHONE, Aside
 from soups.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.doctor import verdicts
 from soups.doctor.verdicts import Verdict
 from soups.errors import UserError
@@ -24,7 +24,7 @@ class Patients:
         paths: id to the file of weights, in the order of the sweep.
         logits: reads the held-out logits of a model, shape (n, classes).
         labels: labels of the held-out images, shape (n,).
-        images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
+        inputs: the held-out examples, as the model takes them; may be a memory map.
         make_model: builds a classifier from the file of one model.
         settle: gives a mixed model its batch statistics, see `batch_norm`.
         start: the file of θ₀, or None if it is unknown.
@@ -34,7 +34,7 @@ class Patients:
     paths: Mapping[str, str | Path]
     logits: Callable[[str], np.ndarray]
     labels: np.ndarray
-    images: np.ndarray
+    inputs: np.ndarray
     make_model: Callable[[str | Path], nn.Module]
     settle: Settle
     start: str | Path | None = None
@@ -51,9 +51,9 @@ class Patients:
             paths=dict(zip(models, job.input.weights, strict=True)),
             logits=lambda model: np.load(logits[model]),
             labels=heldout.labels,
-            images=heldout.images,
+            inputs=heldout.inputs,
             make_model=lambda weights: load_classifier(job.input.pretrained, weights),
-            settle=settler(heldout.images, job.params.recalibrate),
+            settle=settler(heldout.inputs, job.params.recalibrate),
             start=next(iter(job.input.start), None),
             start_logits=np.load(job.input.start_logits[0]) if job.input.start_logits else None,
         )

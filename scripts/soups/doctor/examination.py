@@ -70,7 +70,7 @@ def examine(patients: Patients) -> Examination:
 
     one = Checkpoint(patients.paths[best])
     lines = Lines(
-        patients.make_model(one.path), patients.paths, patients.settle, patients.images,
+        patients.make_model(one.path), patients.paths, patients.settle, patients.inputs,
         patients.labels, right, geometry.has_statistics(one),
     )  # fmt: skip
     barriers = _barriers(lines, best, tables)

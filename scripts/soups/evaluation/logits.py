@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.evaluation.metrics import correct, predicted
 from soups.models import usable
 from soups.roles import ORACLE

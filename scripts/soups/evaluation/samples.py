@@ -8,7 +8,7 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.data.sampling import sample
 from soups.evaluation.metrics import correct
 from soups.evaluation.tables import accuracy_row
@@ -77,7 +77,7 @@ class Samples:
         """Logits of a model, shape (n, training classes) for each set."""
         from soups.models.forward import forward  # an import of seconds, which few callers need
 
-        return {n: forward(model, self.sets[n].images, self.rows[n]).numpy() for n in self.names}
+        return {n: forward(model, self.sets[n].inputs, self.rows[n]).numpy() for n in self.names}
 
     def cached(self, paths: Mapping[str, str | Path]) -> BySet:
         """Logits as from `logits`, read from files that hold the logits of whole sets."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from soups import problems
 from soups.experiment import settings
 from soups.models import architectures
 
@@ -21,6 +22,24 @@ class Parameters:
     def training(self) -> dict:
         """Settings of training that change its results by rounding errors."""
         return {key: self.config["compute"][key] for key in ("precision", "accumulate", "gpus")}
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric by which models are chosen and compared."""
+        return self.config["metric"] or problems.of(self.config).metric(self.config["data"])
+
+    @property
+    def scored(self) -> dict:
+        """The metric as a parameter of a rule; empty for accuracy, the default."""
+        return {} if self.metric == "accuracy" else {"metric": self.metric}
+
+    @property
+    def words(self) -> dict:
+        """The words of tables and figures; empty for the accuracy on images, the default."""
+        examples = problems.of(self.config).examples
+        if (self.metric, examples) == ("accuracy", "images"):
+            return {}
+        return {"metric": self.metric, "examples": examples}
 
     @property
     def uses_corpus(self) -> bool:

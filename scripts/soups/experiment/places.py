@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soups import files
-from soups.data.images import set_paths, train_paths
+from soups.data.prepared import set_paths, train_paths
 from soups.errors import UserError
 from soups.hyperparameters import START
 from soups.roles import BEST, GREEDY
@@ -20,7 +20,7 @@ class Places:
         shared: folder of the data, the splits, the pre-trained model and the starts, which may
             be that of another experiment.
         shifts: names of the shifts.
-        store: how training images are stored, see `data.images.train_paths`.
+        store: how training images are stored, see `data.prepared.train_paths`.
         starts: starting points that are evaluated like other models.
         soups, ensembles: id to its entry, see `catalog.soups`.
         roles: role to the row that plays it, see `assignment`.

@@ -6,7 +6,9 @@ module imports neither torch nor pandas and opens no image. The rules compute no
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from soups import problems
 from soups.errors import UserError
 from soups.experiment import catalog, figures, ready_made, settings, variants
 from soups.experiment.assignment import assign, rows_of, with_rows
@@ -19,6 +21,7 @@ from soups.experiment.sources import Checkpoints, Folders
 from soups.experiment.stages import STAGE
 from soups.experiment.variants import Sweep
 from soups.hyperparameters import ALL, START
+from soups.problems import Problem
 from soups.roles import BEST, GREEDY, SECOND_BEST
 
 NOTHING = "(?!)"  # the pattern that matches no name
@@ -31,7 +34,8 @@ class Plan(Places, Parameters):
     `Places` has the files of all of these, and `Parameters` has the parameters of rules.
 
     Attributes:
-        folders: image folders, or None if the images are drawn.
+        problem: the problem, such as image classification.
+        source: what the rules of the problem need to know about its files, or None.
         checkpoints: ready-made models, or None if the models are fine-tuned here.
         sweep: all fine-tuned models.
         tasks: task to its classes.
@@ -47,7 +51,8 @@ class Plan(Places, Parameters):
         notes: sentences about parts that are left out, for the start of a run.
     """
 
-    folders: Folders | None
+    problem: Problem
+    source: Any
     checkpoints: Checkpoints | None
     sweep: Sweep
     tasks: dict[str, list[str]]
@@ -85,6 +90,7 @@ class Plan(Places, Parameters):
         else:
             models = Sweep.of(config["sweep"], config["finetune"], starts)
             _check_tasks(models, tasks)
+            _check_meaning(models, problems.of(config))
 
         sections = {key: config[key] for key in ("soups", "ensembles")}
         chosen = config["roles"]
@@ -120,8 +126,9 @@ class Plan(Places, Parameters):
             of_experiment("claims.replicates", other, name, ["effects"])[0]
             for other in claims["replicates"]
         ]
-        folders = Folders.of(config["data"]) if config["data"]["source"] == "folders" else None
-        tables = _tables(roles, folders, config["published"])
+        problem = problems.of(config)
+        source = problem.source(config["data"])
+        tables = _tables(roles, problem.tables(source), config["published"])
         tables += ["doctor"] if elsewhere else []
         others = ["reliability", "effects", *planned.tables]
         others += ["rejection"] if planned.large else []
@@ -138,7 +145,8 @@ class Plan(Places, Parameters):
             shared=shared,
             shifts=settings.shifts(config),
             store=store,
-            folders=folders,
+            problem=problem,
+            source=source,
             checkpoints=Checkpoints.of(given["checkpoints"], models) if elsewhere else None,
             sweep=models,
             starts=starts,
@@ -161,6 +169,11 @@ class Plan(Places, Parameters):
             stage=STAGE,
             notes=[*notes, *left_out],
         )
+
+    @property
+    def folders(self) -> Folders | None:
+        """Image folders, or None if the images are drawn or the examples are no images."""
+        return self.source if isinstance(self.source, Folders) else None
 
     @property
     def ingredients(self) -> list[str]:
@@ -258,6 +271,17 @@ def _check_tasks(models: Sweep, tasks: Mapping) -> None:
             raise UserError(f"sweep: {name} has task = {row['task']!r}, expected one of {known}")
 
 
+def _check_meaning(models: Sweep, problem: Problem) -> None:
+    """Check that no model has a hyperparameter that means nothing for the problem."""
+    for name, row in models.rows.items():
+        for key, wanted in problem.off.items():
+            if row[key] != wanted:
+                raise UserError(
+                    f"sweep: {name} has {key} = {row[key]!r}, expected {wanted!r} because "
+                    f"{problem.examples} have no {key}"
+                )
+
+
 # Columns of tables/models.csv that the run itself makes.
 _OF_THE_RUN = {
     "model", "variant", "heldout", "test", "shifts_mean", "test_lo", "test_hi", "shifts_mean_lo",
@@ -306,10 +330,9 @@ def _evaluated(models: Sweep, entries: Iterable[Mapping], section: Mapping) -> l
     return [m for m in models.rows if m in used or models.origin[m][1] not in for_curves]
 
 
-def _tables(roles: Mapping[str, str], folders: Folders | None, published: str | None) -> list[str]:
+def _tables(roles: Mapping[str, str], own: Sequence[str], published: str | None) -> list[str]:
     tables = ["models", "methods", "significance", "calibration"]
     tables += ["greedy_trace"] if GREEDY in roles else []
-    tables += ["data"] if folders else []
-    tables += ["real"] if folders and folders.real else []
+    tables += own
     tables += ["reproduction"] if published else []
     return tables

@@ -4,18 +4,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from soups.data import checks, folders, prompts
-from soups.data.splits import heldout_split
+from soups import problems
 from soups.errors import UserError, near
 from soups.experiment import ready_made
 from soups.experiment.registry import SECTIONS
 from soups.experiment.schema import check, hint, read_yaml
 from soups.experiment.sweep import parse
-from soups.models import architectures
+from soups.problems import Problem
 from soups.roles import INITIALIZATION, ZEROSHOT
-from soups.world.shapes import CLASSES
 
 # Folders of results/ that no experiment may have.
 TAKEN = {
@@ -55,46 +51,19 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         )
     _check_shared(config)
     _check_sweep(config["sweep"])
+    asked = ready_made.Asked(config, Path(schema).parents[2] / "config.yaml", configfiles, only)
     notes = []
     if config["ingredients"]["source"] == "checkpoints":
         given = ready_made.complete(config["ingredients"]["checkpoints"])
         config["ingredients"]["checkpoints"] = given
         ready_made.check(config)
-        default = Path(schema).parents[2] / "config.yaml"
-        notes = ready_made.adapt(config, ready_made.Asked(config, default, configfiles, only))
-    architectures.check(config)
+        notes = ready_made.adapt(config, asked)
+    problem = problems.of(config)
+    notes += _without(config, problem, asked)
     _check_ingredients(config)
-    _check_drawn_model(config)
+    names = problem.check(config)
     _check_pretrain(config["pretrain"])
-    if config["data"]["source"] == "folders":
-        if not config["data"]["folders"]:
-            raise UserError(
-                "data.source is 'folders' but data.folders is empty, expected settings as in "
-                "experiments/images.yaml"
-            )
-        _check_shift_names(config["data"]["folders"]["shifts"], config["finetune"])
-        checks.check_folders(config["data"]["folders"], config["data"]["heldout"])
-        data = folders.settings_of(config["data"]["folders"])
-        _check_store(config, data)
-        names = folders.training_classes(data)
-        if any(config["tasks"].values()):
-            names = prompts.display_names(names, data["names"])
-    else:
-        world = np.arange(config["data"]["world"]["train"]) % len(CLASSES)
-        names = [shape.name for shape in CLASSES]
-        heldout = config["data"]["heldout"]
-        heldout_split(world, heldout["fraction"], 0, names, per_class=heldout["per_class"])
-        if heldout["indices"]:
-            raise UserError(
-                f"data.heldout.indices is {heldout['indices']!r}, expected null with data.source "
-                "'world'"
-            )
     _check_tasks(config["tasks"], names)
-    if uses_corpus(config) and not _has_corpus(config):
-        raise UserError(
-            "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
-            "expected the share of the training images for pre-training"
-        )
     return notes
 
 
@@ -193,18 +162,12 @@ def _at(config, path: Sequence[str]) -> dict:
 
 def shifts(config: dict) -> list[str]:
     """Names of the shifts in the order of the configuration, without those set to null."""
-    data = config["data"]
-    if data["source"] == "world":
-        return list(data["world"]["shifts"])
-    return [name for name, spec in data["folders"]["shifts"].items() if spec is not None]
+    return problems.of(config).shifts(config["data"])
 
 
 def store(config: dict) -> str:
-    """How training images are stored, see `data.images.train_paths`."""
-    data = config["data"]
-    if data["source"] == "world":
-        return "array"
-    return folders.settings_of(data["folders"])["training_images"]
+    """How training examples are stored, see `data.prepared.train_paths`."""
+    return problems.of(config).store(config["data"])
 
 
 def starts(config: dict) -> list[str]:
@@ -212,17 +175,13 @@ def starts(config: dict) -> list[str]:
     if config["ingredients"]["source"] == "checkpoints":
         given = ready_made.complete(config["ingredients"]["checkpoints"])
         return [INITIALIZATION] if given["initialization"] else []
-    return ([ZEROSHOT] if architectures.has_text(config["model"]) else []) + [INITIALIZATION]
+    has = problems.of(config).has_zeroshot(config["model"])
+    return ([ZEROSHOT] if has else []) + [INITIALIZATION]
 
 
 def uses_corpus(config: dict) -> bool:
     """Whether this experiment pre-trains its model."""
     return config["model"]["pretrained"] == "train"
-
-
-def _has_corpus(config: dict) -> bool:
-    data = config["data"]
-    return data["source"] == "world" or bool(data["folders"].get("pretrain_fraction"))
 
 
 def sections(config: dict) -> dict:
@@ -256,82 +215,6 @@ def _check_shared(config: dict) -> None:
             )
 
 
-# Names that no shift may have: other sets, and columns of tables that have a column per shift. A
-# test compares them with the recorded tables.
-RESERVED_COLUMNS = {
-    "train", "test", "corpus", "heldout", "model", "method", "members", "ingredients",
-    "inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start", "model_1",
-    "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ", "order", "large",
-    "slice", "tasks", "of", "models", "beta", "variance", "soup_loss", "curvature",
-    "curvature_wide",
-}  # fmt: skip
-RESERVED_BEGINNINGS = ("n_", "ensemble_", "test_", "shifts_mean_", "gap")
-RESERVED_ENDINGS = ("_lo", "_hi", "_sd", "_top")
-
-
-def _check_shift_names(shifts: dict, hyperparameters: Iterable[str]) -> None:
-    taken = RESERVED_COLUMNS | set(hyperparameters)
-    for name, spec in shifts.items():
-        if spec is not None and ("folder" in spec) == ("corruption" in spec):
-            raise UserError(
-                f"data.folders.shifts.{name} is {spec}, expected either folder (and mapping) "
-                "or corruption and severity"
-            )
-        ends = name.startswith(RESERVED_BEGINNINGS) or name.endswith(RESERVED_ENDINGS)
-        if name in taken or ends:
-            raise UserError(
-                f"data.folders.shifts has the name {name!r}, expected another one because a set or "
-                "a column of the tables has this name"
-            )
-    if not any(shifts.values()):
-        raise UserError("data.folders.shifts has only null entries, expected at least one shift")
-
-
-def _check_store(config: dict, data: dict) -> None:
-    kept = data["training_images"]
-    if kept != "array" and config["model"]["pretrained"] == "train":
-        raise UserError(
-            f"data.folders.training_images is {kept!r}, expected 'array' because "
-            "model.pretrained is 'train'"
-        )
-    heldout = config["data"]["heldout"]
-    for other, value in (
-        ("data.folders.pretrain_fraction", data["pretrain_fraction"]),
-        ("data.heldout.per_class", heldout["per_class"]),
-    ):
-        if heldout["indices"] and value:
-            raise UserError(
-                f"data.heldout.indices is {heldout['indices']!r} and {other} is {value}, expected "
-                "only one of them"
-            )
-    if kept == "folder" and data["pretrain_fraction"]:
-        raise UserError(
-            f"data.folders.pretrain_fraction is {data['pretrain_fraction']}, expected 0 because "
-            "data.folders.training_images is 'folder'"
-        )
-    sets = ["train", "test", *config["data"]["folders"]["shifts"]]  # with those set to null
-    for name in data["expected"]:
-        if name not in sets:
-            raise UserError(
-                f"data.folders.expected has {name!r}, expected one of the sets {', '.join(sets)}"
-            )
-    if data["names"] == prompts.IMAGENET and config["model"]["pretrained"] == "train":
-        raise UserError(
-            "data.folders.names is 'imagenet', expected the names of your classes or null because "
-            "model.pretrained is 'train'"
-        )
-
-
-def _check_drawn_model(config: dict) -> None:
-    """Refuse the miniature's pre-trained model for image folders, whose classes it cannot know."""
-    given = config["model"]["pretrained"] or ""
-    if config["data"]["source"] == "folders" and given.startswith("results/recorded/pretrained/"):
-        raise UserError(
-            f"model.pretrained is {given!r}, which knows the drawn classes only, expected 'train', "
-            "a tag or a file that fits model.architecture, as in experiments/images.yaml"
-        )
-
-
 def _check_ingredients(config: dict) -> None:
     """Check settings that depend on whether models are fine-tuned here."""
     if config["ingredients"]["source"] == "checkpoints":
@@ -350,6 +233,31 @@ def _check_ingredients(config: dict) -> None:
         raise UserError(
             "data.heldout.fraction is 1, expected less than 1 because ingredients.source is 'train'"
         )
+
+
+def _without(config: dict, problem: Problem, asked: ready_made.Asked) -> list[str]:
+    """Leave out hyperparameters of the default sweep that mean nothing for this problem.
+
+    `experiment.plan` refuses all others that a row of the sweep has.
+
+    Args:
+        config: the merged configuration. It is changed in place.
+        problem: the problem.
+        asked: tells the user's own settings from the default ones.
+
+    Returns:
+        one sentence that names them, or nothing.
+    """
+    parameters = config["sweep"]["random"]["parameters"]
+    off = [
+        name
+        for name in problem.off
+        if parameters.get(name) is not None and not asked("sweep", "random", "parameters", name)
+    ]
+    parameters |= dict.fromkeys(off)
+    if not off or config["sweep"]["kind"] != "random":
+        return []
+    return [f"The sweep leaves out {ready_made.listed(off)}, which {problem.examples} do not have."]
 
 
 def _check_sweep(sweep: dict) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.errors import UserError
 from soups.evaluation.metrics import predicted
 from soups.jobs import devices, left_out
@@ -37,7 +37,7 @@ class Kitchen:
         paths: id to safetensors file, for ingredients and start.
         logits: reads the held-out logits of an ingredient, shape (n, classes).
         labels: labels of the held-out images, shape (n,).
-        images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
+        inputs: the held-out examples, as the model takes them; may be a memory map.
         make_model: builds a classifier whose weights are then overwritten. It is called only
             if a method needs a model.
         settle: sets the statistics of batch normalisation in a mixed model, see `batch_norm`.
@@ -50,7 +50,7 @@ class Kitchen:
     paths: Mapping[str, str | Path]
     logits: Callable[[str], np.ndarray]
     labels: np.ndarray
-    images: np.ndarray
+    inputs: np.ndarray
     make_model: Callable[[], nn.Module]
     settle: Settle
     made: Mapping[str, dict] = field(default_factory=dict)
@@ -88,9 +88,9 @@ class Kitchen:
             paths=paths,
             logits=lambda name: np.load(logits[name]),
             labels=heldout.labels,
-            images=heldout.images,
+            inputs=heldout.inputs,
             make_model=make_model,
-            settle=settler(heldout.images, job.params.recalibrate),
+            settle=settler(heldout.inputs, job.params.recalibrate),
             made={Path(path).stem: files.read_json(path) for path in made},
         )
 
@@ -151,7 +151,7 @@ class Kitchen:
         ]
 
     def _accuracy(self, model: nn.Module) -> float:
-        return accuracy(model, self.images, self.targets)
+        return accuracy(model, self.inputs, self.targets)
 
     def present(self, names: Sequence[str]) -> list[str]:
         """Those of some models that are ingredients, in the same order."""

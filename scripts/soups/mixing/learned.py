@@ -75,7 +75,7 @@ def coefficient_gradient(
 def learn(
     model: nn.Module,
     ingredients: Sequence[Checkpoint],
-    images: np.ndarray,
+    inputs,
     labels: Tensor,
     group: Mapping[str, int],
     lr: float,
@@ -91,13 +91,13 @@ def learn(
     Args:
         model: a classifier, whose weights are overwritten.
         ingredients: k checkpoints.
-        images: held-out images, uint8, shape (n, h, w, 3), may be a memory map.
+        inputs: the held-out examples, see `problems.Problem.inputs`.
         labels: their labels, int64, shape (n,).
         group: tensor name to the index of its coefficient, see `blocks.groups`.
         lr: learning rate of Adam.
-        epochs: passes over the images.
-        batch_size: images per step.
-        seed: of the order of the images.
+        epochs: passes over the examples.
+        batch_size: examples per step.
+        seed: of the order of the examples.
 
     Returns:
         α, float64, shape (k, groups), then β, then a list with the mean loss and β of every epoch.
@@ -108,17 +108,17 @@ def learn(
     w.requires_grad_()
     log_beta = torch.zeros((), requires_grad=True, device=device)
     optimizer = torch.optim.Adam([w, log_beta], lr=lr)
-    size = min(batch_size, len(images))
+    size = min(batch_size, len(inputs))
     trace = []
     for epoch in range(epochs):
         losses = []
-        for batch in optim.batches(len(images), size, epoch, seed):
+        for batch in optim.batches(len(inputs), size, epoch, seed):
             batch = np.sort(batch)
             alpha = w.softmax(0)
             mixed(ingredients, alpha, group).write(model)
             model.zero_grad(set_to_none=True)
             optimizer.zero_grad()
-            logits = model(torch.from_numpy(images[batch]).to(device))
+            logits = model(torch.from_numpy(inputs[batch]).to(device))
             loss = F.cross_entropy(log_beta.exp() * logits, labels[batch].to(device))
             loss.backward()
             alpha.backward(coefficient_gradient(model, ingredients, group))

@@ -56,7 +56,7 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
     alpha, beta, trace = learned_soups.learn(
         kitchen.model,
         ingredients,
-        kitchen.images,
+        kitchen.inputs,
         kitchen.targets,
         group,
         **options,

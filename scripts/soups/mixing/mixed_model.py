@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs import devices
 from soups.mixing.mix import Mixture, mix
 from soups.mixing.select import RunningSum
@@ -56,7 +56,7 @@ class MixedModel:
             paths = dict(zip(job.params.models, job.input.weights, strict=True))
         # The file of a model that is left out has no weights.
         model = load_classifier(job.input.pretrained, usable.first(job.input.weights))
-        settle = settler(PreparedSet(job.input.heldout[0]).images, job.params.recalibrate)
+        settle = settler(PreparedSet(job.input.heldout[0]).inputs, job.params.recalibrate)
         return cls(model, paths, settle, start)
 
     def of(self, recipe: dict) -> nn.Module:

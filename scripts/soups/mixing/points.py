@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.data.sampling import sample
 from soups.evaluation.calibration import temperature
 from soups.evaluation.metrics import predicted
@@ -95,7 +95,7 @@ class Points:
             model = self._mixed.of(recipes.recipe({one: 1 - alpha, two: alpha}, "pair"))
             soups.append(self._samples.logits(model))
             if heldout is not None:
-                logits = forward(model, heldout.images, exact=True).numpy()
+                logits = forward(model, heldout.inputs, exact=True).numpy()
                 betas.append(1 / temperature(logits, heldout.labels))
         return soups, betas if heldout is not None else None
 
@@ -188,10 +188,10 @@ class Landscape:
     def of(self, recipe: dict) -> dict[str, float]:
         """``heldout_loss`` (mean cross-entropy, in nats), ``test`` (accuracy), image counts."""
         model = self._mixed.of(recipe)
-        logits = forward(model, self._heldout.images, self._chosen, exact=True)
+        logits = forward(model, self._heldout.inputs, self._chosen, exact=True)
         wanted = torch.from_numpy(self._heldout.labels[self._chosen])
         loss = F.cross_entropy(logits.double(), wanted).item()
-        guesses = predicted(forward(model, self._test.images, self._tested).numpy())
+        guesses = predicted(forward(model, self._test.inputs, self._tested).numpy())
         accuracy = float((guesses == self._test.labels[self._tested]).mean())
         values = {"heldout_loss": round(loss, DECIMALS), "test": round(accuracy, DECIMALS)}
         return values | {"n_heldout": len(self._chosen), "n_test": len(self._tested)}

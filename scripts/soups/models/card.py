@@ -15,11 +15,9 @@ these entries:
 
 from pathlib import Path
 
-import torch
-
 import soups
-from soups.data import folders
-from soups.data.images import PreparedSet
+from soups import problems
+from soups.data.prepared import PreparedSet
 from soups.errors import UserError
 from soups.jobs import handlers
 from soups.models.checkpoints import Checkpoint
@@ -27,7 +25,6 @@ from soups.models.checkpoints import Checkpoint
 KEY = "model"
 # Entries of a pre-trained model's note that tell how it was made, or belong to its text tower.
 MADE_BY = ("corpus", "settings", "source", "tokenizer", "words")
-RESIZE, CROP = "bicubic, short side", "centre"
 # Sections of the configuration that decide the weights of a soup.
 SECTIONS = ("data", "model", "pretrain", "probe", "finetune", "sweep", "ingredients")
 
@@ -40,33 +37,9 @@ def of_job(job, model) -> dict:
         model: the `Classifier`, or the `Pretrained` that it is made from.
     """
     note, heldout = Checkpoint(job.input.pretrained).note, PreparedSet(job.input.heldout[0])
-    upright, named = True, None
-    if job.config["data"]["source"] == "folders":
-        settings = folders.settings_of(job.config["data"]["folders"])
-        upright, named = settings["upright"], folders.training_classes(settings)
-    card = {
-        **{key: value for key, value in note.items() if key not in MADE_BY},
-        "architecture": note["architecture"],
-        "image_size": int(heldout.images.shape[1]),
-        "resize": RESIZE,
-        "crop": CROP,
-        "upright": upright,
-        "mean": _pixels(note, model, "mean"),
-        "std": _pixels(note, model, "std"),
-        "normalize_features": bool(model.normalize),
-        "classes": heldout.classes,
-    }
-    if named is not None and named != heldout.classes:
-        card["folders"] = named
-    return {KEY: card}
-
-
-def _pixels(note: dict, model, name: str) -> list[float]:
-    """Return mean or std of the pixels (0–1). Headers of old pre-trained models lack them."""
-    if name in note:
-        return list(note[name])
-    value = getattr(model, name)  # a classifier holds 255 times the value
-    return (value.flatten() / 255).tolist() if torch.is_tensor(value) else list(value)
+    card = {key: value for key, value in note.items() if key not in MADE_BY}
+    more = problems.of_note(note).card(job.config, note, heldout, model)
+    return {KEY: card | more | {"classes": heldout.classes}}
 
 
 def provenance(config: dict, entry: dict) -> dict:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from soups import files
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.errors import LeftOut, UserError
 from soups.jobs import distributed, events, left_out
 from soups.models import checkpoints

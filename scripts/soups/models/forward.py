@@ -1,4 +1,4 @@
-"""Evaluation of a model on images, in batches."""
+"""Evaluation of a model on examples, in batches."""
 
 import logging
 from contextlib import nullcontext
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from soups import files
-from soups.data.images import PreparedSet
 from soups.data.loading import Images, Reader
+from soups.data.prepared import PreparedSet
 from soups.errors import LeftOut, UserError
 from soups.jobs import compute, devices, events
 from soups.models.usable import is_usable
@@ -24,49 +24,54 @@ BATCH, GPU_BATCH = 125, 500
 @torch.inference_mode()
 def forward(
     run,
-    images: Images,
+    inputs,
     rows: np.ndarray | None = None,
     batch: int | None = None,
     workers: int = 0,
     exact: bool = False,
 ) -> Tensor:
-    """Apply ``run`` (a model or one of its methods) to uint8 images in batches.
+    """Apply ``run`` (a model or one of its methods) to examples in batches.
+
+    Batches have examples of similar length, if the examples have lengths.
 
     Args:
-        run: takes uint8 (b, h, w, 3), returns (b, d).
-        images: uint8, shape (n, h, w, 3); an array, a memory map or files.
-        rows: indices of the images to use; all images by default.
-        batch: images in a batch; by default `compute.batch_size`, and without it `BATCH` on a CPU
+        run: takes a batch of examples, returns (b, d).
+        inputs: n examples, see `problems.Problem.inputs`.
+        rows: indices of the examples to use; all by default.
+        batch: examples in a batch; by default `compute.batch_size`, and without it `BATCH` on a CPU
             and `GPU_BATCH` elsewhere.
-        workers: number of processes that read images from files ahead of their use.
-        exact: compute in float32 even if `compute.inference` is another precision. Held-out images
-            need this, so that ingredients and soups are scored alike.
+        workers: number of processes that read examples from files ahead of their use.
+        exact: compute in float32 even if `compute.inference` is another precision. Held-out
+            examples need this, so that ingredients and soups are scored alike.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
     """
-    rows = np.arange(len(images)) if rows is None else rows
+    rows = np.arange(len(inputs)) if rows is None else rows
+    lengths = getattr(inputs, "lengths", None)
+    place = np.arange(len(rows)) if lengths is None else np.argsort(lengths[rows], kind="stable")
     size = (
         batch or compute.current().batch_size or (BATCH if devices.kind() == "cpu" else GPU_BATCH)
     )
     starts = range(0, len(rows), size)
     out = None
-    pixels = Reader(images, workers).read(rows[start : start + size] for start in starts)
+    places = [place[start : start + size] for start in starts]
+    ready = Reader(inputs, workers).read(rows[part] for part in places)
     with nullcontext() if exact else devices.autocast("inference"):
-        for start, x in zip(starts, pixels, strict=True):
+        for part, x in zip(places, ready, strict=True):
             values = run(x).float().cpu()
             if out is None:  # concatenating a list of batches would need twice the memory
                 out = torch.empty(len(rows), *values.shape[1:])
-            out[start : start + size] = values
+            out[part] = values
     return out
 
 
-def accuracy(model: nn.Module, images: np.ndarray, labels: Tensor) -> float:
-    """Share of the images whose largest logit is that of the label.
+def accuracy(model: nn.Module, inputs, labels: Tensor) -> float:
+    """Share of the examples whose largest logit is that of the label.
 
     The share is NaN if any logit is NaN or infinite, because such a model must not be chosen.
     """
-    logits = forward(model, images, exact=True)
+    logits = forward(model, inputs, exact=True)
     if not torch.isfinite(logits).all():
         log.warning("the soup has logits that are NaN or infinite, so no rule chooses it")
         return float("nan")
@@ -84,13 +89,13 @@ def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Pat
     Raises:
         LeftOut: if a logit is NaN or infinite. Nothing is written then.
     """
-    logits = forward(model, heldout.images, exact=True).numpy()
+    logits = forward(model, heldout.inputs, exact=True).numpy()
     if not is_usable(logits):
         count = int((~np.isfinite(logits).all(1)).sum())
         raise LeftOut(
             "diverged",
-            f"the logits of {count} of {len(logits)} held-out images are NaN or infinite, expected "
-            "finite numbers",
+            f"the logits of {count} of {len(logits)} held-out {heldout.problem.examples} are NaN or "
+            "infinite, expected finite numbers",
         )
     files.write_array(path, logits)
     accuracy = float((logits.argmax(1) == heldout.labels).mean())

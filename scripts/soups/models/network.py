@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soups import problems
+from soups.problems import Problem
+
 
 class Classifier(nn.Module):
     """An image tower with a linear head, which gives logits of shape (n, classes).
@@ -33,6 +36,16 @@ class Classifier(nn.Module):
         # All ingredients share these values, so the state dict leaves them out.
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that this classifier solves."""
+        return problems.named("images")
+
+    @property
+    def tower(self) -> nn.Module:
+        """The part without the head."""
+        return self.visual
 
     def pixels(self, images: Tensor) -> Tensor:
         """Normalise uint8 (n, h, w, 3) to float32 (n, 3, h, w)."""

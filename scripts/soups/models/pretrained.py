@@ -18,6 +18,7 @@ from open_clip import create_model, get_tokenizer, list_pretrained_tags_by_model
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
+from soups import problems
 from soups.errors import UserError
 from soups.models import checkpoints, sources
 from soups.models.architectures import HUB, LOCAL, TIMM, TORCHVISION, TRANSFORMERS, is_path
@@ -60,6 +61,7 @@ class Pretrained:
     """
 
     normalize = True  # features have unit length
+    problem = problems.named("images")
 
     def __init__(
         self,
@@ -174,7 +176,8 @@ class Pretrained:
             )
         made = note["architecture"]
         try:
-            model = family(made)(made, note.get("words"), note=note)
+            of_problem = problems.of_note(note).family(made)
+            model = of_problem(made, note.get("words"), note=note)
         except UserError:
             raise
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -286,22 +289,27 @@ class Pretrained:
         return features.shape[1]
 
 
-def bring_in(architecture: str | dict, source: str | None, weights: str = "plain") -> Pretrained:
+def bring_in(
+    architecture: str | dict, source: str | None, weights: str = "plain", problem=None, **more
+) -> Pretrained:
     """Load a model of any family.
 
     Args:
         architecture: see `Pretrained` and `models.families`.
         source: a tag, a file or folder of weights, or None for random weights.
         weights: which weights of a training file are read, "plain" or "ema".
+        problem: image classification by default.
+        more: settings of the models of one problem, see `problems.Problem.family`.
 
     Raises:
         UserError: if the architecture is invalid or the weights cannot be loaded.
     """
-    return family(architecture)(architecture, None, source, weights)
+    made = (problem or Pretrained.problem).family(architecture)
+    return made(architecture, None, source, weights, **more)
 
 
 def family(architecture: str | dict) -> type[Pretrained]:
-    """Class of the models whose names begin like this architecture."""
+    """Class of the image models whose names begin like this architecture."""
     for prefix, (module, name) in FAMILIES.items():
         if isinstance(architecture, str) and architecture.startswith(prefix):
             return getattr(import_module(f"soups.models.families.{module}"), name)

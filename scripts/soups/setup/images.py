@@ -9,7 +9,6 @@ from soups.data.label_files import composed
 from soups.data.layouts import class_folders
 from soups.data.walking import is_odd, walk
 from soups.errors import UserError
-from soups.experiment.settings import RESERVED_BEGINNINGS, RESERVED_COLUMNS, RESERVED_ENDINGS
 
 # Usual names of the folders of a data set, the best first.
 TRAIN = ("train", "training")
@@ -138,19 +137,13 @@ def _others(
         why = _no_shift(path, known)
         if not why and folder.casefold() in (*TRAIN, *HELDOUT, *TEST):
             why = "its name is that of training, held-out or test images"
-        if not why and (not name or name in shifts or _is_reserved(name)):
+        if not why and (not name or name in shifts or set_names.is_reserved(name)):
             why = "its name cannot be that of a shift"
         if why:
             passed_over[folder] = why
         else:
             shifts[name] = folder
     return shifts, passed_over
-
-
-def _is_reserved(name: str) -> bool:
-    """Whether a column of the tables has this name."""
-    ends = name.startswith(RESERVED_BEGINNINGS) or name.endswith(RESERVED_ENDINGS)
-    return ends or name in RESERVED_COLUMNS
 
 
 def _no_shift(folder: Path, known: set[str]) -> str:

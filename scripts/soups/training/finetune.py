@@ -10,22 +10,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.v2 import MixUp
 
 from soups import files
-from soups.data.images import PreparedSet
-from soups.data.loading import Images, Reader, Transforms
+from soups.data.loading import Reader
+from soups.data.prepared import PreparedSet
 from soups.errors import UserError
 from soups.jobs import compute, devices, distributed
 from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Classifier
 from soups.training import divergence, optim
-from soups.training.augment import augment
 from soups.training.schedule import Schedule
 from soups.training.step import Step
 
 
 def finetune(
     model: Classifier,
-    images: Images,
+    inputs,
     labels: np.ndarray,
     rows: np.ndarray,
     hyperparameters: dict,
@@ -45,9 +44,9 @@ def finetune(
 
     Args:
         model: has the head of the linear probe, the zero-shot head or zeros; trained in place.
-        images: uint8, shape (n, h, w, 3); an array, a memory map or files.
+        inputs: the examples of the training set, n in all, see `problems.Problem.inputs`.
         labels: int64, shape (n,).
-        rows: indices of the training images, without the held-out images.
+        rows: indices of the training examples, without the held-out ones.
         hyperparameters: one row of the sweep. ``epochs`` may be a fraction, or 0 for no step.
             ``warmup`` is a fraction of all steps or a number of steps. ``mixup`` is the parameter
             of the Beta distribution, and ``swa`` the share of the last steps that are averaged.
@@ -55,16 +54,16 @@ def finetune(
         state: the saved state that an interrupted run resumes from. It is written at the end of
             every epoch, every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends
             the run.
-        teacher: float32, shape (len(rows), classes), the teacher's logits on the training images,
-            for ``distill``.
-        workers: number of processes that read and transform images ahead of their use.
+        teacher: float32, shape (len(rows), classes), the teacher's logits on the training
+            examples, for ``distill``.
+        workers: number of processes that read and transform examples ahead of their use.
 
     Returns:
         the trained model, in evaluation mode.
 
     Raises:
-        UserError: if the device or the image tower does not support the ``compute`` section, if
-            a batch has fewer images than there are processes, or if an image cannot be read.
+        UserError: if the device or the tower does not support the ``compute`` section, if
+            a batch has fewer examples than there are processes, or if one cannot be read.
         LeftOut: if the loss or the weights became NaN or infinite, see `divergence`.
         SystemExit: if a signal ended the run. Another call resumes it.
     """
@@ -75,20 +74,20 @@ def finetune(
     model.to(device, memory_format=layout).train()
     freeze_batch_norm(model)
     if chosen.checkpoint_activations:
-        devices.checkpointing(model.visual, True)
+        devices.checkpointing(model.tower, True)
     layer_decay = hyperparameters["layer_decay"]
     optimizer = optim.adamw(model, lr, hyperparameters["weight_decay"], layer_decay=layer_decay)
     average = weight_average(model, hyperparameters["ema"], hyperparameters["swa"])
     alpha, classes = hyperparameters["mixup"], model.head.out_features
     mixup = MixUp(alpha=alpha, num_classes=classes) if alpha else None
-    transforms = Transforms.of(hyperparameters, images.shape[1])
-    reader = Reader(images, workers, transforms, seed)
+    problem = model.problem
+    reader = Reader(inputs, workers, problem.transforms(hyperparameters, inputs), seed)
     take_step = Step(model, optimizer, hyperparameters)
 
     size = min(hyperparameters["batch_size"], len(rows))
     if size < distributed.world():
         raise UserError(
-            f"compute.gpus is {chosen.gpus}, expected at most {size}, the images of one batch"
+            f"compute.gpus is {chosen.gpus}, expected at most {size}, the {problem.examples} of one batch"
         )
     schedule = Schedule.finetuning(hyperparameters, len(rows) // size)
     losses = Losses()
@@ -100,14 +99,14 @@ def finetune(
     watch = divergence.Watch(model, lr, schedule.total, skips=take_step.scaler.is_enabled())
     with Keeper(state, chosen.save_minutes, parts) as keeper:
         for epoch, steps in schedule.epochs(done):
-            batches = list(optim.batches(len(rows), size, epoch, seed))
-            # The images of each batch that this process trains on.
+            batches = problem.batches(inputs, rows, size, epoch, seed)
+            # The part of each batch that this process trains on.
             mine = [distributed.part(batches[step % schedule.per_epoch]) for step in steps]
-            pixels = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
-            for step, batch, x in zip(steps, mine, pixels, strict=True):
+            ready = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
+            for step, batch, x in zip(steps, mine, ready, strict=True):
                 optim.set_lr(optimizer, lr * schedule.factor(step))
                 y = torch.from_numpy(labels[rows[batch]]).to(device)
-                x = augment(model.pixels(x), hyperparameters["augment"], generator)
+                x = problem.augmented(model, x, hyperparameters["augment"], generator)
                 if mixup:
                     x, y = mixup(x, y)
                 x = x.to(memory_format=layout)
@@ -129,7 +128,7 @@ def finetune(
         model.load_state_dict(average.module.state_dict())
     watch.end()
     if chosen.checkpoint_activations:
-        devices.checkpointing(model.visual, False)
+        devices.checkpointing(model.tower, False)
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
@@ -155,7 +154,7 @@ def finetune_on(
         classes: names of the task's classes, or None for all classes.
     """
     if not classes:
-        given = data.images, data.labels, rows, hyperparameters, state
+        given = data.inputs, data.labels, rows, hyperparameters, state
         return finetune(model, *given, teacher, workers)
     members = [data.classes.index(name) for name in classes]
     position = np.full(len(data.classes), -1)
@@ -163,7 +162,7 @@ def finetune_on(
     labels = position[data.labels]
     own = rows[labels[rows] >= 0]
     with model.only(members):
-        finetune(model, data.images, labels, own, hyperparameters, state, workers=workers)
+        finetune(model, data.inputs, labels, own, hyperparameters, state, workers=workers)
     return model
 
 

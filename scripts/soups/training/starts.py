@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 from soups.jobs import devices
 from soups.models.finite import check_finite
-from soups.models.forward import check_size, forward
+from soups.models.forward import forward
 from soups.models.pretrained import Pretrained
 from soups.roles import INITIALIZATION, ZEROSHOT
 from soups.training.probe import linear_probe
@@ -59,13 +59,13 @@ def starting_points(
         UserError: if the prepared images have another size than the model takes, or if a weight
             of the model or of a head is NaN or infinite.
     """
-    check_size(heldout.images, pretrained.image_size)
+    pretrained.problem.check_inputs(heldout.inputs, pretrained)
     model = pretrained.classifier(len(train.classes)).to(devices.device()).eval()
     check_finite(model.state_dict(), "the pre-trained model")
     zeroshot = pretrained.text_head(train.classes, templates)
     start = torch.zeros_like(model.head.weight).cpu() if zeroshot is None else zeroshot
-    features = forward(model.features, train.images, rows, workers=workers, exact=True)
-    seen = forward(model.features, heldout.images, exact=True)
+    features = forward(model.features, train.inputs, rows, workers=workers, exact=True)
+    seen = forward(model.features, heldout.inputs, exact=True)
     torch.manual_seed(settings["seed"])
     labels = torch.from_numpy(train.labels[rows])
     heads = {INITIALIZATION: linear_probe(features, labels, start, settings)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from soups.data.images import ClassMapping, PreparedSet
+from soups.data.prepared import ClassMapping, PreparedSet
 from soups.errors import UserError
 from soups.world import reference
 from soups.world.sets import CHUNK, draw_set, set_mapping
@@ -29,7 +29,7 @@ def draw_adversarial(
 
     Returns:
         images, uint8, shape (count, 32, 32, 3); labels, int64, shape (count,), indices into the
-        mapping; and the mapping, see `soups.data.images`.
+        mapping; and the mapping, see `soups.data.prepared`.
 
     Raises:
         UserError: if the network misclassifies too few images.
@@ -37,7 +37,7 @@ def draw_adversarial(
     fit = world["reference"]
     n = fit["images"]
     model = reference.train_reference(
-        train.images[:n],
+        train.inputs[:n],
         train.labels[:n],
         len(train.classes),
         fit["epochs"],

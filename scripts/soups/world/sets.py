@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from soups.data.images import ClassMapping, identity
+from soups.data.prepared import ClassMapping, identity
 from soups.world.shapes import CLASSES, draw_variants
 from soups.world.styles import PHOTO_POSE, PHOTO_SCENE, SIZE, Pose, Scene, render
 
@@ -74,7 +74,7 @@ OBJECTNET: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def set_mapping(name: str) -> ClassMapping:
-    """Return the training classes of each label of a set, see `soups.data.images`."""
+    """Return the training classes of each label of a set, see `soups.data.prepared`."""
     names = [shape.name for shape in CLASSES]
     if name != "objectnet":
         return identity(names)

@@ -1,8 +1,9 @@
-"""Prepared sets: decoded images as one memory-mapped array, labels, and the labels' meaning.
+"""Prepared sets: examples as one memory-mapped array, labels, and the labels' meaning.
 
 A set consists of three files:
 
-- ``<set>.npy``: the images, uint8, shape (n, h, w, 3).
+- ``<set>.npy``: the examples. Images are uint8 of shape (n, h, w, 3), and `text.tokens` describes
+  the array of texts.
 - ``<set>.labels.npy``: the labels, int64, shape (n,).
 - ``<set>.json``: the metadata, whose ``mapping`` has one ``[name, training classes]`` per label.
 
@@ -19,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups import files
-from soups.data.decode import ImageFiles, PackedImages
+from soups import files, problems
 from soups.errors import UserError
 
 ClassMapping = list[tuple[str, list[int]]]  # per label: name, indices of training classes
@@ -65,22 +65,9 @@ class PreparedSet:
         self.path = path.with_name(path.name.split(".")[0] + ".npy")
 
     @cached_property
-    def images(self) -> np.ndarray | ImageFiles:
-        decode = self.meta.get("decode") or {}
-        if "ends" in decode:
-            ends = np.load(self.path.with_name(decode["ends"]))
-            packed = self.path.with_name(decode["packed"])
-            return PackedImages(packed, ends, decode["size"], decode["upright"])
-        return self.originals
-
-    @property
-    def originals(self) -> np.ndarray | ImageFiles:
-        """The images without packing: the array, or the original files."""
-        decode = self.meta.get("decode")
-        if decode is None:
-            return files.read_array(self.path)
-        how = (decode[key] for key in ("size", "border", "upright"))
-        return ImageFiles(decode["folder"], self.meta["paths"], *how)
+    def inputs(self):
+        """The examples, as the problem of the set opens them, see `problems.Problem.inputs`."""
+        return self.problem.inputs(self)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -89,6 +76,10 @@ class PreparedSet:
     @cached_property
     def meta(self) -> dict:
         return files.read_json(self.path.with_suffix(".json"))
+
+    @property
+    def problem(self) -> problems.Problem:
+        return problems.of_note(self.meta)
 
     @property
     def name(self) -> str:
@@ -107,7 +98,7 @@ class PreparedSet:
 
 def write_set(
     path: str | Path,
-    pixels: np.ndarray | Iterable[np.ndarray] | None,
+    examples: np.ndarray | Iterable[np.ndarray] | None,
     labels: np.ndarray,
     mapping: ClassMapping,
     paths: list[str] | None = None,
@@ -118,25 +109,31 @@ def write_set(
 
     Args:
         path: the .npy to write. The names of the two other files follow from it.
-        pixels: uint8, shape (n, h, w, 3), as one array or in blocks; None if the ``decode`` entry
-            of the metadata locates the images.
+        examples: the array of the set, whole or in blocks; None if the ``decode`` entry of the
+            metadata locates the images.
         labels: shape (n,), indices into ``mapping``.
         mapping: see the docstring of this module.
-        paths: the original path of each image.
-        derived: name of the set of which these images are versions, image by image.
+        paths: where each example comes from, such as the path of an image.
+        derived: name of the set of which these examples are versions, one by one.
         more: further entries of the metadata.
 
     Raises:
-        UserError: if a class has no image.
+        UserError: if a class has no example.
     """
     path = Path(path)
     count = np.bincount(labels, minlength=len(mapping))
     if (count == 0).any():
         empty = mapping[int(np.flatnonzero(count == 0)[0])][0]
-        raise UserError(f"{path.stem}: class {empty!r} has no image, expected at least one")
-    if pixels is not None:
-        blocks = [pixels] if isinstance(pixels, np.ndarray) else pixels
+        raise UserError(
+            f"{path.stem}: class {empty!r} has no {_example(more)}, expected at least one"
+        )
+    if examples is not None:
+        blocks = [examples] if isinstance(examples, np.ndarray) else examples
         files.write_blocks(path, blocks, len(labels))
     files.write_array(path.with_suffix(".labels.npy"), labels.astype(np.int64))
     meta = {"n": len(labels), "mapping": mapping, "paths": paths, "derived": derived}
     files.write_json(path.with_suffix(".json"), meta | more)
+
+
+def _example(meta: dict) -> str:
+    return problems.of_note(meta).example

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soups.data.images import PreparedSet
+from soups.data.prepared import PreparedSet
 
 
 def by_style(data: PreparedSet) -> dict[str, np.ndarray]:
@@ -31,12 +31,12 @@ def first_of_classes(data: PreparedSet, rows: np.ndarray, count: int) -> np.ndar
     Returns:
         uint8, shape (count, h, w, 3), white for a class without an image.
     """
-    out = np.full((count, *data.images.shape[1:]), 255, np.uint8)
+    out = np.full((count, *data.inputs.shape[1:]), 255, np.uint8)
     used = set()
     for label, members in enumerate(data.members):
         mine = rows[data.labels[rows] == label]
         for member in members:
             if member < count and len(mine) and label not in used:
-                out[member] = data.images[mine[0]]
+                out[member] = data.inputs[mine[0]]
                 used.add(label)
     return out

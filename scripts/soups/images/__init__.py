@@ -1,0 +1,1 @@
+"""Image classification: what `soups.problems` asks of a problem."""

@@ -1,0 +1,175 @@
+"""The problems that the workflow solves: image classification and text classification.
+
+A problem says how its examples are read into arrays, which models classify them, how they are
+augmented and how they are shown. Everything else is the same for all problems: splits, sweeps, the
+training loop, logits, recipes, soups, ensembles, statistics, figures and claims.
+
+A problem is a package of the library with a module ``problem``, which defines a subclass of
+`Problem` and its instance ``PROBLEM``. The table `MODULES` below names the module.
+docs/extending.md describes what a new problem needs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+# Name of a problem to its module. The name stands in the headers of models and in the metadata of
+# prepared sets.
+MODULES = {"images": "soups.images.problem", "text": "soups.text.problem"}
+# Value of ``data.source`` to the name of its problem.
+SOURCES = {"world": "images", "folders": "images", "text": "text"}
+DEFAULT = "images"  # of files whose header or metadata names no problem
+
+
+class Problem:
+    """What a problem has to give. The methods of the first part run while Snakemake parses.
+
+    Methods of the first part must not import torch, pandas or a model library. All modules that a
+    method needs are imported inside of it.
+
+    Attributes:
+        name: key of `MODULES`.
+        example, examples: the words for one example and for several, in figures and messages.
+        off: hyperparameters without a meaning for this problem, and the value that each must have.
+    """
+
+    name: str
+    example: str
+    examples: str
+    off: Mapping[str, Any] = {}
+
+    # While Snakemake parses the workflow.
+
+    def check(self, config: dict) -> list[str]:
+        """Check the sections ``data`` and ``model``, and fill in defaults in place.
+
+        Returns:
+            names of the training classes, in the order of their labels.
+
+        Raises:
+            UserError: one sentence with the key, its value and what was expected.
+        """
+        raise NotImplementedError
+
+    def shifts(self, data: Mapping) -> list[str]:
+        """Names of the shifts in the order of the ``data`` section, without those set to null."""
+        raise NotImplementedError
+
+    def store(self, data: Mapping) -> str:
+        """How training examples are stored, see `data.prepared.train_paths`."""
+        return "array"
+
+    def source(self, data: Mapping) -> Any:
+        """The object that the rules of this problem read as ``plan.source``, or None.
+
+        It has the attribute ``classes``, names of the training classes.
+        """
+        raise NotImplementedError
+
+    def rules(self, data: Mapping) -> str:
+        """File in ``rules/`` with the rules that make the prepared sets."""
+        raise NotImplementedError
+
+    def tables(self, source: Any) -> list[str]:
+        """Names of tables of the report that only this problem has.
+
+        Args:
+            source: see `source`.
+        """
+        return []
+
+    def has_zeroshot(self, model: Mapping) -> bool:
+        """Whether the ``model`` section describes a model with a zero-shot head."""
+        return False
+
+    def metric(self, data: Mapping) -> str:
+        """The metric of the ``data`` section, where the key ``metric`` names none."""
+        return "accuracy"
+
+    # In jobs.
+
+    def inputs(self, data: Any) -> Any:
+        """Open the examples of a prepared set.
+
+        Args:
+            data: the `data.prepared.PreparedSet`.
+
+        Returns:
+            an object with ``len``. Indexed with an array of rows, it gives a numpy array. A tensor
+            of that array is a batch that the classifier takes. If it has an attribute ``lengths``
+            of shape (n,), evaluation makes batches of examples of similar length.
+        """
+        raise NotImplementedError
+
+    def copied(self, data: Any, rows: Any, threads: int) -> Iterator[Any]:
+        """Yield some examples of a prepared set in blocks, as ``write_set`` takes them."""
+        raise NotImplementedError
+
+    def described(self, data: Any) -> dict:
+        """Entries of a set's metadata that a part of the set has too, such as the problem."""
+        return {}
+
+    def family(self, architecture: str | dict) -> type:
+        """The class of the pre-trained models of an architecture, see `models.pretrained`."""
+        raise NotImplementedError
+
+    def check_inputs(self, inputs: Any, pretrained: Any) -> None:
+        """Check that a model takes these examples.
+
+        Raises:
+            UserError: if it does not.
+        """
+
+    def transforms(self, hyperparameters: Mapping, inputs: Any) -> Any:
+        """Random changes of single examples before they are batched, or None."""
+        return None
+
+    def batches(self, inputs: Any, rows: Any, size: int, epoch: int, seed: int) -> list:
+        """Shuffled batches of positions in ``rows`` for one epoch, without a short last batch.
+
+        The order depends on these arguments alone, so that a resumed run sees the same batches.
+
+        Args:
+            inputs: of the training set.
+            rows: rows of the training examples, without the held-out ones.
+            size: examples in a batch.
+            epoch: number of the epoch.
+            seed: of the order.
+        """
+        raise NotImplementedError
+
+    def augmented(self, model: Any, batch: Any, strength: float, generator: Any) -> Any:
+        """What the classifier is trained on: a batch on its device, changed at random.
+
+        Args:
+            model: the classifier.
+            batch: as the `data.loading.Reader` yields it.
+            strength: the hyperparameter ``augment``; 0 changes nothing.
+            generator: a CPU generator, the only source of randomness.
+        """
+        raise NotImplementedError
+
+    def card(self, config: Mapping, note: Mapping, heldout: Any, model: Any) -> dict:
+        """Entries of the card in the header of a model, see `models.card`."""
+        raise NotImplementedError
+
+    def sheet(self, sets: Sequence[Any], classes: Sequence[str], params: Any) -> Any:
+        """Figure with an example of each class from every set."""
+        raise NotImplementedError
+
+
+@cache
+def named(name: str) -> Problem:
+    """The problem of a name."""
+    return import_module(MODULES[name]).PROBLEM
+
+
+def of(config: Mapping) -> Problem:
+    """The problem of a configuration."""
+    return named(SOURCES[config["data"]["source"]])
+
+
+def of_note(note: Mapping) -> Problem:
+    """The problem in the header of a model, or in the metadata of a set."""
+    return named(note.get("problem", DEFAULT))

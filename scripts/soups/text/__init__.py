@@ -1,0 +1,1 @@
+"""Text classification with the models of Hugging Face transformers."""

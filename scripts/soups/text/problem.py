@@ -1,0 +1,88 @@
+"""The problem of text classification. The other modules of this package do the work."""
+
+from soups.problems import Problem
+
+
+class Text(Problem):
+    """Text classification: one text or two, in files of the user or of GLUE."""
+
+    name = "text"
+    example, examples = "text", "texts"
+    off = {
+        "mixup": 0,
+        "crop": 1,
+        "flip": 0,
+        "rand_augment_ops": 0,
+        "rand_augment_magnitude": 0,
+    }
+
+    def check(self, config):
+        from soups.text import settings
+
+        return settings.check(config)
+
+    def shifts(self, data):
+        from soups.text import settings
+
+        return settings.shifts(data)
+
+    def source(self, data):
+        """`text.source.Texts`."""
+        from soups.text.source import Texts
+
+        return Texts.of(data)
+
+    def rules(self, data):
+        return "data_text.smk"
+
+    def tables(self, source):
+        return ["data"]
+
+    def metric(self, data):
+        from soups.text import settings
+
+        return settings.metric(data)
+
+    def inputs(self, data):
+        from soups.text.tokens import Tokens
+
+        return Tokens(data.path)
+
+    def copied(self, data, rows, threads):
+        yield data.inputs[rows]
+
+    def described(self, data):
+        return {"problem": self.name, "pad": data.meta["pad"]}
+
+    def family(self, architecture):
+        from soups.text.models import TextModel
+
+        return TextModel
+
+    def check_inputs(self, inputs, pretrained):
+        from soups.text.tokens import check_fit
+
+        check_fit(inputs, pretrained)
+
+    def batches(self, inputs, rows, size, epoch, seed):
+        from soups.text.batches import of_similar_length
+
+        return of_similar_length(inputs.lengths[rows], size, epoch, seed)
+
+    def augmented(self, model, batch, strength, generator):
+        from soups.text.augment import masked
+
+        return masked(batch, strength, model.mask_token, generator)
+
+    def card(self, config, note, heldout, model):
+        from soups.text.card import entries
+
+        return entries(note)
+
+    def sheet(self, sets, classes, params):
+        from soups.text.sheet import sheet
+
+        return sheet(sets, classes)
+
+
+PROBLEM = Text()
