@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from soups import roles
+from soups.data import set_names
 from soups.errors import UserError
 from soups.experiment import assignment, figures, registry, settings
 from soups.experiment.plan import Plan

@@ -124,16 +124,11 @@ def write_set(
     count = np.bincount(labels, minlength=len(mapping))
     if (count == 0).any():
         empty = mapping[int(np.flatnonzero(count == 0)[0])][0]
-        raise UserError(
-            f"{path.stem}: class {empty!r} has no {_example(more)}, expected at least one"
-        )
+        example = problems.of_note(more).example
+        raise UserError(f"{path.stem}: class {empty!r} has no {example}, expected at least one")
     if examples is not None:
         blocks = [examples] if isinstance(examples, np.ndarray) else examples
         files.write_blocks(path, blocks, len(labels))
     files.write_array(path.with_suffix(".labels.npy"), labels.astype(np.int64))
     meta = {"n": len(labels), "mapping": mapping, "paths": paths, "derived": derived}
     files.write_json(path.with_suffix(".json"), meta | more)
-
-
-def _example(meta: dict) -> str:
-    return problems.of_note(meta).example

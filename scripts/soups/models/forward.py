@@ -94,8 +94,8 @@ def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Pat
         count = int((~np.isfinite(logits).all(1)).sum())
         raise LeftOut(
             "diverged",
-            f"the logits of {count} of {len(logits)} held-out {heldout.problem.examples} are NaN or "
-            "infinite, expected finite numbers",
+            f"the logits of {count} of {len(logits)} held-out {heldout.problem.examples} are NaN "
+            "or infinite, expected finite numbers",
         )
     files.write_array(path, logits)
     accuracy = float((logits.argmax(1) == heldout.labels).mean())

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from soups.data import set_names
 from soups.data.label_files import composed
 from soups.data.layouts import class_folders
 from soups.data.walking import is_odd, walk

@@ -1,5 +1,7 @@
 """The problem of text classification. The other modules of this package do the work."""
 
+from typing import ClassVar
+
 from soups.problems import Problem
 
 
@@ -8,7 +10,7 @@ class Text(Problem):
 
     name = "text"
     example, examples = "text", "texts"
-    off = {
+    off: ClassVar = {
         "mixup": 0,
         "crop": 1,
         "flip": 0,

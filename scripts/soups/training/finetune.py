@@ -87,7 +87,8 @@ def finetune(
     size = min(hyperparameters["batch_size"], len(rows))
     if size < distributed.world():
         raise UserError(
-            f"compute.gpus is {chosen.gpus}, expected at most {size}, the {problem.examples} of one batch"
+            f"compute.gpus is {chosen.gpus}, expected at most {size}, the {problem.examples} of "
+            "one batch"
         )
     schedule = Schedule.finetuning(hyperparameters, len(rows) // size)
     losses = Losses()
