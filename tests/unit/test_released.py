@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision import transforms
 
 from soups import files
-from soups.data import decode, images
+from soups.data import decode, prepared
 from soups.errors import LeftOut, UserError
 from soups.models import checkpoints
 from soups.models.fitting import layouts, released
@@ -291,15 +291,15 @@ def job(tmp_path, architecture):
     # The header alone, as the workflow writes it for a named model without weights.
     saved(tmp_path / "pretrained.safetensors", pretrained.architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
-    mapping = images.identity(CLASSES)
-    images.write_set(tmp_path / "heldout.npy", pixels, np.arange(12) % 4, mapping)
+    mapping = prepared.identity(CLASSES)
+    prepared.write_set(tmp_path / "heldout.npy", pixels, np.arange(12) % 4, mapping)
     state = as_released(shapes_of(pretrained.classifier(4)))
     torch.save(state | text_side(), tmp_path / "model_3.pt")
     return SimpleNamespace(
         input=SimpleNamespace(
             pretrained=tmp_path / "pretrained.safetensors",
             checkpoint=tmp_path / "model_3.pt",
-            heldout=images.set_paths(tmp_path, "heldout"),
+            heldout=prepared.set_paths(tmp_path, "heldout"),
             classes=[],
             first=[],
         ),
@@ -323,7 +323,7 @@ def test_an_import_writes_the_same_files_as_a_fine_tune(job):
     assert weights.note["hyperparameters"] == {"lr": 1}
     assert weights.note["source"] == files.sha256(job.input.checkpoint)
     assert weights.note["pretrained"]
-    pixels = torch.from_numpy(np.array(images.PreparedSet(job.input.heldout[0]).images))
+    pixels = torch.from_numpy(np.array(prepared.PreparedSet(job.input.heldout[0]).inputs))
     mean, std = (torch.tensor(values) for values in (CLIP_MEAN, CLIP_STD))
     x = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
     want = original_logits(job.state, x, heads=2)

@@ -17,12 +17,12 @@ CLASSES = ["cat", "dog", "photo", "a"]
 
 @pytest.fixture
 def train(images, labels):
-    return SimpleNamespace(images=images, labels=labels, classes=CLASSES)
+    return SimpleNamespace(inputs=images, labels=labels, classes=CLASSES)
 
 
 @pytest.fixture
 def heldout(images):
-    return SimpleNamespace(images=images[1::2])
+    return SimpleNamespace(inputs=images[1::2])
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_starting_points_depend_on_the_training_rows_alone(made, pretrained, tra
 
 
 def test_images_of_another_size_are_refused(pretrained, train):
-    small = SimpleNamespace(images=np.zeros((2, 8, 8, 3), np.uint8))
+    small = SimpleNamespace(inputs=np.zeros((2, 8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="images are 8 pixels wide, expected 16 for"):
         starting_points(pretrained, train, ROWS, small, ["a {}"], PROBE)
 

@@ -213,7 +213,7 @@ def test_no_epochs_leave_the_start_as_it_is(tuned, start, more):
 
 @pytest.fixture
 def data(images, labels):
-    return SimpleNamespace(images=images, labels=labels, classes=["cat", "dog", "cow", "axe"])
+    return SimpleNamespace(inputs=images, labels=labels, classes=["cat", "dog", "cow", "axe"])
 
 
 def test_a_fine_tune_without_a_task_has_all_classes(tuned, start, data, teacher, tmp_path):
