@@ -3,7 +3,8 @@
 # make status      show the progress of the miniature (make status NAME=grid for another experiment)
 # make transformers  install the optional package for models of that library
 # make parquet     install the optional package for image sets in Parquet files
-# make test        install (with both optional packages), run all tests but those that need SLURM
+# make text        install the optional packages for text classification
+# make test        install (with all optional packages), run all tests but those that need SLURM
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
@@ -28,8 +29,8 @@ ifdef config
 $(error config=$(config): this variable is written in capitals: make run CONFIG=$(config))
 endif
 
-.PHONY: run unlocked install transformers parquet status test test-slurm lint format docs seeds ablations published bench \
-  bench-scale fuzz torture lock
+.PHONY: run unlocked install transformers parquet text status test test-slurm lint format docs \
+  seeds ablations published bench bench-scale fuzz torture lock
 
 # A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
 # and tools/ready.py whether a `snakemake` is. If none is, the lock is stale and is removed. With
@@ -54,9 +55,9 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --progress-bar off -r envs/requirements.txt
 	@touch $@
 
-transformers parquet: %: .venv/.%
+transformers parquet text: %: .venv/.%
 
-.venv/.transformers .venv/.parquet: .venv/.%: envs/requirements-%.txt .venv/.installed
+.venv/.transformers .venv/.parquet .venv/.text: .venv/.%: envs/requirements-%.txt .venv/.installed
 	$(BIN)/python -m pip install --progress-bar off -r $<
 	@touch $@
 
@@ -64,7 +65,7 @@ status: NAME = miniature
 status:
 	@$(BIN)/python tools/status.py results/$(NAME)
 
-test: install transformers parquet
+test: install transformers parquet text
 	$(BIN)/python -m pytest --numprocesses logical
 
 test-slurm: install
@@ -116,5 +117,8 @@ lock:
 	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
 	  --custom-compile-command "make lock" --output-file envs/requirements-transformers.txt \
 	  envs/requirements-transformers.in
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
+	  --custom-compile-command "make lock" --output-file envs/requirements-text.txt \
+	  envs/requirements-text.in
 	rm -r .venv-lock
 	$(PYTHON) envs/conda.py

