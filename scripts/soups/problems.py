@@ -31,12 +31,17 @@ class Problem:
     Attributes:
         name: key of `MODULES`.
         example, examples: the words for one example and for several, in figures and messages.
+        tower: the words for a classifier without its head.
+        compared: attributes of a pre-trained model, which stand in the headers of files too. They
+            decide what the model computes, and the shapes of its tensors do not show them.
         off: hyperparameters without a meaning for this problem, and the value that each must have.
     """
 
     name: str
     example: str
     examples: str
+    tower: str
+    compared: Sequence[str] = ()
     off: Mapping[str, Any] = {}
 
     # While Snakemake parses the workflow.

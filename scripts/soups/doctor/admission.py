@@ -18,17 +18,18 @@ from soups.models.checkpoints import Checkpoint
 
 @dataclass
 class Patients:
-    """The models and the held-out images.
+    """The models and the held-out examples.
 
     Attributes:
         paths: id to the file of weights, in the order of the sweep.
         logits: reads the held-out logits of a model, shape (n, classes).
-        labels: labels of the held-out images, shape (n,).
+        labels: labels of the held-out examples, shape (n,).
         inputs: the held-out examples, as the model takes them; may be a memory map.
         make_model: builds a classifier from the file of one model.
         settle: gives a mixed model its batch statistics, see `batch_norm`.
         start: the file of θ₀, or None if it is unknown.
         start_logits: held-out logits of θ₀, or None.
+        examples: the word for held-out examples.
     """
 
     paths: Mapping[str, str | Path]
@@ -39,6 +40,7 @@ class Patients:
     settle: Settle
     start: str | Path | None = None
     start_logits: np.ndarray | None = None
+    examples: str = "images"
 
     @classmethod
     def of_job(cls, job) -> "Patients":
@@ -56,6 +58,7 @@ class Patients:
             settle=settler(heldout.inputs, job.params.recalibrate),
             start=next(iter(job.input.start), None),
             start_logits=np.load(job.input.start_logits[0]) if job.input.start_logits else None,
+            examples=heldout.problem.examples,
         )
 
 
@@ -69,7 +72,8 @@ def mixable(patients: Patients, found: dict[str, Verdict]) -> list[str]:
             reason = "Its held-out logits are not all finite."
             why = {"verdict": verdicts.DIVERGED, "reason": reason}
         if why:
-            found[name] = verdicts.left_out(name, why["verdict"], _sentence(why["reason"]))
+            reason = _sentence(why["reason"])
+            found[name] = verdicts.left_out(name, why["verdict"], reason, patients.examples)
         else:
             checkpoints[name] = checkpoint
     if not checkpoints:
@@ -80,7 +84,8 @@ def mixable(patients: Patients, found: dict[str, Verdict]) -> list[str]:
         try:
             check_compatible(first, checkpoint)
         except UserError as error:
-            found[name] = verdicts.left_out(name, _mismatch(first, checkpoint), f"{error}.")
+            verdict = _mismatch(first, checkpoint)
+            found[name] = verdicts.left_out(name, verdict, f"{error}.", patients.examples)
     return [name for name in checkpoints if name not in found]
 
 

@@ -12,8 +12,8 @@ class Evidence:
 
     Attributes:
         model: its id.
-        heldout: accuracy on the held-out images.
-        n_heldout: number of these images.
+        heldout: accuracy on the held-out examples.
+        n_heldout: number of these examples.
         guess: accuracy of guessing.
         renamed: accuracy after the best renaming of its classes.
         other_order: whether that renaming shows another order of classes.
@@ -32,11 +32,11 @@ class Evidence:
         to_best: distance to the best model.
         head_distance: distance between the heads, to the start or to the best model.
         relative_change: ``distance`` relative to the median of all models that share the start.
-        changed: share of the held-out images that the start predicts otherwise, None without it.
+        changed: share of the held-out examples that the start predicts otherwise, None without it.
         twin: the earlier model whose weights it has, or None.
         twin_distance: distance to the twin, relative to the length of its weights.
         barrier: of the line to the best model, None for the best model itself.
-        n_barrier: number of images on which the line was evaluated.
+        n_barrier: number of examples on which the line was evaluated.
     """
 
     model: str

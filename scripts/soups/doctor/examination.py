@@ -27,14 +27,16 @@ class Examination:
     Attributes:
         verdicts: of every model, in the order of the sweep.
         best: id of the model with the highest held-out accuracy, or None without a usable model.
-        lines: soups on held-out images, or None.
+        lines: soups on held-out examples, or None.
         fits_start: whether the start is related to the models, or None if it is unknown.
+        examples: the word for held-out examples.
     """
 
     verdicts: list[Verdict]
     best: str | None = None
     lines: Lines | None = None
     fits_start: bool | None = None
+    examples: str = "images"
 
 
 def examine(patients: Patients) -> Examination:
@@ -45,7 +47,8 @@ def examine(patients: Patients) -> Examination:
         measured, start = _measure(patients, usable, found)
         usable = [name for name in usable if name not in found]
     if not usable:
-        return Examination([found[name] for name in patients.paths])
+        verdicts_on = [found[name] for name in patients.paths]
+        return Examination(verdicts_on, examples=patients.examples)
     tables = {name: _predicted(name, patients) for name in usable}
     right = {name: patients.logits(name).argmax(1) == patients.labels for name in usable}
     ranking = by_score({name: e.heldout for name, e in tables.items()})
@@ -85,8 +88,10 @@ def examine(patients: Patients) -> Examination:
         tables[name].barrier, tables[name].n_barrier = barrier, len(lines.rows)
     against = best if origin is None else START
     for name, e in tables.items():
-        found[name] = verdicts.judge(e, best, against, lines.measured)
-    return Examination([found[name] for name in patients.paths], ranking[0], lines, fits)
+        found[name] = verdicts.judge(e, best, against, lines.measured, patients.examples)
+    return Examination(
+        [found[name] for name in patients.paths], ranking[0], lines, fits, patients.examples
+    )
 
 
 def _barriers(lines: Lines, best: str, tables: Mapping[str, Evidence]) -> dict[str, Barrier]:
@@ -115,7 +120,7 @@ def _measure(
         models.pop(name)
         if name != START:
             reason = f"The tensor {tensor!r} has values that are NaN or infinite."
-            found[name] = verdicts.left_out(name, verdicts.DIVERGED, reason)
+            found[name] = verdicts.left_out(name, verdicts.DIVERGED, reason, patients.examples)
     if measured.broken and models:
         measured = geometry.measure(models)
     return measured, (0 if START in models else None)

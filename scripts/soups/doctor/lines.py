@@ -1,4 +1,4 @@
-"""Accuracy on straight lines to the best model, on a sample of the held-out images."""
+"""Accuracy on straight lines to the best model, on a sample of the held-out examples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ class Barrier:
     Attributes:
         alpha: share of the other model at the point with the largest drop.
         accuracy: at that point.
-        ends: accuracies of the best and of the other model, on the same images.
+        ends: accuracies of the best and of the other model, on the same examples.
         drop: by how much ``accuracy`` is below the straight line between ``ends``. It is negative
             if the point is above.
-        low, high: 95% bootstrap interval of ``drop`` over images.
+        low, high: 95% bootstrap interval of ``drop`` over examples.
         recalibrated: accuracy at that point with statistics of batch normalisation measured
             again, or None if they were not measured.
         recovers: whether the measurement removes at least half of the drop.
@@ -48,15 +48,15 @@ class Barrier:
 
 
 class Lines:
-    """Soups on sampled held-out images.
+    """Soups on sampled held-out examples.
 
     Args:
         model: a classifier, whose weights are overwritten.
         paths: model id to safetensors file.
         settle: gives a mixed model its batch statistics, see `batch_norm`.
-        images: held-out images, uint8, shape (n, h, w, 3).
+        inputs: the held-out examples, see `problems.Problem.inputs`.
         labels: their labels.
-        right: model id to whether it is right on every held-out image, shape (n,).
+        right: model id to whether it is right on every held-out example, shape (n,).
         statistics: whether the models have statistics of batch normalisation.
     """
 
@@ -65,28 +65,28 @@ class Lines:
         model: nn.Module,
         paths: Mapping[str, str | Path],
         settle: Settle,
-        images: np.ndarray,
+        inputs,
         labels: np.ndarray,
         right: Mapping[str, np.ndarray],
         statistics: bool,
     ) -> None:
         self._mixed = MixedModel(model, paths, settle)
-        self._images, self._right, self.statistics = images, right, statistics
-        self.rows = sample(len(labels), thresholds.IMAGES)
+        self._inputs, self._right, self.statistics = inputs, right, statistics
+        self.rows = sample(len(labels), thresholds.EXAMPLES)
         self._labels = labels[self.rows]
         self._measured = sample(len(labels), thresholds.RECALIBRATION)
 
     @property
     def measured(self) -> int:
-        """Number of held-out images on which statistics are measured again."""
+        """Number of held-out examples on which statistics are measured again."""
         return len(self._measured)
 
     def single(self, name: str) -> np.ndarray:
-        """Whether a model is right on each sampled image, shape (rows,)."""
+        """Whether a model is right on each sampled example, shape (rows,)."""
         return self._right[name][self.rows]
 
     def soup(self, coefficients: Mapping[str, float], again: bool = False) -> np.ndarray:
-        """Whether a soup is right on each sampled image, shape (rows,).
+        """Whether a soup is right on each sampled example, shape (rows,).
 
         Args:
             coefficients: model id to its share.
@@ -94,8 +94,8 @@ class Lines:
         """
         model = self._mixed.of(recipes.recipe(coefficients, "doctor"))
         if again:
-            recalibrate(model, self._images, self._measured)
-        logits = forward(model, self._images, self.rows, exact=True).numpy()
+            recalibrate(model, self._inputs, self._measured)
+        logits = forward(model, self._inputs, self.rows, exact=True).numpy()
         return logits.argmax(1) == self._labels
 
     def barrier(self, best: str, other: str) -> Barrier:

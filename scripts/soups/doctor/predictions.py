@@ -9,14 +9,14 @@ from soups.evaluation.metrics import bootstrap_mean
 
 
 def chance(labels: np.ndarray) -> float:
-    """Accuracy of the best guess without an image: the share of the most frequent class."""
+    """Accuracy of the best guess without an example: the share of the most frequent class."""
     return float(np.bincount(labels).max() / len(labels))
 
 
 def is_at_chance(right: np.ndarray, guess: float, best: float) -> bool:
     """Whether a model is no better than guessing, or hardly better.
 
-    Few held-out images cannot tell a fair model from a guess. Therefore a model whose accuracy
+    Few held-out examples cannot tell a fair model from a guess. Therefore a model whose accuracy
     passes for a guess must also be nearer to chance than to the best model.
 
     Args:
@@ -34,8 +34,8 @@ def is_at_chance(right: np.ndarray, guess: float, best: float) -> bool:
 def renamed(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Whether each prediction is right after the best renaming of the model's classes.
 
-    The renaming of each half of the images is found on the other half, so noise gains nothing.
-    Images of a class are shared evenly between the halves.
+    The renaming of each half of the examples is found on the other half, so noise gains nothing.
+    Examples of a class are shared evenly between the halves.
 
     Args:
         predictions, labels: shape (n,).
@@ -58,7 +58,7 @@ def renamed(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
 
 
 def has_other_order(right: np.ndarray, after: np.ndarray, best: float) -> bool:
-    """Whether a model's classes are in another order than those of the images.
+    """Whether a model's classes are in another order than those of the examples.
 
     Args:
         right: bool, shape (n,): whether each prediction is right.
@@ -70,5 +70,5 @@ def has_other_order(right: np.ndarray, after: np.ndarray, best: float) -> bool:
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """The 95% bootstrap interval of a difference of accuracies on the same images."""
+    """The 95% bootstrap interval of a difference of accuracies on the same examples."""
     return bootstrap_mean([ours.astype(float) - theirs.astype(float)])

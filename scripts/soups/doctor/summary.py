@@ -45,7 +45,7 @@ def summarise(found: Examination) -> list[dict[str, str]]:
         return rows
     collapsed, text, advice = _uniform(found, usable)
     rows.append({"about": COLLAPSED if collapsed else UNIFORM_SOUP, "text": text})
-    rows.append({"about": ALONE, "text": _alone(usable)})
+    rows.append({"about": ALONE, "text": _alone(usable, found.examples)})
     rows += [{"about": TODO, "text": text} for text in [*advice, *_advice(usable)]]
     return rows
 
@@ -75,8 +75,8 @@ def _uniform(found: Examination, usable: list[Verdict]) -> tuple[bool, str, list
     collapsed = high < -thresholds.BARRIER
     text = (
         f"The uniform soup of {len(usable)} models has an accuracy of {percent(right.mean())} on "
-        f"{len(best):,} held-out images, {apart(best.mean() - right.mean())} the best model "
-        f"{found.best} (95% interval {points(low)} to {points(high)})."
+        f"{len(best):,} held-out {found.examples}, {apart(best.mean() - right.mean())} the "
+        f"best model {found.best} (95% interval {points(low)} to {points(high)})."
     )
     if not collapsed:
         return False, text, []
@@ -93,7 +93,7 @@ def _uniform(found: Examination, usable: list[Verdict]) -> tuple[bool, str, list
         again = _soup(lines, usable, again=True)
         text += (
             f" With statistics of batch normalisation measured again on {lines.measured:,} "
-            f"held-out images, it has {percent(again.mean())}."
+            f"held-out {found.examples}, it has {percent(again.mean())}."
         )
         told = any(v.verdict == verdicts.BATCH_NORM for v in usable)
         if difference(again, right)[0] > 0 and not told:
@@ -111,7 +111,7 @@ def _soup(lines: Lines, members: list[Verdict], again: bool = False) -> np.ndarr
     return lines.soup({v.model: 1 / len(members) for v in members}, again)
 
 
-def _alone(usable: list[Verdict]) -> str:
+def _alone(usable: list[Verdict], examples: str) -> str:
     """What it means if the greedy soup keeps one model."""
     member = max(usable, key=lambda v: v.evidence.heldout)
     others = [v for v in usable if v is not member]
@@ -131,10 +131,10 @@ def _alone(usable: list[Verdict]) -> str:
             f"{len(fine)} of the {len(others)} others fit to it, but no average with one of them "
             "has a higher held-out accuracy"
         )
-    images = member.evidence.n_heldout
+    count = member.evidence.n_heldout
     return (
-        f"If the greedy soup holds {member.model} alone, {', and '.join(parts)}. One of {images:,} "
-        f"held-out images is worth {100 / images:.1f} points."
+        f"If the greedy soup holds {member.model} alone, {', and '.join(parts)}. One of {count:,} "
+        f"held-out {examples} is worth {100 / count:.1f} points."
     )
 
 

@@ -24,7 +24,7 @@ GROWN = 3.0  # length of the weight matrices, relative to the start or to the be
 # even in sweeps with 72 models. The same margin holds for the collapse of the uniform soup.
 BARRIER = outcomes.BARRIER
 INSIDE = (0.25, 0.75)  # further points of a line whose midpoint shows a drop
-IMAGES = 1000  # most held-out images on which points of lines are evaluated
+EXAMPLES = 1000  # most held-out examples on which points of lines are evaluated
 
 # A model that confuses two classes gains little from a renaming of its classes. A model with
 # another order gains nearly everything.
@@ -32,7 +32,7 @@ CLASS_ORDER = 0.05  # accuracy that the best renaming of classes gains, lower bo
 RENAMED = 0.5  # accuracy after the renaming, relative to the best model
 
 CHANCE = 0.05  # level of the test against guessing
-# Many held-out images detect any accuracy above chance. A model that learned this little failed.
+# Many held-out examples detect any accuracy above chance. A model that learned this little failed.
 HARDLY = 0.1  # accuracy above chance, relative to the best model's
 
 # Copies in float16 or bfloat16 differ by at most 2⁻⁸ of every value.
@@ -44,9 +44,9 @@ COPIED = 0.999  # share of the values within the rounding
 NEARLY_EQUAL = 0.05  # distance between two models, relative to their change
 
 # Barely trained models predict like the start. Both conditions must hold.
-UNCHANGED = 0.005  # largest share of held-out images with another prediction
+UNCHANGED = 0.005  # largest share of held-out examples with another prediction
 STILL = 0.01  # length of the change, relative to the median change of the models
 
 # Statistics of batch normalisation are the cause if a new measurement removes half of the drop.
 RECOVERED = 0.5
-RECALIBRATION = 1000  # most held-out images for the measurement
+RECALIBRATION = 1000  # most held-out examples for the measurement

@@ -27,7 +27,7 @@ ADVICE = {
     FINE: "",
     DIVERGED: "Leave it out, or train it again with a smaller learning rate.",
     OTHER_ARCHITECTURE: "Leave it out. Only models of one architecture can be averaged.",
-    OTHER_CLASSES: "Leave it out, or give it a head for the classes of the images.",
+    OTHER_CLASSES: "Leave it out, or give it a head for the classes of the {examples}.",
     UNREADABLE: "Save its tensors again as safetensors, or leave it out.",
     OTHER_INITIALISATION: "Leave it out, or fine-tune it again from the start of the others.",
     OTHER_ORDER: "Name its classes in its own order (docs/checkpoints.md), or leave it out.",
@@ -71,13 +71,13 @@ def _rounded(value):
     return round(value, DECIMALS) if isinstance(value, float) else value
 
 
-def left_out(model: str, verdict: str, reason: str) -> Verdict:
+def left_out(model: str, verdict: str, reason: str, examples: str) -> Verdict:
     """The verdict on a model that no soup may contain."""
-    advice = ADVICE.get(verdict, "Leave it out.")
+    advice = ADVICE.get(verdict, "Leave it out.").format(examples=examples)
     return Verdict(model, verdict, reason, advice)
 
 
-def judge(e: Evidence, best: str, origin: str, measured: int) -> Verdict:
+def judge(e: Evidence, best: str, origin: str, measured: int, examples: str) -> Verdict:
     """The verdict on a model that can be averaged.
 
     Causes come before effects: a model with another initialisation also has a barrier.
@@ -86,29 +86,30 @@ def judge(e: Evidence, best: str, origin: str, measured: int) -> Verdict:
         e: the evidence.
         best: id of the model that the others are compared with.
         origin: name of the start, or of the best model if there is no start.
-        measured: held-out images for a new measurement of batch statistics.
+        measured: held-out examples for a new measurement of batch statistics.
+        examples: the word for held-out examples.
     """
-    verdict, reason = _found(e, best, origin)
+    verdict, reason = _found(e, best, origin, examples)
     advice = ADVICE[verdict].format(measured=measured)
     if verdict == OTHER_HEAD and not (e.barrier and e.barrier.counts):
         advice = NO_BARRIER_YET
     return Verdict(e.model, verdict, reason, advice, e)
 
 
-def _found(e: Evidence, best: str, origin: str) -> tuple[str, str]:
+def _found(e: Evidence, best: str, origin: str, examples: str) -> tuple[str, str]:
     barrier = e.barrier
     grown = e.length > thresholds.GROWN
     if not e.relative and not grown:
         return OTHER_INITIALISATION, _other_initialisation(e, origin)
     if e.other_order:
         return OTHER_ORDER, (
-            f"It is right on {percent(e.heldout)} of the held-out images, and on "
+            f"It is right on {percent(e.heldout)} of the held-out {examples}, and on "
             f"{percent(e.renamed)} after its classes are renamed."
         )
     if _is_barely_trained(e):
         return BARELY_TRAINED, (
             f"It predicts another class than the start on {percent(e.changed)} of the held-out "
-            f"images, and it moved {percent(e.relative_change)} as far as the median model."
+            f"{examples}, and it moved {percent(e.relative_change)} as far as the median model."
         )
     if e.at_chance:
         return AT_CHANCE, (
@@ -119,15 +120,15 @@ def _found(e: Evidence, best: str, origin: str) -> tuple[str, str]:
         return OTHER_HEAD, (
             f"Its backbone has the same start (cosine {signed(e.backbone)} with {origin}), but its "
             f"head is not correlated with that of the others ({signed(e.head)} with {origin})."
-            + _line(e, best)
+            + _line(e, best, examples)
         )
     if barrier and barrier.counts and barrier.recovers:
         return BATCH_NORM, (
-            f"{_line(e, best).strip()} With batch statistics measured again, it "
+            f"{_line(e, best, examples).strip()} With batch statistics measured again, it "
             f"has {percent(barrier.recalibrated)}."
         )
     if (barrier and barrier.counts) or not e.relative:
-        return LEFT_BASIN, _line(e, best).strip() + _grown(e, origin)
+        return LEFT_BASIN, _line(e, best, examples).strip() + _grown(e, origin)
     if e.twin:
         return DUPLICATE, (
             f"Its weights are those of {e.twin}: their distance is {e.twin_distance:.1g} of their "
@@ -152,7 +153,7 @@ def _other_initialisation(e: Evidence, origin: str) -> str:
     )
 
 
-def _line(e: Evidence, best: str) -> str:
+def _line(e: Evidence, best: str, examples: str) -> str:
     """The sentence about the line to the best model, with a space before it, or ""."""
     b = e.barrier
     if b is None:
@@ -161,7 +162,7 @@ def _line(e: Evidence, best: str) -> str:
         f" Its average with {best} at α = {b.alpha:g} has {percent(b.accuracy)}, "
         f"{apart(b.drop)} the straight line between their accuracies of {percent(b.ends[1])} and "
         f"{percent(b.ends[0])} (95% interval {points(-b.high)} to {points(-b.low)}, "
-        f"{e.n_barrier:,} images)."
+        f"{e.n_barrier:,} {examples})."
     )
 
 

@@ -10,6 +10,9 @@ class Images(Problem):
 
     name = "images"
     example, examples = "image", "images"
+    unlabelled = "images/"
+    checked = "Corrupt images are left out."
+    tower, compared = "image tower", ("mean", "std")
 
     def check(self, config):
         from soups.images import settings

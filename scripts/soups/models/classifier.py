@@ -6,6 +6,7 @@ the architecture of all of them.
 
 from pathlib import Path
 
+from soups import problems
 from soups.errors import UserError
 from soups.models import card, checkpoints
 from soups.models.network import Classifier
@@ -32,8 +33,9 @@ def load_classifier(pretrained: str | Path, weights: str | Path | None = None) -
     described = card.read(pretrained) if weights is None else None
     checkpoint = checkpoints.Checkpoint(pretrained if weights is None else weights)
     if "head.weight" not in checkpoint.shapes():
+        examples = problems.of_note(described or checkpoint.note).examples
         raise UserError(
-            f"{checkpoint.path} has no tensor 'head.weight', expected an image classifier"
+            f"{checkpoint.path} has no tensor 'head.weight', expected a classifier of {examples}"
         )
     classes = checkpoint.shapes()["head.weight"][0][0]
     # Only the header is read, because the weights would be overwritten at once.

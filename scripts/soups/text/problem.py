@@ -10,6 +10,13 @@ class Text(Problem):
 
     name = "text"
     example, examples = "text", "texts"
+    unlabelled = "texts.tsv"
+    captions: ClassVar = {
+        "contact_sheet": (
+            "Up to two texts of every class in the test set and every shift. Long texts are cut."
+        ),
+    }
+    tower, compared = "text encoder", ("pooling",)
     off: ClassVar = {
         "mixup": 0,
         "crop": 1,

@@ -1,7 +1,7 @@
 """Checkpoints of any layout as the state dict of a `Classifier`, by names and shapes.
 
-The image tower may have this workflow's names (``visual.``) or those of the model's own library,
-with anything before them. The head may have any name.
+The tower may have this workflow's names (``visual.`` or ``encoder.``) or those of the model's own
+library, with anything before them. The head may have any name.
 """
 
 import json
@@ -27,6 +27,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "as is": None,
 }
+HEAD = "head."  # before the names of the head's tensors
 COUNTER = "num_batches_tracked"  # old files lack it
 OWN, RELEASED, LIBRARY = "this workflow", "the paper's files", "the model's library"
 PLACES = ("transformers/", "hf-hub:", "local-dir:")  # of architectures that an address gives
@@ -86,7 +87,7 @@ def fit(
     native = dict.fromkeys(want) if ours else model.native(len(classes))
     _check_card(contents, model)
 
-    tower = [name for name in want if name.startswith(towers.TOWER)]
+    tower = [name for name in want if not name.startswith(HEAD)]
     state = contents.state
     names, prefix = towers.find(state, tower, native)
     if any(
@@ -99,7 +100,7 @@ def fit(
             state, names, prefix = renamed, again, before
     clip = prefix if getattr(model, "clip", None) is not None else None
     text = heads.text_side(state, clip) if clip is not None else set()
-    others = set(state) - set(names.values()) - text
+    others = set(state) - set(names.values()) - text - towers.tied(state, names)
     others = {name for name in others if name.split(".")[-1] not in towers.COMPUTED}
     towers.check(contents, state, names, want, others, model)
     width = want["head.weight"].shape[1]
@@ -111,15 +112,15 @@ def fit(
     else:
         raise LeftOut(
             "other architecture",
-            f"{contents.path} has no head: none of its tensors outside the image tower has the "
-            f"shape (classes, {width}){towers.such_as(others)}, expected a head for {len(classes)} "
-            "classes",
+            f"{contents.path} has no head: none of its tensors outside the {model.problem.tower} "
+            f"has the shape (classes, {width}){towers.such_as(others)}, expected a head for "
+            f"{len(classes)} classes",
         )
     if unknown := sorted(others - head.used):
         raise LeftOut(
             "other architecture",
-            f"{contents.path} has {towers.counted(unknown)} outside the image tower and the head, "
-            f"such as {unknown[0]!r}, expected none",
+            f"{contents.path} has {towers.counted(unknown)} outside the {model.problem.tower} and "
+            f"the head, such as {unknown[0]!r}, expected none",
         )
 
     out = {name: _cast(contents, state, names[name], want[name], dtype) for name in tower}
@@ -134,21 +135,23 @@ def fit(
 
 
 def _check_card(contents: Contents, model: Pretrained) -> None:
-    """Check what shapes do not show: the activation and the pixel statistics.
+    """Check what shapes do not show, such as the activation and the pixel statistics.
 
     Raises:
         LeftOut: if a file of this workflow was made for another model.
     """
     card = contents.note.get("model")
     card = card if isinstance(card, dict) else {}
-    ours = {"architecture": model.architecture, "mean": model.mean, "std": model.std}
+    ours = {"architecture": model.architecture}
+    ours |= {key: getattr(model, key) for key in model.problem.compared}
     if any(str(name).startswith(PLACES) for name in (card.get("architecture"), model.architecture)):
         del ours["architecture"]  # the same model may be in several places
     for key, have in ours.items():
         said = card.get(key)
-        same = said == have if key == "architecture" else said is not None and _close(said, have)
+        numbers = isinstance(have, list | tuple)
+        same = said is not None and _close(said, have) if numbers else said == have
         if said is not None and not same:
-            have = have if key == "architecture" else list(have)
+            have = list(have) if numbers else have
             raise LeftOut(
                 "other architecture",
                 f"{contents.path} was made with {key} {json.dumps(said)}, expected "

@@ -1,4 +1,7 @@
-"""The image tower in a checkpoint: which tensors are its own, and whether they fit."""
+"""The tower in a checkpoint: which tensors are its own, and whether they fit.
+
+The tower is the classifier without its head: an image tower or a text encoder.
+"""
 
 import json
 from collections import Counter
@@ -11,7 +14,6 @@ from soups.models import file_names
 from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
 
-TOWER = "visual."
 # Buffers that need not be in a file. Old files lack the counters of batch normalisation.
 COMPUTED = (*file_names.COMPUTED, "num_batches_tracked")
 
@@ -21,12 +23,13 @@ def find(
 ) -> tuple[dict[str, str], str]:
     """Names of the tower's tensors in a checkpoint, and what stands before all of them.
 
-    Several namings are tried. The one that finds most tensors counts.
+    Several namings are tried. The one that finds most tensors counts. All names of ``tower`` begin
+    with the same part, such as ``visual.``, which the checkpoint may lack.
     """
     namings = [
         {name: name for name in tower},
         {name: native.get(name) or name for name in tower},
-        {name: name.removeprefix(TOWER) for name in tower},
+        {name: name.partition(".")[2] for name in tower},
     ]
     best, most = ({}, ""), -1
     for naming in namings:
@@ -50,6 +53,21 @@ def count(state: Mapping[str, Tensor], names: Mapping[str, str]) -> int:
     return sum(there in state for there in names.values())
 
 
+def tied(state: Mapping[str, Tensor], names: Mapping[str, str]) -> set[str]:
+    """Further names of the tower's tensors, which a file of `torch.save` may have.
+
+    Language models often use one matrix of word embeddings in several places.
+    """
+    own = set(names.values())
+    places = {_place(state[there]) for there in own if there in state}
+    return {name for name, tensor in state.items() if name not in own and _place(tensor) in places}
+
+
+def _place(tensor: Tensor) -> tuple:
+    """Where the values of a tensor are, and in which shape they are read."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
 def check(
     contents: Contents,
     state: Mapping[str, Tensor],
@@ -58,7 +76,7 @@ def check(
     others: Iterable[str],
     model: Pretrained,
 ) -> None:
-    """Check that the image tower is complete and that all shapes are right.
+    """Check that the tower is complete and that all shapes are right.
 
     Raises:
         LeftOut: naming the first tensor that is missing or has another shape, and their number.
@@ -70,8 +88,9 @@ def check(
     if missing:
         raise LeftOut(
             "other architecture",
-            f"{contents.path} lacks {len(missing)} of the {len(needed)} tensors of the image "
-            f"tower, such as {missing[0]!r}{such_as(others)}, expected those of {of}",
+            f"{contents.path} lacks {len(missing)} of the {len(needed)} tensors of the "
+            f"{model.problem.tower}, such as {missing[0]!r}{such_as(others)}, expected those of "
+            f"{of}",
         )
     wrong = [
         (ours, there)
