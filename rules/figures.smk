@@ -73,7 +73,7 @@ if "doctor" not in plan.figures:
             f"{R}/benchmarks/plot/doctor.tsv"
         params:
             figure="doctor",
-            options={},
+            options=plan.worded,
             roles=plan.roles,
             caption=lambda w, input: None,
             stage=plan.stage["figures"],

@@ -6,6 +6,7 @@ import pandas as pd
 
 from soups.jobs.job import run
 from soups.report import figures, style
+from soups.report.words import Words
 from soups.roles import Roles
 
 
@@ -15,6 +16,7 @@ def main(job) -> None:
     draw = figures.function(job.params.figure)
     # The published results come without a configuration, so their rows have the names of roles.
     settings = {**job.params.options, "roles": Roles.given(job.params.roles)}
+    settings["words"] = Words.of(settings.get("words"))
     wanted = inspect.signature(draw).parameters
     settings = {name: value for name, value in settings.items() if name in wanted}
     filled = figures.drawable(draw, tables)

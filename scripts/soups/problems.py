@@ -35,6 +35,10 @@ class Problem:
         compared: attributes of a pre-trained model, which stand in the headers of files too. They
             decide what the model computes, and the shapes of its tensors do not show them.
         off: hyperparameters without a meaning for this problem, and the value that each must have.
+        unlabelled: a file, or a folder with a slash at its end, as an example of what
+            `tools/predict.py` takes.
+        checked: a sentence for the report about examples that the check of the data leaves out.
+        captions: name of a figure to the caption that replaces its usual one.
     """
 
     name: str
@@ -43,6 +47,9 @@ class Problem:
     tower: str
     compared: Sequence[str] = ()
     off: Mapping[str, Any] = {}
+    unlabelled: str
+    checked: str = ""
+    captions: Mapping[str, str] = {}
 
     # While Snakemake parses the workflow.
 
@@ -157,6 +164,32 @@ class Problem:
 
     def card(self, config: Mapping, note: Mapping, heldout: Any, model: Any) -> dict:
         """Entries of the card in the header of a model, see `models.card`."""
+        raise NotImplementedError
+
+    def given(
+        self,
+        card: Mapping,
+        places: Sequence[str],
+        listed: str | None = None,
+        columns: str | None = None,
+    ) -> Any:
+        """Open examples without labels, which tools/predict.py was given.
+
+        Args:
+            card: of the model, see `models.card`.
+            places: files or folders.
+            listed: the option ``--list``, or None.
+            columns: the option ``--columns``, or None.
+
+        Returns:
+            an object with the attributes ``columns``, names of the first columns of the table, and
+            ``rows``, a dictionary of them for each example. Its method ``logits(model, threads)``
+            yields lists with an entry per example, in order: logits of shape (classes,) and "", or
+            None and the reason why the example cannot be read.
+
+        Raises:
+            UserError: if there is no example, or if an option does not exist for this problem.
+        """
         raise NotImplementedError
 
     def sheet(self, sets: Sequence[Any], classes: Sequence[str], params: Any) -> Any:

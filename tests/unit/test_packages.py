@@ -19,7 +19,7 @@ ALLOWED = {
     "usage": ["mixing", "models", "data", "jobs"],
     "doctor": ["mixing", "evaluation", "models", "data"],
     "world": ["training", "data"],
-    "experiment": ["world", "models", "data"],
+    "experiment": ["world", "models", "data", "report"],
     "setup": ["experiment", "models", "data"],
     "images": ["experiment", "world", "training", "models", "data", "report"],
     "text": ["experiment", "training", "models", "data", "report", "jobs"],

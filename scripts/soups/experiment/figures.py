@@ -7,8 +7,9 @@ so it does not import the functions.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from soups.report.words import USUAL, Words
 from soups.roles import PLAIN
 
 
@@ -18,7 +19,9 @@ class Figure:
 
     Attributes:
         name: name of the figure's files and of its function.
-        caption: caption for the report. It says what the figure shows and what to compare.
+        caption: caption for the report. It says what the figure shows and what to compare. The
+            plan replaces the placeholders ``{accuracy}`` and ``{images}``, see
+            `Words.placeholders`.
         tables: argument of the function to the name of its table. A run without one of these
             tables does not draw the figure.
         any_of: the same for tables of which the run has to make at least one.
@@ -46,16 +49,17 @@ class Figure:
         return {**self.tables, **some}
 
 
-def drawn(tables: Iterable[str], roles: Iterable[str]) -> dict[str, Figure]:
+def drawn(tables: Iterable[str], roles: Iterable[str], words: Words = USUAL) -> dict[str, Figure]:
     """The figures of a run, by name, in the order of the report.
 
     Args:
         tables: names of the tables that the run makes.
         roles: roles of the reference rows.
+        words: for captions.
     """
     tables, roles = set(tables), {None, *roles}
     return {
-        figure.name: figure
+        figure.name: replace(figure, caption=words.caption(figure.name, figure.caption))
         for figure in FIGURES
         if figure.inputs(tables) is not None and figure.role in roles
     }
@@ -68,7 +72,7 @@ FIGURES = [
         "around their mean if the start is unknown. Every model lies in its own plane with the "
         "start and the best model, folded onto the page, so its distances to both are true. "
         "Models more than three times as far away as the median stand at that distance, with an "
-        "arrow. Right: the barrier of each model to the best one on held-out images, with 95% "
+        "arrow. Right: the barrier of each model to the best one on held-out {images}, with 95% "
         "paired bootstrap intervals. A barrier is the largest drop of accuracy below the "
         "straight line between the two models (at α = 0.25, 0.5 or 0.75). It counts if the "
         "interval lies beyond the dashed line, at two points. Models with a verdict other than "
@@ -77,7 +81,7 @@ FIGURES = [
     ),
     Figure(
         "reproduction",
-        "Accuracies of the released checkpoints in this run against the published ones. On "
+        "{Accuracies} of the released checkpoints in this run against the published ones. On "
         "the line, the two are equal. The right panel shows the differences on every set, "
         "with a point per model. The greedy soup is selected again in this run, so it may "
         "hold other models than the published one.",
@@ -85,17 +89,17 @@ FIGURES = [
     ),
     Figure(
         "scatter",
-        "Test accuracy against the mean accuracy over the shifts (the paper's figure 1). "
+        "Test {accuracy} against the {mean_accuracy} over the shifts (the paper's figure 1). "
         "Grey points are the fine-tuned models of the sweep. The marks are the best of them "
         "on the held-out set, the two starting points, and the uniform and greedy soups. "
-        "Bars are 95% bootstrap intervals over images. Compare the soups with the best "
+        "Bars are 95% bootstrap intervals over {images}. Compare the soups with the best "
         "individual model on both axes.",
         {"models": "models", "methods": "methods"},
     ),
     Figure(
         "methods",
         "Every method on the test set and on the mean of the shifts, with 95% bootstrap "
-        "intervals over images. For greedy soups in random order, the mean over orders is "
+        "intervals over {images}. For greedy soups in random order, the mean over orders is "
         "shown. The vertical line is the model that is best on the held-out set. Filled "
         "marks need one model at inference, and hollow marks are ensembles of several. "
         "Compare the intervals with the line. The paired tests in significance.csv detect "
@@ -104,13 +108,13 @@ FIGURES = [
     ),
     Figure(
         "shifts",
-        "Test accuracy against the accuracy under each shift, with a panel per shift. "
+        "Test {accuracy} against the {accuracy} under each shift, with a panel per shift. "
         "Compare the soups with the cloud of fine-tuned models in each panel.",
         {"models": "models", "methods": "methods"},
     ),
     Figure(
         "sweep",
-        "The sweep: test accuracy and mean accuracy over the shifts of every fine-tuned "
+        "The sweep: test {accuracy} and {mean_accuracy} over the shifts of every fine-tuned "
         "model, against each hyperparameter that varies. All hyperparameters vary at once, "
         "so a panel shows a tendency and not an effect. Compare the ingredients of the "
         "greedy soup with the other models.",
@@ -119,8 +123,8 @@ FIGURES = [
     Figure(
         "greedy_trace",
         "The greedy soup, step by step. Candidates come in order of their own held-out "
-        "accuracy. Each point is the held-out accuracy of the soup with that candidate, and "
-        "its mark says whether the candidate was added. The line is the accuracy of the "
+        "{accuracy}. Each point is the held-out {accuracy} of the soup with that candidate, and "
+        "its mark says whether the candidate was added. The line is the {accuracy} of the "
         "soup so far. A candidate is added if the soup is at least as good with it, so the "
         "soup is never worse on the held-out set than its first model.",
         {"trace": "greedy_trace", "methods": "methods"},
@@ -130,22 +134,22 @@ FIGURES = [
         "The plane through the start (θ₀) and two models fine-tuned from it (θ₁ and θ₂), "
         "for a small, a medium and a large learning rate. By default, the two models differ "
         "only in their seed. The upper row shows the loss on a part of the held-out set, "
-        "and the lower row the error on a part of the test set (n is beside the axes). "
+        "and the lower row {the_error} on a part of the test set (n is beside the axes). "
         "Every point of the grid is a recipe, mixed and evaluated. Brighter is better, and "
-        "contour levels are quantiles of each panel. All points share their images, so "
-        "shapes are more certain than heights (the standard error of an error is about 2.7 "
-        "points for n = 300). Compare the average with the two models, and see whether a "
-        "ridge separates them.",
+        "contour levels are quantiles of each panel. All points share their {images}, so "
+        "shapes are more certain than heights{if accuracy: (the standard error of an error is "
+        "about 2.7 points for n = 300)}. Compare the average with the two models, and see "
+        "whether a ridge separates them.",
         {"points": "landscape"},
     ),
     Figure(
         "paths",
-        "Test accuracy along straight lines in weight space, (1 − α) θ₁ + α θ₂, between "
+        "Test {accuracy} along straight lines in weight space, (1 − α) θ₁ + α θ₂, between "
         "models that differ in only one hyperparameter. The barrier is the largest "
         "drop of the curve below the straight line between its ends (0 without a drop). "
-        "Accuracies are on a random part of the test set (n is in the label). The standard "
-        "error of one accuracy is about 1.5 points for n = 1,000. Differences have a "
-        "smaller error, because all points share their images. Compare the middle of each "
+        "{Accuracies} are on a random part of the test set (n is in the label).{if accuracy: The "
+        "standard error of one accuracy is about 1.5 points for n = 1,000.} Differences have a "
+        "smaller error, because all points share their {images}. Compare the middle of each "
         "line with its ends, for usual and for large learning rates.",
         {"paths": "paths"},
         by_rates=True,
@@ -153,11 +157,11 @@ FIGURES = [
     Figure(
         "angles",
         "The gain of averaging two models, against the angle between their directions from "
-        "the start (the paper's figure 3). The gain is the accuracy of the average minus "
-        "the mean accuracy of the two models. The points are pairs of the sweep's models "
+        "the start (the paper's figure 3). The gain is the {accuracy} of the average minus "
+        "the {mean_accuracy} of the two models. The points are pairs of the sweep's models "
         "and pairs that differ in one hyperparameter, without large learning rates, on a "
         "random part of the test set. The interval of the rank correlation resamples models "
-        "and images. Noise from the images pulls the correlation towards 0. A trend upwards "
+        "and {images}. Noise from the {images} pulls the correlation towards 0. A trend upwards "
         "to the right means that the average gains more if its models are further apart.",
         {"effects": "effects"},
         any_of={"pairs": "pairs", "paths": "paths"},
@@ -165,10 +169,10 @@ FIGURES = [
     ),
     Figure(
         "soup_vs_ensemble",
-        "Accuracy of the average of two models' weights against that of the average of "
-        "their logits, with a point per pair. Accuracies are on a random part of every set "
+        "{Accuracy} of the average of two models' weights against that of the average of "
+        "their logits, with a point per pair. {Accuracies} are on a random part of every set "
         "(n is in the labels). The colour is the learning rate. Compare the points with the "
-        "line of equal accuracy, for small and for large learning rates.",
+        "line of equal {accuracy}, for small and for large learning rates.",
         {},
         any_of={"pairs": "pairs", "paths": "paths"},
         by_rates=True,
@@ -192,25 +196,25 @@ FIGURES = [
         "Soups and ensembles of the first n models of the sweep, on a random part of every "
         "set (n is in the axis labels). Lines are means over several orders: the first is "
         "the order of the sweep, and the others are random. Bands are ± one standard "
-        "deviation over orders, without the error from the images. The last point "
+        "deviation over orders, without the error from the {images}. The last point "
         "holds the same models in every order and still has the standard error of its "
-        "images (about 1.4 points for n = 1,000). The best individual model is the best of "
-        "those n on the held-out set. Compare how the methods grow with the number of "
-        "models.",
+        "{images}{if accuracy: (about 1.4 points for n = 1,000)}. The best individual model is "
+        "the best of those n on the held-out set. Compare how the methods grow with the number "
+        "of models.",
         {"curve": "number_of_models"},
     ),
     Figure(
         "slices",
         "Soups of models that differ in only one hyperparameter: the uniform and the greedy "
-        "soup minus the best of these models on the held-out set. Accuracies are on all "
-        "test images and on the mean of all shifts, with 95% paired bootstrap intervals "
-        "over images. Look for hyperparameters that give a gain by themselves.",
+        "soup minus the best of these models on the held-out set. {Accuracies} are on all "
+        "test {images} and on the mean of all shifts, with 95% paired bootstrap intervals "
+        "over {images}. Look for hyperparameters that give a gain by themselves.",
         {"curve": "slices"},
     ),
     Figure(
         "large_lr",
         "Left: soups of the sweep's models, to which models with a large learning rate are "
-        "added one by one. Their accuracy is on a random part of the test set, with 95% "
+        "added one by one. Their {accuracy} is on a random part of the test set, with 95% "
         "bootstrap intervals. Right: how far each of these models has moved from the start, "
         "and which of them the greedy soup takes. Compare the uniform soup with the greedy "
         "one as bad models are added.",
@@ -231,25 +235,25 @@ FIGURES = [
         "wise_ft",
         "Lines through weight space (WiSE-FT), from the start of fine-tuning (α = 0) to the "
         "best individual model and to soups (α = 1, large marks), and a little beyond. "
-        "Accuracies are on a random part of every set (n is in the axis labels). Compare "
+        "{Accuracies} are on a random part of every set (n is in the axis labels). Compare "
         "the lines of the soups with the line of the single model.",
         {"curve": "wise_ft"},
     ),
     Figure(
         "averaging",
-        "Accuracy of several soups minus that of the uniform soup of the first six models "
+        "{Accuracy} of several soups minus that of the uniform soup of the first six models "
         "trained as usual. Most of these soups hold models that were trained in another way: "
         "averaged along training (EMA, SWA), with SAM, and others. The distilled model, the "
         "greedy soup and the ensemble of the whole sweep stand beside them. Bars are 95% "
-        "paired bootstrap intervals over images. Compare each soup that mixes models "
+        "paired bootstrap intervals over {images}. Compare each soup that mixes models "
         "with and without a technique with the two soups that do not.",
         {"significance": "significance"},
         role=PLAIN,
     ),
     Figure(
         "tasks",
-        "Zero-shot accuracy on the classes of a task that no ingredient was fine-tuned on. "
-        "Predictions are among these classes alone, and all their test images are used (n "
+        "Zero-shot {accuracy} on the classes of a task that no ingredient was fine-tuned on. "
+        "Predictions are among these classes alone, and all their test {images} are used (n "
         "is in the label). The dashed line is the pre-trained model. Grey points are "
         "averages of models fine-tuned on other tasks, under the same frozen head made of "
         "class names, with a point for every choice of tasks. Bars are 95% paired bootstrap "
@@ -260,7 +264,7 @@ FIGURES = [
     Figure(
         "pretraining",
         "The same sweep from the usual pre-trained model and from one that was trained on "
-        "fewer images, with 95% bootstrap intervals over images. Compare the gains of the "
+        "fewer {images}, with 95% bootstrap intervals over {images}. Compare the gains of the "
         "soups from the two models.",
         {"methods": "methods", "weaker": "weaker_methods"},
     ),

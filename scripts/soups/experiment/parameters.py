@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from soups import problems
 from soups.experiment import settings
 from soups.models import architectures
+from soups.report.words import USUAL, Words
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,18 @@ class Parameters:
     @property
     def words(self) -> dict:
         """The words of tables and figures; empty for the accuracy on images, the default."""
-        examples = problems.of(self.config).examples
-        if (self.metric, examples) == ("accuracy", "images"):
-            return {}
-        return {"metric": self.metric, "examples": examples}
+        words = {"metric": self.metric, "problem": problems.of(self.config).name}
+        return {} if Words(**words) == USUAL else words
+
+    @property
+    def worded(self) -> dict:
+        """The words as a parameter of a rule; empty if they are."""
+        return {"words": self.words} if self.words else {}
+
+    @property
+    def said(self) -> dict:
+        """The words as a parameter for the caption of a table; empty if they are."""
+        return {"say": Words.of(self.words).placeholders} if self.words else {}
 
     @property
     def uses_corpus(self) -> bool:

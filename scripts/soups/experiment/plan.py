@@ -22,6 +22,7 @@ from soups.experiment.stages import STAGE
 from soups.experiment.variants import Sweep
 from soups.hyperparameters import ALL, START
 from soups.problems import Problem
+from soups.report.words import Words
 from soups.roles import BEST, GREEDY, SECOND_BEST
 
 NOTHING = "(?!)"  # the pattern that matches no name
@@ -136,7 +137,9 @@ class Plan(Places, Parameters):
         others += ["weaker_methods"] if weaker else []
         store = settings.store(config)
         drawn = figures.drawn(
-            [*tables, *others], [role for role, row in roles.items() if row in references]
+            [*tables, *others],
+            [role for role, row in roles.items() if row in references],
+            Words.of(Parameters(config).words),
         )
         drawn, left_out = _without(drawn, models, planned) if elsewhere else (drawn, [])
         return cls(
@@ -206,6 +209,7 @@ class Plan(Places, Parameters):
         return {
             "large_lr": self.config["curves"]["large_lr"],
             "weaker_roles": self.weaker_roles,
+            **self.worded,
         }
 
     @property
@@ -253,6 +257,7 @@ class Plan(Places, Parameters):
             "tables": self.all_tables,
             "figures": list(self.figures),
             "roles": self.roles,
+            **self.worded,
         } | ({"files": dict(self.sweep.files)} if self.sweep.files else {})
 
     @property

@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import style
+from soups.report.words import USUAL, Words
 from soups.roles import GREEDY, UNIFORM, ZEROSHOT, Roles
 
-AXIS_LABELS = {"test": "Test accuracy (%)", "shifts_mean": "Mean accuracy over shifts (%)"}
+MEASURES = ("test", "shifts_mean")
 
 
-def wise_ft(curve: pd.DataFrame, roles: Roles) -> Figure:
+def wise_ft(curve: pd.DataFrame, roles: Roles, words: Words = USUAL) -> Figure:
     """Test accuracy against the mean over shifts along lines from the start to models and soups."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
     others = [row for row in curve["method"].unique() if roles.of(row) not in style.COLOURS]
@@ -28,16 +29,16 @@ def wise_ft(curve: pd.DataFrame, roles: Roles) -> Figure:
     for row, start in curve[curve["alpha"] == 0].groupby("start"):
         start = start.iloc[:1]
         ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(row))
-    ax.set_xlabel(f"Test accuracy (%), n = {curve['n_test'][0]:,}")
-    ax.set_ylabel(f"Mean accuracy over shifts (%), n = {curve['n_shifts'][0]:,}")
+    ax.set_xlabel(f"{words.axis('test')}, n = {curve['n_test'][0]:,}")
+    ax.set_ylabel(f"{words.axis('shifts_mean')}, n = {curve['n_shifts'][0]:,}")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def number_of_models(curve: pd.DataFrame) -> Figure:
+def number_of_models(curve: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Accuracy of soups and ensembles of the first n models, with bands of ± sd over orders."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.8))
-    for ax, (column, label) in zip(axes, AXIS_LABELS.items(), strict=True):
+    for ax, column in zip(axes, MEASURES, strict=True):
         for role, lines in curve.groupby("method", sort=False):
             at = 100 * lines.groupby("n")[column].agg(["mean", "std"])
             colour = style.COLOURS[role]
@@ -50,7 +51,7 @@ def number_of_models(curve: pd.DataFrame) -> Figure:
                 at.index, at["mean"] - band, at["mean"] + band, color=colour, alpha=0.13, lw=0
             )
         ax.set_xlabel("Number of models")
-        ax.set_ylabel(f"{label}\nn = {curve[_count(column)][0]:,}")
+        ax.set_ylabel(f"{words.axis(column)}\nn = {curve[_count(column)][0]:,}")
         counts = curve["n"].unique()
         ax.set_xticks(counts[:: -(-len(counts) // 12)])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
@@ -61,7 +62,7 @@ def _count(column: str) -> str:
     return "n_test" if column == "test" else "n_shifts"
 
 
-def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
+def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Soups as models with a large learning rate join, and how far each model has moved."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.7))
     for i, (role, line) in enumerate(curve.groupby("method", sort=False)):
@@ -74,7 +75,7 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
     most = curve["large"].max()
     axes[0].set_xticks(range(most + 1))
     axes[0].set_xlabel(f"Models with a large learning rate among {len(rejection) - most} others")
-    axes[0].set_ylabel(f"Test accuracy (%)\nn = {curve['n_test'][0]:,}")
+    axes[0].set_ylabel(f"{words.axis('test')}\nn = {curve['n_test'][0]:,}")
     axes[0].legend(loc="best")
     taken = rejection["accepted"].astype(bool)
     for rows, look, marker, label in (
@@ -87,16 +88,16 @@ def large_lr(curve: pd.DataFrame, rejection: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axes[1].set_xscale("log")
     axes[1].set_xlabel("Distance from the start, ‖θ − θ₀‖ (log scale)")
-    axes[1].set_ylabel("Held-out accuracy (%)")
+    axes[1].set_ylabel(words.axis("heldout"))
     axes[1].legend(loc="best")
     return figure
 
 
-def slices(curve: pd.DataFrame) -> Figure:
+def slices(curve: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Gain of soups over the best model if ingredients differ in only one hyperparameter."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.6), sharey=True)
     names = list(dict.fromkeys(curve["slice"]))
-    for ax, (column, label) in zip(axes, AXIS_LABELS.items(), strict=True):
+    for ax, column in zip(axes, MEASURES, strict=True):
         for offset, role in ((-0.12, UNIFORM), (0.12, GREEDY)):
             rows = (
                 100
@@ -113,7 +114,7 @@ def slices(curve: pd.DataFrame) -> Figure:
             ax.scatter(value, at, **style.marker(role))
         ax.axvline(0, color=style.REFERENCE, linewidth=0.8, zorder=1)
         ax.set_xlabel(
-            f"{label.removesuffix(' (%)')}: soup minus\nbest individual (points), "
+            f"{words.label(column)}: soup minus\nbest individual (points), "
             f"n = {curve[_count(column)][0]:,}"
         )
         ax.grid(axis="y", visible=False)
@@ -125,7 +126,7 @@ def slices(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def tasks(curve: pd.DataFrame) -> Figure:
+def tasks(curve: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Zero-shot accuracy on unseen classes, of soups of models fine-tuned on other classes."""
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.1, 2.7))
     start = curve[curve["tasks"] == 0].iloc[0]
@@ -154,5 +155,5 @@ def tasks(curve: pd.DataFrame) -> Figure:
     )  # fmt: skip
     ax.set_xticks(mean.index)
     ax.set_xlabel("Tasks whose models are averaged")
-    ax.set_ylabel(f"Accuracy on the unseen task (%)\nn = {curve['n_test'][0]:,}")
+    ax.set_ylabel(f"{words.title} on the unseen task ({words.scale})\nn = {curve['n_test'][0]:,}")
     return figure

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import style
+from soups.report.words import USUAL, Words
 
 # Marked points: label, marker, and offset of the label in points.
 MARKS = {
@@ -17,7 +18,7 @@ MARKS = {
 LEVELS = 9  # bands of colour
 
 
-def landscape(points: pd.DataFrame) -> Figure:
+def landscape(points: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Held-out loss and test error over planes, with a column per learning rate."""
     panels = list(dict.fromkeys(points["panel"]))
     figure, axes = plt.subplots(
@@ -25,7 +26,7 @@ def landscape(points: pd.DataFrame) -> Figure:
     )
     rows = (
         ("heldout_loss", f"Held-out loss (nats), n = {points['n_heldout'][0]:,}", 1),
-        ("error", f"Test error (%), n = {points['n_test'][0]:,}", 100),
+        ("error", f"{words.error_axis}, n = {points['n_test'][0]:,}", 100),
     )
     points = points.assign(error=1 - points["test"])
     for column, panel in enumerate(panels):

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import presentation, style
+from soups.report.words import USUAL, Words
 from soups.roles import BASE, BEST, GREEDY, INITIALIZATION, UNIFORM, ZEROSHOT, Roles
 
 # Roles that are highlighted among the ingredients, in drawing order.
@@ -33,18 +34,22 @@ def _scatter(ax, models, methods, roles: Roles, y: str, intervals: bool) -> None
         ax.scatter(row["test"], row[y], **style.marker(role, roles.title(method)))
 
 
-def scatter(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
+def scatter(
+    models: pd.DataFrame, methods: pd.DataFrame, roles: Roles, words: Words = USUAL
+) -> Figure:
     """Test accuracy against the mean over shifts (paper, figure 1)."""
     individuals = _individuals(models)
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
     _scatter(ax, individuals, methods, roles, "shifts_mean", intervals=True)
-    ax.set_xlabel(f"Test accuracy (%), n = {methods['n_test'][0]:,}")
-    ax.set_ylabel(f"Mean accuracy over shifts (%), n = {methods['n_shifts'][0]:,}")
+    ax.set_xlabel(f"{words.axis('test')}, n = {methods['n_test'][0]:,}")
+    ax.set_ylabel(f"{words.axis('shifts_mean')}, n = {methods['n_shifts'][0]:,}")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def shifts(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
+def shifts(
+    models: pd.DataFrame, methods: pd.DataFrame, roles: Roles, words: Words = USUAL
+) -> Figure:
     """Test accuracy against accuracy under each shift, with a panel per shift."""
     names = presentation.shift_names(methods)
     columns = min(3, len(names))
@@ -59,8 +64,8 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
         ax.margins(0.08)
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
-    figure.supxlabel(f"Test accuracy (%), n = {methods['n_test'][0]:,}", fontsize=8)
-    figure.supylabel("Accuracy under the shift (%)", fontsize=8)
+    figure.supxlabel(f"{words.axis('test')}, n = {methods['n_test'][0]:,}", fontsize=8)
+    figure.supylabel(words.axis("shift"), fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     if len(names) < rows * columns:
         axes.flat[-1].legend(handles, labels, loc="center")
@@ -69,9 +74,8 @@ def shifts(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
     return figure
 
 
-def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame, words: Words = USUAL) -> Figure:
     """Held-out accuracy of the soup as candidates are tried in order."""
-    heldout_images = methods["n_heldout"][0]
     figure, ax = plt.subplots(figsize=(style.WIDE, 2.4))
     steps = trace["step"]
     kept = trace["accepted"].astype(bool)
@@ -87,19 +91,19 @@ def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     )  # fmt: skip
     ax.set_xticks(steps, trace["candidate"], rotation=90 if len(steps) > 20 else 0)
     ax.grid(axis="x", visible=False)
-    ax.set_xlabel("Candidate, in order of its own held-out accuracy")
-    ax.set_ylabel(f"Held-out accuracy (%)\nn = {heldout_images:,}")
+    ax.set_xlabel(f"Candidate, in order of its own held-out {words.quantity}")
+    ax.set_ylabel(f"{words.axis('heldout')}\nn = {methods['n_heldout'][0]:,}")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-def methods(methods: pd.DataFrame, roles: Roles) -> Figure:
+def methods(methods: pd.DataFrame, roles: Roles, words: Words = USUAL) -> Figure:
     """Every method's accuracy with its interval, on the test set and on the mean of shifts."""
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.7 + 0.19 * len(methods)), sharey=True)
     best = methods.set_index("method").loc[BEST]
     panels = (
-        ("test", f"Test accuracy (%), n = {best['n_test']:,}"),
-        ("shifts_mean", f"Mean accuracy over shifts (%), n = {best['n_shifts']:,}"),
+        ("test", f"{words.axis('test')}, n = {best['n_test']:,}"),
+        ("shifts_mean", f"{words.axis('shifts_mean')}, n = {best['n_shifts']:,}"),
     )
     for ax, (column, label) in zip(axes, panels, strict=True):
         ax.axvline(100 * best[column], color=style.REFERENCE, linewidth=0.8, zorder=1)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from soups.outcomes import NOT_TESTED
 from soups.report import presentation, style
+from soups.report.words import USUAL, Words
 
 # The largest relative difference between curvatures from one and from two steps that counts as
 # agreement.
@@ -73,7 +74,7 @@ def _label(kind: str) -> str:
     return f"differ in {kind if kind == 'several' else style.hyperparameter(kind)}"
 
 
-def paths(paths: pd.DataFrame, large_lr: float) -> Figure:
+def paths(paths: pd.DataFrame, large_lr: float, words: Words = USUAL) -> Figure:
     """Test accuracy along lines between models that differ in only one hyperparameter."""
     large = paths["lr_2"] >= large_lr
     panels = {
@@ -105,7 +106,7 @@ def paths(paths: pd.DataFrame, large_lr: float) -> Figure:
                   loc="upper center", bbox_to_anchor=(0.5, -0.28))  # fmt: skip
         ax.set_xlabel("α")
         ax.set_xticks([0, 0.5, 1])
-    axes[0, 0].set_ylabel(f"Test accuracy (%)\nn = {paths['n_test'].iloc[0]:,}")
+    axes[0, 0].set_ylabel(f"{words.axis('test')}\nn = {paths['n_test'].iloc[0]:,}")
     return figure
 
 
@@ -133,7 +134,10 @@ def angles(
 
 
 def soup_vs_ensemble(
-    large_lr: float, pairs: pd.DataFrame | None = None, paths: pd.DataFrame | None = None
+    large_lr: float,
+    pairs: pd.DataFrame | None = None,
+    paths: pd.DataFrame | None = None,
+    words: Words = USUAL,
 ) -> Figure:
     """Accuracy of the soup against that of the ensemble of two models."""
     middle = _middle(pairs, paths)
@@ -157,8 +161,8 @@ def soup_vs_ensemble(
                 "ensemble better", (0.96, 0.05), xycoords="axes fraction", fontsize=7, ha="right"
             )
             ax.set_title(f"{label}, {title} ({len(part)})")
-            ax.set_xlabel(f"Ensemble of two models (%), n = {part[count][0]:,}")
-            ax.set_ylabel("Soup of two models (%)")
+            ax.set_xlabel(f"Ensemble of two models ({words.scale}), n = {part[count][0]:,}")
+            ax.set_ylabel(f"Soup of two models ({words.scale})")
         figure.colorbar(drawn, ax=line, label="Learning rate (geometric mean)", pad=0.01)
     _legend(figure, axes[0, 0])
     return figure

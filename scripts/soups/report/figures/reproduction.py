@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soups.report import presentation, style
+from soups.report.words import USUAL, Words
 from soups.roles import GREEDY
 
 # Column `kind`: look and label.
@@ -16,7 +17,7 @@ LOOKS_OF_KINDS = {
 MEASURE_TITLES = {"heldout": "held-out", "test": "test", "shifts_mean": "mean of shifts"}
 
 
-def reproduction(compared: pd.DataFrame) -> Figure:
+def reproduction(compared: pd.DataFrame, words: Words = USUAL) -> Figure:
     """This run against the published results on the test set and under shift, and differences."""
     measures = list(dict.fromkeys(compared["measure"]))
     pair = [name for name in ("test", "shifts_mean") if name in measures]
@@ -30,8 +31,8 @@ def reproduction(compared: pd.DataFrame) -> Figure:
         for kind, (look, label) in LOOKS_OF_KINDS.items():
             part = rows[rows["kind"] == kind]
             ax.scatter(100 * part["published"], 100 * part["ours"], **style.marker(look, label))
-        ax.set_xlabel(f"Published accuracy (%), {MEASURE_TITLES[name]}")
-        ax.set_ylabel("Accuracy of this run (%)")
+        ax.set_xlabel(f"Published {words.quantity} ({words.scale}), {MEASURE_TITLES[name]}")
+        ax.set_ylabel(f"{words.title} of this run ({words.scale})")
     ax = axes[-1]
     for kind, (look, _) in LOOKS_OF_KINDS.items():
         part = compared[compared["kind"] == kind]

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from soups.hyperparameters import TEXT
 from soups.report import style
+from soups.report.words import USUAL, Words
 from soups.roles import (
     BASE,
     BEST,
@@ -27,7 +28,9 @@ from soups.roles import (
 LOGARITHMIC = ("lr", "weight_decay")  # hyperparameters on a logarithmic axis
 
 
-def sweep(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
+def sweep(
+    models: pd.DataFrame, methods: pd.DataFrame, roles: Roles, words: Words = USUAL
+) -> Figure:
     """Accuracy of the sweep's ingredients against every hyperparameter that varies."""
     everything = models[models["variant"] == BASE]
     rows = everything[everything["test"].notna()]  # Models that are left out have no accuracies.
@@ -46,8 +49,8 @@ def sweep(models: pd.DataFrame, methods: pd.DataFrame, roles: Roles) -> Figure:
         squeeze=False,
     )  # fmt: skip
     measures = (
-        ("test", f"Test accuracy (%)\nn = {methods['n_test'][0]:,}"),
-        ("shifts_mean", f"Mean over shifts (%)\nn = {methods['n_shifts'][0]:,}"),
+        ("test", f"{words.axis('test')}\nn = {methods['n_test'][0]:,}"),
+        ("shifts_mean", f"Mean over shifts ({words.scale})\nn = {methods['n_shifts'][0]:,}"),
     )
     for x, name in enumerate(varying):
         for y, (column, label) in enumerate(measures):
@@ -79,14 +82,14 @@ def _members(methods: pd.DataFrame, row: str | None) -> set[str]:
     return set(rows["members"].iloc[0].split()) if len(rows) else set()
 
 
-def averaging(significance: pd.DataFrame, roles: Roles) -> Figure:
+def averaging(significance: pd.DataFrame, roles: Roles, words: Words = USUAL) -> Figure:
     """Soups of models trained in other ways, minus the soup of the same models trained as usual."""
     plain = roles.row(PLAIN)
     rows = significance[(significance["reference"] == plain) & (significance["as"] == plain)]
     names = list(roles.among(TRAINED_OTHERWISE, rows["method"]).values())
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 0.8 + 0.24 * len(names)), sharey=True)
     for ax, (measure, label) in zip(
-        axes, (("test", "Test accuracy"), ("shifts_mean", "Mean over shifts")), strict=True
+        axes, (("test", words.label("test")), ("shifts_mean", "Mean over shifts")), strict=True
     ):
         part = rows[rows["measure"] == measure].set_index("method").loc[names]
         value, low, high = (100 * part[name] for name in ("difference", "lo", "hi"))
@@ -112,6 +115,7 @@ def pretraining(
     weaker: pd.DataFrame,
     roles: Roles,
     weaker_roles: Mapping[str, str] | None = None,
+    words: Words = USUAL,
 ) -> Figure:
     """Accuracy of methods from the usual pre-trained model and from a weaker one."""
     theirs = Roles.given(weaker_roles)
@@ -122,7 +126,7 @@ def pretraining(
     names = list(roles.among(FROM_EITHER_START, both).values())
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDE, 2.9), sharey=True)
     measures = (
-        ("test", "n_test", "Test accuracy"),
+        ("test", "n_test", words.label("test")),
         ("shifts_mean", "n_shifts", "Mean over shifts"),
     )
     for ax, (column, count, label) in zip(axes, measures, strict=True):
@@ -135,7 +139,7 @@ def pretraining(
                 color=style.COLOURS[GREEDY if start == "usual" else BEST],
                 label=f"{start} pre-training",
             )  # fmt: skip
-        ax.set_xlabel(f"{label} (%), n = {methods[count][0]:,}")
+        ax.set_xlabel(f"{label} ({words.scale}), n = {methods[count][0]:,}")
         ax.grid(axis="y", visible=False)
     axes[0].set_yticks(range(len(names)), [roles.title(name) for name in names])
     axes[0].set_ylim(len(names) - 0.5, -0.5)

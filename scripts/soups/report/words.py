@@ -1,0 +1,180 @@
+"""The words of tables, figures, captions and the report page for a metric and a problem."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soups import problems
+
+# Metric to its name in the middle of a sentence, and the same in the plural with its verb's form.
+NAMES = {
+    "accuracy": ("accuracy", "accuracies"),
+    "matthews": ("Matthews correlation", "Matthews correlations"),
+    "f1": ("F1", "F1 scores"),
+    "macro_f1": ("macro F1", "macro F1 scores"),
+    "accuracy_and_f1": ("mean of accuracy and F1", "means of accuracy and F1"),
+}
+CORRELATIONS = ("matthews",)  # metrics that may be negative, so they are no percentages
+PLACES = {"test": "test", "heldout": "held-out"}
+ONLY_ACCURACY = re.compile(r"\{if accuracy:([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words for one metric and one problem.
+
+    Attributes:
+        metric: name of the metric in the configuration.
+        problem: name of the problem, see `soups.problems`.
+    """
+
+    metric: str = "accuracy"
+    problem: str = problems.DEFAULT
+
+    @classmethod
+    def of(cls, words: Mapping[str, str] | None) -> "Words":
+        """The words of ``plan.words``, which is empty for the accuracy on images."""
+        return cls(**(words or {}))
+
+    @property
+    def _problem(self) -> problems.Problem:
+        return problems.named(self.problem)
+
+    @property
+    def example(self) -> str:
+        """One example: "image" or "text"."""
+        return self._problem.example
+
+    @property
+    def examples(self) -> str:
+        """Several examples: "images" or "texts"."""
+        return self._problem.examples
+
+    @property
+    def unlabelled(self) -> str:
+        """A file or folder that `tools/predict.py` takes."""
+        return self._problem.unlabelled
+
+    @property
+    def in_unlabelled(self) -> str:
+        """The examples in `unlabelled`: "the images in a folder"."""
+        return f"the {self.examples} in a {'folder' if self.unlabelled.endswith('/') else 'file'}"
+
+    @property
+    def checked(self) -> str:
+        """What the check of the data did with examples that cannot be used, or ""."""
+        return self._problem.checked
+
+    @property
+    def is_accuracy(self) -> bool:
+        return self.metric == "accuracy"
+
+    @property
+    def quantity(self) -> str:
+        """The metric in the middle of a sentence: "accuracy"."""
+        return NAMES[self.metric][0]
+
+    @property
+    def quantities(self) -> str:
+        """The metric in the plural: "accuracies"."""
+        return NAMES[self.metric][1]
+
+    @property
+    def title(self) -> str:
+        """The metric at the beginning of a sentence: "Accuracy"."""
+        return _capital(self.quantity)
+
+    @property
+    def a_quantity(self) -> str:
+        """The metric with its article: "an accuracy"."""
+        article = "an" if self.quantity[0] in "aeioF" else "a"  # as in "an F1"
+        return f"{article} {self.quantity}"
+
+    @property
+    def scale(self) -> str:
+        """What a number in a table or on an axis is: "%" or "×100"."""
+        return "×100" if self.metric in CORRELATIONS else "%"
+
+    @property
+    def is_scaled(self) -> str:
+        """The same behind the metric in a sentence: "in percent" or "× 100"."""
+        return "× 100" if self.metric in CORRELATIONS else "in percent"
+
+    @property
+    def are_scaled(self) -> str:
+        """The same with a verb, behind the metric in the plural."""
+        return "are multiplied by 100" if self.metric in CORRELATIONS else "are in percent"
+
+    def of_value(self, number: str) -> str:
+        """A number of a table in a sentence: "an accuracy of 71.2%"."""
+        if self.metric in CORRELATIONS:
+            return f"{self.a_quantity} (×100) of {number}"
+        return f"{self.a_quantity} of {number}%"
+
+    def further_value(self, number: str) -> str:
+        """One more number in the same sentence: "71.2%"."""
+        return number if self.metric in CORRELATIONS else f"{number}%"
+
+    def label(self, measure: str) -> str:
+        """The metric on a set, for an axis without its scale.
+
+        Args:
+            measure: ``test``, ``heldout``, ``shift`` (any of them) or ``shifts_mean``.
+        """
+        if measure == "shifts_mean":
+            if self.is_accuracy:
+                return "Mean accuracy over shifts"
+            return f"{self.title}, mean over shifts"
+        if measure == "shift":
+            return f"{self.title} under the shift"
+        return _capital(f"{PLACES[measure]} {self.quantity}")
+
+    def axis(self, measure: str) -> str:
+        """The label of an axis: "Test accuracy (%)". The arguments are those of `label`."""
+        return f"{self.label(measure)} ({self.scale})"
+
+    @property
+    def error(self) -> str:
+        """What a perfect model has none of: "error" for accuracy."""
+        return "error" if self.is_accuracy else f"1 − {self.quantity}"
+
+    @property
+    def error_axis(self) -> str:
+        """The label of an axis with the error on the test set."""
+        return "Test error (%)" if self.is_accuracy else f"Test: {self.error} ({self.scale})"
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """Placeholder of a caption to its text."""
+        return {
+            "accuracy": self.quantity,
+            "Accuracy": self.title,
+            "accuracies": self.quantities,
+            "Accuracies": _capital(self.quantities),
+            "mean_accuracy": "mean accuracy" if self.is_accuracy else "mean",
+            "the_error": f"the {self.error}" if self.is_accuracy else self.error,
+            "image": self.example,
+            "images": self.examples,
+        }
+
+    def fill(self, caption: str) -> str:
+        """A caption with its placeholders replaced.
+
+        ``{if accuracy: words}`` stays, with the space before the words, if the metric is accuracy.
+        Other text in braces stays as it is.
+        """
+        text = ONLY_ACCURACY.sub(r"\1" if self.is_accuracy else "", caption)
+        known = self.placeholders
+        return PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), text)
+
+    def caption(self, figure: str, usual: str) -> str:
+        """The caption of a figure, from the problem or from its usual text."""
+        return self.fill(self._problem.captions.get(figure, usual))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+USUAL = Words()  # accuracy on images
