@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from soups.errors import UserError
+from soups.images.given import GivenImages, images_of
 from soups.models import card as cards
 from soups.models import checkpoints
 from soups.models.classifier import load_classifier
@@ -52,22 +53,22 @@ def read(path) -> list[dict]:
 
 def test_folders_files_and_lists_are_taken_in_order(folder, tmp_path):
     inside = [f"{folder}/{name}" for name in ("a/1.png", "a/deep/down/2.PNG", "b.png", "z/3.bmp")]
-    assert predict.images_of([folder]) == inside
+    assert images_of([folder]) == inside
     (tmp_path / "list.txt").write_text(f"{folder}/b.png\n\nnone.png\n")
-    given = predict.images_of([folder / "b.png", folder / "a"], tmp_path / "list.txt")
+    given = images_of([folder / "b.png", folder / "a"], tmp_path / "list.txt")
     assert given == [inside[2], *inside[:2], f"{folder}/b.png", "none.png"]
 
 
 def test_a_place_without_images_is_named(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: the folder has no image, expected files"):
-        predict.images_of([tmp_path / "empty"])
+        images_of([tmp_path / "empty"])
     with pytest.raises(UserError, match=r"none\.png: no such file, expected an image or a folder"):
-        predict.images_of([tmp_path / "none.png"])
+        images_of([tmp_path / "none.png"])
     with pytest.raises(UserError, match="there is no image"):
-        predict.images_of([])
+        images_of([])
     with pytest.raises(UserError, match=r"none\.txt: no such file, expected a list"):
-        predict.images_of([], tmp_path / "none.txt")
+        images_of([], tmp_path / "none.txt")
 
 
 def test_logits_equal_those_of_the_workflow(soup, tmp_path, images):
@@ -75,7 +76,8 @@ def test_logits_equal_those_of_the_workflow(soup, tmp_path, images):
     for path, pixels in zip(paths, images, strict=True):
         Image.fromarray(pixels).save(path)
     model = load_classifier(soup)
-    found = [row for rows in predict.predict(model, cards.read(soup), paths, 2) for row in rows]
+    given = GivenImages(cards.read(soup), paths)
+    found = [row for rows in given.logits(model, 2) for row in rows]
     assert np.array_equal(np.stack([values for values, _ in found]), forward(model, images).numpy())
 
 
@@ -104,10 +106,10 @@ def test_the_tool_writes_a_row_for_every_image(run, soup, folder, tmp_path, caps
 def test_class_folders_are_told_if_they_have_other_names():
     card = {"classes": ["tabby cat", "dog"], "folders": ["n01", "n02"]}
     logits = [(np.float32([0, 1]), ""), (None, "x.png: broken")]
-    first, second = predict.rows(["a.png", "x.png"], logits, card, 1)
+    first, second = predict.rows([{"file": "a.png"}, {"file": "x.png"}], logits, card, 1)
     assert (first["class"], first["folder"]) == ("dog", "n02")
     assert second == {"file": "x.png", "error": "x.png: broken"}
-    assert predict.columns(card, 1) == ["file", "class", "folder", "probability", "error"]
+    assert predict.columns(["file"], card, 1) == ["file", "class", "folder", "probability", "error"]
 
 
 def test_nothing_is_written_if_no_image_can_be_read(run, soup, tmp_path):
@@ -141,7 +143,7 @@ def test_a_list_of_windows_is_read_and_another_encoding_is_refused(folder, tmp_p
     image = next(path for path in sorted(folder.rglob("*.png")))
     listed = tmp_path / "list.txt"
     listed.write_text(f"{image}\n", encoding="utf-8-sig")
-    assert predict.images_of([], listed) == [str(image)]
+    assert images_of([], listed) == [str(image)]
     listed.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"list\.txt is not text in UTF-8"):
-        predict.images_of([], listed)
+        images_of([], listed)

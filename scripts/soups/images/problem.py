@@ -96,6 +96,14 @@ class Images(Problem):
 
         return entries(config, note, heldout, model)
 
+    def given(self, card, places, listed=None, columns=None):
+        from soups.errors import UserError
+        from soups.images.given import GivenImages, images_of
+
+        if columns:
+            raise UserError(f"--columns is {columns!r}, expected no such option for images")
+        return GivenImages(card, images_of(places, listed))
+
     def sheet(self, sets, classes, params):
         from soups.images.sheet import sheet
 

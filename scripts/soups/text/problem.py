@@ -88,6 +88,14 @@ class Text(Problem):
 
         return entries(note)
 
+    def given(self, card, places, listed=None, columns=None):
+        from soups.errors import UserError
+        from soups.text.given import GivenTexts
+
+        if listed:
+            raise UserError(f"--list is {listed!r}, expected no such option for texts")
+        return GivenTexts.of(card, places, columns)
+
     def sheet(self, sets, classes, params):
         from soups.text.sheet import sheet
 
