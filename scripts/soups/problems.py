@@ -34,6 +34,7 @@ class Problem:
         tower: the words for a classifier without its head.
         compared: attributes of a pre-trained model, which stand in the headers of files too. They
             decide what the model computes, and the shapes of its tensors do not show them.
+        modules: modules that a job with a model imports, for the estimate of the cost.
         off: hyperparameters without a meaning for this problem, and the value that each must have.
         unlabelled: a file, or a folder with a slash at its end, as an example of what
             `tools/predict.py` takes.
@@ -46,6 +47,7 @@ class Problem:
     examples: str
     tower: str
     compared: Sequence[str] = ()
+    modules: Sequence[str] = ("soups.training.finetune", "soups.models.classifier")
     off: Mapping[str, Any] = {}
     unlabelled: str
     checked: str = ""
@@ -192,8 +194,101 @@ class Problem:
         """
         raise NotImplementedError
 
+    def facts(self, card: Mapping) -> list[tuple[str, str]]:
+        """Label and text of what a card says about examples and features, for tools/verify.py."""
+        raise NotImplementedError
+
+    def compared_logits(self, ours: Any, theirs: Any, card: Mapping) -> tuple[Any, Any]:
+        """Logits of a classifier, and of its library's own model, for the same random examples.
+
+        Args:
+            ours: the classifier, in evaluation mode.
+            theirs: see `models.pretrained.Pretrained.native_model`.
+            card: of the classifier.
+        """
+        raise NotImplementedError
+
+    def write_beside(self, folder: Any, library: Any, card: Mapping) -> None:
+        """Write the files beside the weights from which transformers prepares examples.
+
+        Args:
+            folder: the folder of an exported model.
+            library: the model of its library.
+            card: of the model.
+        """
+        raise NotImplementedError
+
     def sheet(self, sets: Sequence[Any], classes: Sequence[str], params: Any) -> Any:
         """Figure with an example of each class from every set."""
+        raise NotImplementedError
+
+    # For the estimate of the cost and for the space on the disk, see `soups.cost`.
+
+    def class_names(self, data: Mapping) -> list[str]:
+        """Names of the training classes, in the order of their labels.
+
+        Args:
+            data: the ``data`` section, which was checked.
+        """
+        raise NotImplementedError
+
+    def known_numbers(self, config: Mapping, shifts: Sequence[str]) -> dict[str, int]:
+        """Set to its number of examples, for the sets whose number needs no look at their files."""
+        return {}
+
+    def numbers(self, data: Mapping, corpus: int) -> tuple[dict[str, int], int]:
+        """Number of examples of each set, before any data is prepared.
+
+        Args:
+            data: the ``data`` section.
+            corpus: number of drawn images for pre-training.
+
+        Returns:
+            set to its number of examples, where ``train`` holds the held-out ones; and the number
+            of examples for pre-training, which ``train`` does not hold.
+        """
+        raise NotImplementedError
+
+    def prepared_bytes(self, config: Mapping) -> int:
+        """Bytes of a prepared example, or 0 if they are not known before it is prepared."""
+        return 0
+
+    def classifier_bytes(self, model: Mapping, classes: list[str]) -> int:
+        """Bytes of a classifier. Its weights take no memory meanwhile.
+
+        Args:
+            model: the ``model`` section.
+            classes: names of the training classes.
+        """
+        raise NotImplementedError
+
+    def random_model(self, model: Mapping, classes: list[str]) -> Any:
+        """A pre-trained model with random weights, none of which are downloaded.
+
+        Args:
+            model: the ``model`` section.
+            classes: names of the training classes.
+        """
+        raise NotImplementedError
+
+    def preparation(self, plan: Mapping, numbers: Mapping[str, int]) -> tuple[int, dict]:
+        """Number of jobs that prepare the sets, and name of a speed to a number of examples.
+
+        Args:
+            plan: see `cost.estimate.work`.
+            numbers: set to its number of examples, see `cost.estimate.Sizes`.
+        """
+        raise NotImplementedError
+
+    def samples(self, pretrained: Any, data: Mapping, store: str, folder: Any) -> Any:
+        """Examples to measure speeds with, a `data.samples.SampleSet`.
+
+        Args:
+            pretrained: see `random_model`.
+            data: the ``data`` section.
+            store: see `store`.
+            folder: folder for files.
+        """
         raise NotImplementedError
 
 
@@ -203,9 +298,14 @@ def named(name: str) -> Problem:
     return import_module(MODULES[name]).PROBLEM
 
 
+def of_source(source: str) -> Problem:
+    """The problem of a value of ``data.source``."""
+    return named(SOURCES[source])
+
+
 def of(config: Mapping) -> Problem:
     """The problem of a configuration."""
-    return named(SOURCES[config["data"]["source"]])
+    return of_source(config["data"]["source"])
 
 
 def of_note(note: Mapping) -> Problem:

@@ -104,10 +104,71 @@ class Images(Problem):
             raise UserError(f"--columns is {columns!r}, expected no such option for images")
         return GivenImages(card, images_of(places, listed))
 
+    def facts(self, card):
+        pixels = f"{card['image_size']} pixels, {card['resize']}, {card['crop']} crop"
+        unit = "unit length" if card["normalize_features"] else "as they are"
+        pixels = f"{pixels}, mean {card['mean']}, std {card['std']}"
+        return [("images", pixels), ("features", unit)]
+
+    def compared_logits(self, ours, theirs, card):
+        from soups.images.export import compared_logits
+
+        return compared_logits(ours, theirs, card)
+
+    def write_beside(self, folder, library, card):
+        from soups.images.export import write_processor
+
+        write_processor(folder, card)
+
     def sheet(self, sets, classes, params):
         from soups.images.sheet import sheet
 
         return sheet(sets, classes, params)
+
+    def class_names(self, data):
+        source = self.source(data)
+        return _drawn_classes() if source is None else source.classes
+
+    def known_numbers(self, config, shifts):
+        from soups.images import counts
+
+        return counts.known(config, shifts)
+
+    def numbers(self, data, corpus):
+        from soups.images import counts
+
+        return counts.numbers(data, corpus)
+
+    def prepared_bytes(self, config):
+        from soups.images import counts
+
+        return counts.prepared_bytes(config)
+
+    def classifier_bytes(self, model, classes):
+        from soups.images import models
+
+        return models.classifier_bytes(model["architecture"], classes)
+
+    def random_model(self, model, classes):
+        from soups.images import models
+
+        return models.random_model(model["architecture"], classes)
+
+    def preparation(self, plan, numbers):
+        from soups.images import counts
+
+        return counts.preparation(plan, numbers)
+
+    def samples(self, pretrained, data, store, folder):
+        from soups.images.samples import ImageSamples
+
+        return ImageSamples(pretrained.image_size, data, store, folder)
+
+
+def _drawn_classes() -> list[str]:
+    from soups.world.shapes import CLASSES
+
+    return [shape.name for shape in CLASSES]
 
 
 PROBLEM = Images()

@@ -86,7 +86,7 @@ class Text(Problem):
     def card(self, config, note, heldout, model):
         from soups.text.card import entries
 
-        return entries(note)
+        return entries(note, heldout)
 
     def given(self, card, places, listed=None, columns=None):
         from soups.errors import UserError
@@ -95,6 +95,21 @@ class Text(Problem):
         if listed:
             raise UserError(f"--list is {listed!r}, expected no such option for texts")
         return GivenTexts.of(card, places, columns)
+
+    def facts(self, card):
+        texts = "two texts" if card["pair"] else "one text"
+        length = f"an example is {texts}, cut to {card['max_length']} tokens"
+        return [("texts", length), ("features", f"pooling {card['pooling']}")]
+
+    def compared_logits(self, ours, theirs, card):
+        from soups.text.export import compared_logits
+
+        return compared_logits(ours, theirs, card)
+
+    def write_beside(self, folder, library, card):
+        from soups.text.export import write_tokenizer
+
+        write_tokenizer(folder, library, card)
 
     def sheet(self, sets, classes, params):
         from soups.text.sheet import sheet

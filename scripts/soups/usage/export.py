@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from soups import files
+from soups import files, problems
 from soups.errors import UserError
 from soups.models import card as cards
 from soups.models.architectures import TIMM, TORCHVISION, TRANSFORMERS
@@ -27,6 +27,7 @@ POSSIBLE = {
     "torchvision": ("torchvision",),
     "transformers": ("huggingface",),
 }
+NATIVE = "native"  # the pooling of text classifiers of transformers
 TOLERANCE = 1e-4  # of a logit, relative to the largest one
 
 
@@ -83,8 +84,15 @@ def check(path: str | Path, card: Mapping, to: str) -> None:
         UserError: if it cannot. The message names the formats that can.
     """
     library = library_of(card["architecture"])
+    if to == "huggingface" and card.get("pooling", NATIVE) != NATIVE:
+        raise UserError(
+            f"{path} has the pooling {card['pooling']!r}, which no classifier of transformers "
+            f"computes, expected a model with model.pooling {NATIVE}, or plain PyTorch "
+            "(docs/using.md)"
+        )
     # A CLIP of transformers has normalised features, and no classifier of transformers does that.
-    possible = POSSIBLE[library] if library == "open_clip" or not card["normalize_features"] else ()
+    unit = card.get("normalize_features", False)
+    possible = POSSIBLE[library] if library == "open_clip" or not unit else ()
     if to not in possible:
         raise UserError(
             f"{path} is a model of {library} with the architecture "
@@ -123,15 +131,12 @@ def native_state(model: Pretrained, checkpoint: Checkpoint, to: str) -> dict[str
 
 @torch.inference_mode()
 def check_equal(ours: nn.Module, theirs: nn.Module, card: Mapping, path: str | Path) -> None:
-    """Check that the library's model gives the logits of the classifier for random pixels.
+    """Check that the library's model gives the logits of the classifier for random examples.
 
     Raises:
         UserError: if the logits differ.
     """
-    size = card["image_size"]
-    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    want, have = ours.eval()(pixels), theirs.eval()(pixels)
-    have = getattr(have, "logits", have)
+    want, have = problems.of_note(card).compared_logits(ours.eval(), theirs.eval(), card)
     worst = (want - have).abs().max().item()
     if not worst <= TOLERANCE * max(1, want.abs().max().item()):
         raise UserError(

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from soups import files
+from soups import files, problems
 from soups.errors import UserError
 from soups.models.architectures import TIMM
 from soups.models.checkpoints import Checkpoint
@@ -76,7 +76,7 @@ def write_timm(folder: Path, library: nn.Module, card: Mapping, state: State) ->
 
 
 def write_huggingface(folder: Path, library: nn.Module, card: Mapping, state: State) -> None:
-    """Write a folder for ``AutoModelForImageClassification.from_pretrained``.
+    """Write a folder for transformers' ``AutoModelFor…Classification.from_pretrained``.
 
     Args:
         folder: an empty folder.
@@ -119,24 +119,7 @@ def write_huggingface(folder: Path, library: nn.Module, card: Mapping, state: St
         library.config.id2label, library.config.label2id = names, numbers
         library.config.problem_type = "single_label_classification"
         library.save_pretrained(folder)
-    size = card["image_size"]
-    files.write_json(
-        folder / "preprocessor_config.json",
-        {
-            "image_processor_type": "CLIPImageProcessor",  # it alone resizes the short side
-            "do_convert_rgb": True,
-            "do_resize": True,
-            "size": {"shortest_edge": size},
-            "resample": 3,  # bicubic
-            "do_center_crop": True,
-            "crop_size": {"height": size, "width": size},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": card["mean"],
-            "image_std": card["std"],
-        },
-    )
+    problems.of_note(card).write_beside(folder, library, card)
 
 
 def whole_clip(path: str | Path, card: Mapping, pretrained: str | None) -> Pretrained:

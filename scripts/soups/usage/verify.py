@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from soups import files
+from soups import files, problems
 from soups.errors import UserError
 from soups.jobs.runs import PLAN
 from soups.mixing.mix import mix
@@ -52,11 +52,8 @@ def provenance(note: Mapping) -> list[tuple[str, str]]:
         facts.append((f"ingredient {name}", f"{_coefficient(recipe, name)}, sha256 {digest}"))
     facts.append(("pre-trained model", f"sha256 {note.get('pretrained')}"))
     if card:
-        pixels = f"{card['image_size']} pixels, {card['resize']}, {card['crop']} crop"
         facts.append(("architecture", json.dumps(card["architecture"])))
-        facts.append(("images", f"{pixels}, mean {card['mean']}, std {card['std']}"))
-        unit = "unit length" if card["normalize_features"] else "as they are"
-        facts.append(("features", unit))
+        facts += problems.of_note(card).facts(card)
         facts.append((f"{len(card['classes'])} classes", ", ".join(card["classes"])))
     if code:
         commit = code["commit"] or "unknown commit"
