@@ -1,5 +1,7 @@
 """The estimate counts work as the rules do it, and measures the functions that they call."""
 
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,20 +9,25 @@ import pytest
 import torch
 from PIL import Image
 
+from soups import problems
 from soups.cost import counts, estimate, measurement, speeds
 from soups.cost.estimate import Sizes, Work
 from soups.cost.measurement import Measured
 from soups.cost.notes import notes
 from soups.errors import UserError
 from soups.experiment import registry
-from soups.jobs import compute
+from soups.images import samples
+from soups.images.samples import random_images
+from soups.jobs import compute, timing
 from soups.mixing import select
+from soups.models.sizes import size_of
 from tests.unit.training import DEFAULTS
 
+IMAGES = problems.named("images")
 ROW = DEFAULTS | {"lr": 1e-4, "weight_decay": 0.1, "epochs": 2, "batch_size": 8, "warmup": 0}
 SIZES = Sizes(
-    images={"train": 1000, "heldout": 50, "test": 200, "v2": 80, "r": 20},
-    classes=10, side=16, checkpoint=4000, pretrained=6000, jpeg=500.0,
+    examples={"train": 1000, "heldout": 50, "test": 200, "v2": 80, "r": 20},
+    classes=10, checkpoint=4000, pretrained=6000, prepared=3 * 16**2, stored=3 * 16**2,
 )  # fmt: skip
 
 
@@ -48,8 +55,8 @@ def plan() -> dict:
     }  # fmt: skip
 
 
-def stages(plan: dict) -> dict[str, Work]:
-    return {stage.stage: stage for stage in estimate.work(plan, SIZES)}
+def stages(plan: dict, sizes: Sizes = SIZES) -> dict[str, Work]:
+    return {stage.stage: stage for stage in estimate.work(plan, sizes)}
 
 
 def test_images_and_bytes_of_every_stage(plan):
@@ -58,19 +65,19 @@ def test_images_and_bytes_of_every_stage(plan):
         "prepare", "pretrained", "initialize", "finetune", "evaluate", "recipes", "cook", "curves",
         "ensembles",
     ]  # fmt: skip
-    assert made["prepare"].images == {"draw": 1350}
+    assert made["prepare"].examples == {"draw": 1350}
     assert made["prepare"].disk == 3 * 16**2 * 1350
     assert made["initialize"].others == {"probe": 4000}
-    assert made["finetune"].images == {
+    assert made["finetune"].examples == {
         "forward": 3 * 50,
         estimate.train_speed(ROW): (1 + 2 + 3) * 1000,
     }
     assert made["finetune"].disk == 3 * (4000 + 4 * 10 * 50)
     # Three models, two starting points, two soups; logits are float32.
     assert made["evaluate"].jobs == 7
-    assert made["evaluate"].images == {"forward": 7 * 300}
+    assert made["evaluate"].examples == {"forward": 7 * 300}
     assert made["evaluate"].disk == 7 * 300 * 10 * 4
-    assert made["recipes"].images["forward"] == 2 * 50
+    assert made["recipes"].examples["forward"] == 2 * 50
     assert made["cook"].disk == 2 * (4000 + 4 * 10 * 50)
     assert made["curves"].jobs == 0
     assert estimate.needed(made.values()) >= {"draw", "forward", "features", "probe", "mix"}
@@ -82,7 +89,7 @@ def test_rows_with_equal_steps_share_a_speed(plan):
     rows["m01"] |= {"lr": 1e-5, "mixup": 0.2}
     rows["m02"] |= {"lr": 1e-6, "sam": 0.05, "crop": 0.9}
     rows["m03"] = rows["m00"] | {"weight_decay": 0.3, "epochs": 0.5}
-    images = stages(plan)["finetune"].images
+    images = stages(plan)["finetune"].examples
     assert images.pop("forward") == 4 * 50
     assert sorted(images.values()) == [1500, 2000, 3000]
 
@@ -91,22 +98,23 @@ def test_work_of_a_shared_experiment_or_of_ready_made_models_is_not_counted(plan
     assert next(iter(stages(plan | {"shared": True}))) == "finetune"
     made = stages(plan | {"ready_made": True})
     assert "initialize" not in made
-    assert made["import"].images == {"forward": 3 * 50}
+    assert made["import"].examples == {"forward": 3 * 50}
 
 
 def test_training_images_in_their_folders_take_no_disk(plan):
     folders = plan | {"source": "folders"}
     pixels = 3 * 16**2 * 350
-    assert stages(folders | {"store": "folder"})["prepare"].disk == pixels
-    packed = stages(folders | {"store": "packed"})["prepare"]
+    kept = stages(folders | {"store": "folder"}, replace(SIZES, stored=0))
+    assert kept["prepare"].disk == pixels
+    packed = stages(folders | {"store": "packed"}, replace(SIZES, stored=500.0))["prepare"]
     assert packed.disk == pixels + 1000 * 500
-    assert packed.images == {"decode": 2 * 1350}
+    assert packed.examples == {"decode": 2 * 1350}
 
 
 def test_distillation_needs_the_teacher_s_logits(plan):
     plan["rows"]["m02"] = ROW | {"distill": 0.5}
     teacher = stages(plan)["teacher"]
-    assert teacher.images == {"features": 3 * 1000}
+    assert teacher.examples == {"features": 3 * 1000}
     assert teacher.disk == 4 * 10 * 1000
 
 
@@ -145,7 +153,7 @@ def test_soups_of_the_first_n_score_about_as_many_soups_as_are_counted(plan):
         counts.append(len(asked))
     plan |= {"base": names, "curves": plan["curves"] | {"number_of_models": {"orders": 1}}}
     part = 100 + 50 + 20
-    counted = (stages(plan)["curves"].images["forward"] - part * 3 * k) / 50
+    counted = (stages(plan)["curves"].examples["forward"] - part * 3 * k) / 50
     assert np.mean(counts) == pytest.approx(counted, rel=0.1)
 
 
@@ -153,7 +161,7 @@ def test_learned_soups_read_all_ingredients_every_step(plan):
     names = plan["base"]
     plan["soups"] = {"learned": soup("learned", names, epochs=5, batch_size=20)}
     recipes = stages(plan)["recipes"]
-    assert recipes.images["gradient"] == 5 * 2 * 20
+    assert recipes.examples["gradient"] == 5 * 2 * 20
     assert recipes.others["learn"] == 5 * 2 * 3 * 4000
 
 
@@ -162,7 +170,7 @@ def test_images_of_curves_are_points_times_images(plan):
     curves = plan["curves"] | {"landscape": {"images": 60, "points": 7}}
     made = stages(plan | {"pairs": {"paths": pairs}, "curves": curves, "panels": 3})["curves"]
     part = 100 + 50 + 20
-    assert made.images["forward"] == 20 * (part + 50) + 2 * part + 3 * 53 * (50 + 60)
+    assert made.examples["forward"] == 20 * (part + 50) + 2 * part + 3 * 53 * (50 + 60)
     assert made.jobs == 4
 
 
@@ -173,18 +181,18 @@ def test_the_table_adds_up_and_keeps_devices_apart():
         Work("ensembles", 4, {}, {}, 0, estimate.CPU, light=True),
     ]
     seconds = {"draw": 0.5, "train": 0.1, "forward": 0.01, "mix": 1e-9}
-    rows = estimate.table(work, seconds, 3.0, "cuda")
+    rows = estimate.table(work, seconds, 3.0, "cuda", "images")
     assert [row["stage"] for row in rows] == ["prepare", "finetune", "ensembles", "total", "total"]
     assert rows[0]["hours"] == pytest.approx(1.0)
     assert rows[1]["hours"] == pytest.approx((3600 + 36 + 1 + 30) / 3600, rel=0.05)
     assert rows[1]["images_per_second"] == 11
     assert rows[2]["hours"] == 0
     assert {row["device"]: row["disk_bytes"] for row in rows[3:]} == {"cpu": 1e9, "cuda": 2.5e9}
-    header, cells = estimate.cells(rows)
+    header, cells = estimate.cells(rows, "images")
     assert len(header) == len(cells[0])
     assert [row[4].split()[1] for row in cells] == ["CPU-h", "GPU-h", "CPU-h", "CPU-h", "GPU-h"]
     # A job on eight cores costs eight core hours per hour.
-    alone = estimate.table(work[1:2], seconds, 3.0, "cpu")
+    alone = estimate.table(work[1:2], seconds, 3.0, "cpu", "images")
     assert alone[0]["hours"] == pytest.approx(8 * rows[1]["hours"], rel=0.05)
 
 
@@ -210,8 +218,8 @@ def test_numbers_of_images_come_from_the_configuration_or_are_counted(
     inner = {"root": str(tmp_path), "train": "train", "test": "test", "shifts": shifts}
     inner |= {"expected": {"train": 1100}}
     data = {"source": "folders", "folders": inner, "heldout": {"indices": None} | heldout}
-    names = counts.class_names(data)
-    images, corpus = counts.image_counts(data, names, 0)
+    names = problems.of_source("folders").class_names(data)
+    images, corpus = counts.numbers(data, names, 0)
     assert names == ["cat", "dog"]
     assert images.pop("train") == 1100 - wanted
     assert images == {"test": 5, "art": 5, "noise": 5, "heldout": wanted}
@@ -264,30 +272,33 @@ def test_notes_of_several_gpus(plan, monkeypatch):
 def test_notes_without_training_do_not_speak_of_it(plan):
     world = {"source": "world", "world": {"shifts": ["v2", "a"]}}
     params = SimpleNamespace(plan=plan, data=world, corpus=100)
-    text = "\n".join(notes(params, measured(trained={}, batch=0, load={})))
+    text = "\n".join(notes(params, measured(trained={}, batch=0, load={}), ["More."]))
     assert "Training was measured" not in text
     assert "Pre-training is counted" not in text
-    assert "reference network of shift a" in text
+    assert "\nMore.\n" in text
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(speeds, "SECONDS", 0.02)
+    monkeypatch.setattr(timing, "SECONDS", 0.02)
 
 
 @pytest.mark.usefixtures("quick")
 def test_speeds_are_measured_with_the_real_functions(pretrained, tmp_path):
     model = pretrained.classifier(4)
+    images = partial(random_images, side=16)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    seconds, batch = speeds.training(model, ROW | {"mixup": 0.2, "ema": 0.9, "distill": 0.5}, 16)
+    seconds, batch = speeds.training(
+        model, ROW | {"mixup": 0.2, "ema": 0.9, "distill": 0.5}, images
+    )
     assert seconds > 0
     assert batch == 8
     assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert speeds.evaluation(model, 16) > 0
+    assert speeds.evaluation(model, images) > 0
     pair = speeds.two_models(model, tmp_path)
     assert speeds.mixing(pair) > 0
     assert speeds.mixing(pair, {"rule": "trimmed_mean", "trim": 1}) > 0
-    image, byte = speeds.learning(model, pair[0], {"lr": 0.05, "batch_size": 8}, 16)
+    image, byte = speeds.learning(model, pair[0], {"lr": 0.05, "batch_size": 8}, images)
     assert image >= 0 <= byte
     settings = {"lr": 0.01, "batch_size": 8, "weight_decay": 0, "seed": 0}
     assert speeds.probing(model, settings) > 0
@@ -298,13 +309,15 @@ def test_speeds_are_measured_with_the_real_functions(pretrained, tmp_path):
 def test_speed_on_a_slow_cpu_is_derived_from_small_batches(pretrained, monkeypatch):
     steps = []
 
-    def step(model, row, batch, side, number, seconds):
+    def step(model, row, batch, inputs, number, seconds):
         steps.append(batch)
         return 2 + 0.5 * batch  # 2 seconds per step, and half a second per image
 
     monkeypatch.setattr(speeds, "_step", step)
     monkeypatch.setattr(compute, "_current", compute.Compute(device="cpu"))
-    seconds, batch = speeds.training(pretrained.classifier(4), ROW | {"batch_size": 512}, 16)
+    seconds, batch = speeds.training(
+        pretrained.classifier(4), ROW | {"batch_size": 512}, random_images
+    )
     assert seconds == pytest.approx(0.5 + 2 / 512)
     assert batch == max(steps) == speeds.MORE
 
@@ -316,40 +329,44 @@ def test_a_step_that_does_not_fit_into_memory_is_an_error_of_one_sentence(pretra
     monkeypatch.setattr(speeds, "_step", step)
     monkeypatch.setattr(compute, "_current", compute.Compute(device="cpu", accumulate=2))
     with pytest.raises(UserError, match=r"compute.accumulate is 2, .* of 8 images .* such as 4"):
-        speeds.training(pretrained.classifier(4), ROW, 16)
+        speeds.training(pretrained.classifier(4), ROW, random_images)
 
 
 @pytest.mark.usefixtures("quick")
 def test_photos_have_realistic_sizes_and_transforms_take_time(tmp_path):
-    images = speeds.photos(tmp_path / "photos", 24)
-    assert Image.open(images.path(0)).size == speeds.PHOTO
+    images = samples.photos(tmp_path / "photos", 24)
+    assert Image.open(images.path(0)).size == samples.PHOTO
     # ImageNet's photos have about 110 kB at 500 × 375 pixels.
     assert 20_000 < len(images.read(0)) < 200_000
-    small = speeds.photos(tmp_path / "small", 24, 256)
+    small = samples.photos(tmp_path / "small", 24, 256)
     assert min(Image.open(small.path(0)).size) == 256
-    assert speeds.decoding(images) > 0
+    assert samples.decoding(images) > 0
     array = np.zeros((4, 24, 24, 3), np.uint8)
-    assert speeds.loading(array, ROW) == 0
-    assert speeds.loading(array, ROW | {"flip": 0.5}) > 0
-    assert speeds.loading(images, ROW) > 0
+    assert samples.loading(array, ROW) == 0
+    assert samples.loading(array, ROW | {"flip": 0.5}) > 0
+    assert samples.loading(images, ROW) > 0
 
 
 def test_a_random_model_needs_no_download(architecture):
-    made = speeds.random_model(architecture, ["cat", "dog"])
+    made = IMAGES.random_model({"architecture": architecture}, ["cat", "dog"])
     assert made.image_size == 16
-    assert measurement.size_of(made.classifier(2)) < measurement.size_of(made.whole)
+    assert size_of(made.classifier(2)) < size_of(made.whole)
 
 
 def test_the_imports_of_a_job_are_timed():
-    assert speeds.starting() > 0.1
+    assert speeds.starting(IMAGES.modules) > 0.1
 
 
 @pytest.mark.usefixtures("quick")
 def test_every_speed_that_an_estimate_needs_is_measured(plan, architecture, tmp_path):
     plan["soups"]["learned"] = soup("learned", plan["base"], batch_size=8)
     params = SimpleNamespace(
-        architecture=architecture,
-        data={"source": "world", "folders": None, "world": {"seed": 0, "variants": 1}},
+        model={"architecture": architecture},
+        data={
+            "source": "world",
+            "folders": None,
+            "world": {"seed": 0, "variants": 1, "shifts": ["a"]},
+        },
         plan=plan,
         compute={"gpus": 1},
         probe={"lr": 0.01, "batch_size": 8, "weight_decay": 0, "seed": 0},
@@ -357,10 +374,11 @@ def test_every_speed_that_an_estimate_needs_is_measured(plan, architecture, tmp_
         unseen=None,
     )
     classes = ["cat", "dog"]
-    samples = measurement.Samples.of(params, classes, tmp_path)
-    sizes = samples.sizes(SIZES.images)
-    assert sizes.classes == 2
+    made = measurement.Samples.of(params, classes, tmp_path)
+    sizes = made.sizes(SIZES.examples)
+    assert (sizes.classes, sizes.prepared, sizes.stored) == (2, 3 * 16**2, 3 * 16**2)
+    assert "reference network of shift a" in made.examples.notes[0]
     work = estimate.work(counts.completed(params, classes, 0, 1), sizes)
-    found = measurement.measure(params, samples, estimate.needed(work), 1)
+    found = measurement.measure(params, made, estimate.needed(work), 1)
     assert estimate.needed(work) <= found.seconds.keys()
-    assert estimate.table(work, found.seconds, found.start, "cpu")[-1]["hours"] > 0
+    assert estimate.table(work, found.seconds, found.start, "cpu", "images")[-1]["hours"] > 0

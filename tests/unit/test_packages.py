@@ -21,10 +21,10 @@ ALLOWED = {
     "world": ["training", "data"],
     "experiment": ["world", "models", "data", "report"],
     "setup": ["experiment", "models", "data"],
-    "images": ["experiment", "world", "training", "models", "data", "report"],
+    "images": ["experiment", "world", "training", "models", "data", "report", "jobs"],
     "text": ["experiment", "training", "models", "data", "report", "jobs"],
     "claims": ["evaluation", "mixing"],
-    "cost": ["experiment", "world", "mixing", "evaluation", "training", "models", "data", "jobs"],
+    "cost": ["experiment", "mixing", "evaluation", "training", "models", "data", "jobs"],
 }
 LONGEST = 40  # a rule's script has fewer lines
 GROUND = ("errors", "files", "hyperparameters", "outcomes", "problems", "roles")

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from soups import problems
 from soups.cost import space
 from soups.errors import UserError
 
 SIDE = 32
+IMAGES = problems.named("images")
 
 
 @pytest.fixture
@@ -29,8 +31,8 @@ def made(folder: Path, models: int) -> list[Path]:
 
 
 def test_a_run_that_clearly_does_not_fit_is_refused_with_both_numbers(config, tmp_path, free):
-    images = space.images(config, ["v2"])
-    each = space._size(config["model"]["architecture"], ["x"] * 36)
+    images = IMAGES.known_numbers(config, ["v2"])
+    each = space._size(config["model"], IMAGES, ["x"] * 36)
     n = config["data"]["world"]["test"]
     needed = 10 * each + 4 * 36 * n + 3 * SIDE**2 * n
     free(needed + 1)
@@ -49,12 +51,12 @@ def test_files_that_exist_need_no_more_space(config, tmp_path, free):
     for path in made(tmp_path, 10):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    space.enough(made(tmp_path, 10), config, tmp_path, space.images(config, ["v2"]))
+    space.enough(made(tmp_path, 10), config, tmp_path, IMAGES.known_numbers(config, ["v2"]))
 
 
 @pytest.mark.parametrize("architecture", ["ViT-B-32", "timm/test_vit"])
 def test_models_of_libraries_are_measured_without_memory(architecture, free, config, tmp_path):
-    size = space._size(architecture, ["x"] * 10)
+    size = space._size({"architecture": architecture}, IMAGES, ["x"] * 10)
     assert 1e6 < size < 4e8
     assert size < space._largest(architecture)
     config["model"]["architecture"] = architecture

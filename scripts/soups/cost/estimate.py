@@ -1,6 +1,6 @@
 """The expected cost of an experiment: the work of its configuration at measured speeds.
 
-This module only calculates. It counts images for each kind of work, bytes of weights and logits
+This module only calculates. It counts examples for each kind of work, bytes of weights and logits
 that are mixed, and jobs. `speeds` measures the time of each on this machine. The number of soups
 that a greedy rule tries depends on its results, so the rule is counted as if it kept every model.
 """
@@ -8,6 +8,7 @@ that a greedy rule tries depends on its results, so the rule is counted as if it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from soups import problems
 from soups.experiment.registry import SOUP_METHODS
 
 LOGIT = 4  # bytes of one float32
@@ -21,8 +22,8 @@ class Work:
     Attributes:
         stage: name of the stage.
         jobs: number of its jobs.
-        images: name of a speed to the number of images processed at that speed.
-        others: name of a speed to an amount that is not in images, such as bytes.
+        examples: name of a speed to the number of examples processed at that speed.
+        others: name of a speed to an amount that is not in examples, such as bytes.
         disk: bytes of its results.
         on: `DEVICE`, or `CPU` for work that never runs on a GPU.
         threads: threads of each job.
@@ -31,7 +32,7 @@ class Work:
 
     stage: str
     jobs: int
-    images: Mapping[str, float] = field(default_factory=dict)
+    examples: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, float] = field(default_factory=dict)
     disk: float = 0
     on: str = DEVICE
@@ -44,37 +45,37 @@ class Sizes:
     """Sizes of the data and the models.
 
     Attributes:
-        images: set to its number of images. ``train`` is counted without ``heldout``.
+        examples: set to its number of examples. ``train`` is counted without ``heldout``.
         classes: number of training classes.
-        side: pixels per side of an image.
         checkpoint: bytes of a fine-tuned model.
         pretrained: bytes of the pre-trained model.
-        jpeg: mean bytes of a packed training image.
+        prepared: bytes of a prepared example.
+        stored: bytes of a training example as the experiment stores it.
     """
 
-    images: Mapping[str, int]
+    examples: Mapping[str, int]
     classes: int
-    side: int
     checkpoint: int
     pretrained: int
-    jpeg: float
+    prepared: float
+    stored: float
 
     @property
     def tests(self) -> int:
-        """Number of images in the test set and all shifts together."""
-        return sum(n for name, n in self.images.items() if name not in ("train", "heldout"))
+        """Number of examples in the test set and all shifts together."""
+        return sum(n for name, n in self.examples.items() if name not in ("train", "heldout"))
 
-    def logits(self, images: float) -> float:
-        """Bytes of the logits of some images."""
-        return LOGIT * self.classes * images
+    def logits(self, examples: float) -> float:
+        """Bytes of the logits of some examples."""
+        return LOGIT * self.classes * examples
 
     def part(self, most: Mapping[str, int]) -> int:
-        """Number of images that the curves use, summed over the test set and all shifts.
+        """Number of examples that the curves use, summed over the test set and all shifts.
 
         Args:
-            most: the largest number of images of ``test``, and of each ``shift``.
+            most: the largest number of examples of ``test``, and of each ``shift``.
         """
-        tests = {n: count for n, count in self.images.items() if n not in ("train", "heldout")}
+        tests = {n: count for n, count in self.examples.items() if n not in ("train", "heldout")}
         return sum(min(n, most["test" if name == "test" else "shift"]) for name, n in tests.items())
 
 
@@ -91,28 +92,28 @@ def passes(row: Mapping) -> int:
 
 
 def transforms(row: Mapping) -> tuple:
-    """The transforms that decide the time to load an image, as a key."""
+    """The transforms that decide the time to load an example, as a key."""
     return row["crop"] < 1, row["flip"] > 0, row["rand_augment_ops"]
 
 
 def train_speed(row: Mapping) -> str:
-    """Name of the speed at which a row is fine-tuned, with the loading of its images."""
+    """Name of the speed at which a row is fine-tuned, with the loading of its examples."""
     return f"train {kind(row)} {transforms(row)}"
 
 
 def loaded(compute: float, load: float, workers: int) -> float:
-    """Seconds per image when worker processes load images while the model computes.
+    """Seconds per example when worker processes load examples while the model computes.
 
     Args:
-        compute: seconds per image of the model.
-        load: seconds per image that one process needs to load it.
+        compute: seconds per example of the model.
+        load: seconds per example that one process needs to load it.
         workers: number of worker processes. Without workers, the two times add up.
     """
     return max(compute, load / workers) if workers else compute + load
 
 
 def workers_needed(compute: float, load: float) -> int:
-    """Number of worker processes that load images as fast as the model processes them."""
+    """Number of worker processes that load examples as fast as the model processes them."""
     return max(1, -int(-load // compute))
 
 
@@ -133,26 +134,19 @@ def work(plan: Mapping, sizes: Sizes) -> list[Work]:
 
 
 def _prepare(plan: Mapping, sizes: Sizes) -> Work:
-    images = sizes.images
-    kept = sum(images.values()) - images["train"]
-    pixels = 3 * sizes.side**2
-    each = {"array": pixels, "packed": sizes.jpeg, "folder": 0}[plan["store"]]
-    disk = pixels * kept + each * images["train"]
-    drawn = sizes.tests + images["train"] + images["heldout"]
-    if plan["source"] == "world":
-        return Work("prepare", len(images) + 1, {"draw": drawn + plan["corpus"]}, {}, disk, CPU)
-    # Every image is decoded once by check_set. Most are decoded again by prepare_folder.
-    again = drawn - (images["train"] if plan["store"] == "folder" else 0)
-    jobs = 2 * len(images)
-    return Work("prepare", jobs, {"decode": drawn + again + plan["corpus"]}, {}, disk, CPU)
+    numbers = sizes.examples
+    kept = sum(numbers.values()) - numbers["train"]
+    disk = sizes.prepared * kept + sizes.stored * numbers["train"]
+    jobs, examples = problems.of_source(plan["source"]).preparation(plan, numbers)
+    return Work("prepare", jobs, examples, {}, disk, CPU)
 
 
 def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
-    images = {"pretrain": plan["corpus"] * plan["pretrain_epochs"]} if plan["corpus"] else {}
-    made = [Work("pretrained", 1, images, {}, sizes.pretrained)]
+    examples = {"pretrain": plan["corpus"] * plan["pretrain_epochs"]} if plan["corpus"] else {}
+    made = [Work("pretrained", 1, examples, {}, sizes.pretrained)]
     if plan["ready_made"]:
         return made
-    n, heldout = sizes.images["train"], sizes.images["heldout"]
+    n, heldout = sizes.examples["train"], sizes.examples["heldout"]
     disk = (len(plan["starts"]) + 1) * sizes.checkpoint
     disk += len(plan["starts"]) * sizes.logits(heldout)
     seen = {"features": n, "forward": heldout}
@@ -161,13 +155,13 @@ def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
 
 
 def _finetune(plan: Mapping, sizes: Sizes) -> list[Work]:
-    n, heldout, rows = sizes.images["train"], sizes.images["heldout"], plan["rows"]
-    images: dict[str, float] = {"forward": len(rows) * heldout}
+    n, heldout, rows = sizes.examples["train"], sizes.examples["heldout"], plan["rows"]
+    examples: dict[str, float] = {"forward": len(rows) * heldout}
     for row in rows.values():
         name, share = train_speed(row), plan["task_share"].get(row["task"], 1)
-        images[name] = images.get(name, 0) + row["epochs"] * n * share
+        examples[name] = examples.get(name, 0) + row["epochs"] * n * share
     disk = len(rows) * (sizes.checkpoint + sizes.logits(heldout))
-    made = [Work("finetune", len(rows), images, {}, disk, threads=plan["threads"])]
+    made = [Work("finetune", len(rows), examples, {}, disk, threads=plan["threads"])]
     if any(row["distill"] for row in rows.values()):
         seen, logits = {"features": len(plan["base"]) * n}, sizes.logits(n)
         made.append(Work("teacher", 1, seen, {}, logits, threads=plan["threads"]))
@@ -175,19 +169,19 @@ def _finetune(plan: Mapping, sizes: Sizes) -> list[Work]:
 
 
 def _import(plan: Mapping, sizes: Sizes) -> Work:
-    number, heldout = len(plan["rows"]), sizes.images["heldout"]
+    number, heldout = len(plan["rows"]), sizes.examples["heldout"]
     disk = number * (sizes.checkpoint + sizes.logits(heldout))
     return Work("import", number, {"forward": number * heldout}, {}, disk)
 
 
 def _evaluate(plan: Mapping, sizes: Sizes) -> Work:
     number = plan["evaluated"] + len(plan["starts"]) + len(plan["soups"])
-    images = number * sizes.tests
-    return Work("evaluate", number, {"forward": images}, {}, sizes.logits(images))
+    examples = number * sizes.tests
+    return Work("evaluate", number, {"forward": examples}, {}, sizes.logits(examples))
 
 
 def _recipes(plan: Mapping, sizes: Sizes) -> Work:
-    heldout, recalibrated = sizes.images["heldout"], plan["recalibrate"]
+    heldout, recalibrated = sizes.examples["heldout"], plan["recalibrate"]
     forward = mixed = merged = gradient = learned = 0.0
     for entry in plan["soups"].values():
         options, n = entry["options"], len(entry["ingredients"])
@@ -200,14 +194,14 @@ def _recipes(plan: Mapping, sizes: Sizes) -> Work:
             steps = cost.epochs * (heldout // size)
             gradient += steps * size
             learned += steps * len(entry["ingredients"])
-    images = {"forward": forward, "gradient": gradient}
+    examples = {"forward": forward, "gradient": gradient}
     others = {"mix": mixed, "merge": merged, "learn": learned}
     others = {name: count * sizes.checkpoint for name, count in others.items()}
-    return Work("recipes", len(plan["soups"]), images, others)
+    return Work("recipes", len(plan["soups"]), examples, others)
 
 
 def _cook(plan: Mapping, sizes: Sizes) -> Work:
-    soups, heldout = plan["soups"], sizes.images["heldout"]
+    soups, heldout = plan["soups"], sizes.examples["heldout"]
     # Each ingredient is read a second time for the hash in the soup's note.
     mixed = {"mix": 0, "merge": 0}
     for entry in soups.values():
@@ -215,9 +209,9 @@ def _cook(plan: Mapping, sizes: Sizes) -> Work:
         mixed["merge" if SOUP_METHODS[entry["method"]].elementwise else "mix"] += n
         mixed["mix"] += n
     others = {name: count * sizes.checkpoint for name, count in mixed.items()}
-    images = {"forward": len(soups) * (heldout + plan["recalibrate"])}
+    examples = {"forward": len(soups) * (heldout + plan["recalibrate"])}
     disk = len(soups) * (sizes.checkpoint + sizes.logits(heldout))
-    return Work("cook", len(soups), images, others, disk)
+    return Work("cook", len(soups), examples, others, disk)
 
 
 def _curves(plan: Mapping, sizes: Sizes) -> Work:
@@ -225,14 +219,14 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
 
     For some curves, greedy rules choose the points first.
     """
-    curves, k, heldout = plan["curves"], len(plan["base"]), sizes.images["heldout"]
+    curves, k, heldout = plan["curves"], len(plan["base"]), sizes.examples["heldout"]
     recalibrated, part, tests = plan["recalibrate"], sizes.part(curves["images"]), sizes.tests
     jobs, forward, mixed = 0, 0.0, 0.0
 
-    def add(points: float, images: float, reads: float, more_jobs: int = 0) -> None:
+    def add(points: float, examples: float, reads: float, more_jobs: int = 0) -> None:
         nonlocal jobs, forward, mixed
         jobs += more_jobs
-        forward += points * (images + recalibrated)
+        forward += points * (examples + recalibrated)
         mixed += points * reads
 
     if plan["ends"]:
@@ -263,8 +257,8 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
         add(pairs["not_evaluated"], part, 1)
         mixed += 2 * pairs["pairs"]
     if plan["panels"]:
-        images, points = curves["landscape"]["images"], curves["landscape"]["points"] ** 2 + 4
-        both = min(heldout, images) + min(sizes.images["test"], images)
+        most, points = curves["landscape"]["images"], curves["landscape"]["points"] ** 2 + 4
+        both = min(heldout, most) + min(sizes.examples["test"], most)
         add(plan["panels"] * points, both, 3, 2)
     return Work("curves", jobs, {"forward": forward}, {"mix": mixed * sizes.checkpoint})
 
@@ -272,7 +266,7 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
 def _ensembles(plan: Mapping, sizes: Sizes) -> Work:
     chosen = plan["ensembles"].values()
     members = sum(len(entry["ingredients"]) for entry in chosen)
-    each = sizes.logits(sizes.tests + sizes.images["heldout"])
+    each = sizes.logits(sizes.tests + sizes.examples["heldout"])
     others, disk = {"mix": members * each}, len(chosen) * each
     return Work("ensembles", 2 * len(chosen), {}, others, disk, CPU, light=True)
 
@@ -282,31 +276,32 @@ def needed(stages: Iterable[Work]) -> set[str]:
     return {
         name
         for stage in stages
-        for amounts in (stage.images, stage.others)
+        for amounts in (stage.examples, stage.others)
         for name, amount in amounts.items()
         if amount
     }
 
 
 def table(
-    stages: Sequence[Work], seconds: Mapping[str, float], start: float, device: str
+    stages: Sequence[Work], seconds: Mapping[str, float], start: float, device: str, examples: str
 ) -> list[dict]:
     """One row per stage and one total per kind of device, in two significant digits.
 
     Args:
         stages: see `work`.
-        seconds: name of a speed to seconds per image or byte.
+        seconds: name of a speed to seconds per example or byte.
         start: seconds that a job needs for its imports.
         device: ``cpu``, ``cuda`` or ``mps``.
+        examples: what the examples are, such as ``images``.
 
     Returns:
-        rows with ``stage``, ``jobs``, ``images``, ``images_per_second``, ``device``, ``hours``
-        (GPU hours or core hours) and ``disk_bytes``.
+        rows with ``stage``, ``jobs``, ``images``, ``images_per_second`` (these two are named after
+        the examples), ``device``, ``hours`` (GPU hours or core hours) and ``disk_bytes``.
     """
-    rows = []
+    rows, speed = [], per_second(examples)
     for stage in stages:
-        images = sum(stage.images.values())
-        seen = sum(n * seconds[name] for name, n in stage.images.items() if n)
+        number = sum(stage.examples.values())
+        seen = sum(n * seconds[name] for name, n in stage.examples.items() if n)
         other = sum(n * seconds[name] for name, n in stage.others.items() if n)
         here = CPU if stage.on == CPU else device
         cores = stage.threads if here == CPU else 1
@@ -315,8 +310,8 @@ def table(
             {
                 "stage": stage.stage,
                 "jobs": stage.jobs,
-                "images": round(images),
-                "images_per_second": images / seen if seen else None,
+                examples: round(number),
+                speed: number / seen if seen else None,
                 "device": here,
                 "hours": cores * (waited + seen + other) / 3600,
                 "disk_bytes": stage.disk,
@@ -324,14 +319,18 @@ def table(
         )
     for name in dict.fromkeys(row["device"] for row in reversed(rows)):
         mine = [row for row in rows if row["device"] == name]
-        sums = {key: sum(row[key] for row in mine) for key in ("jobs", "images", "hours")}
+        sums = {key: sum(row[key] for row in mine) for key in ("jobs", examples, "hours")}
         disk = sum(row["disk_bytes"] for row in mine)
-        total = {"stage": "total", "images_per_second": None, "device": name, "disk_bytes": disk}
-        rows.append(total | sums)
+        rows.append({"stage": "total", speed: None, "device": name, "disk_bytes": disk} | sums)
     for row in rows:
-        for key in ("images_per_second", "hours", "disk_bytes"):
+        for key in (speed, "hours", "disk_bytes"):
             row[key] = row[key] and rounded(row[key])
     return rows
+
+
+def per_second(examples: str) -> str:
+    """Name of the column with the speed, see `table`."""
+    return f"{examples}_per_second"
 
 
 def rounded(value: float) -> float:
@@ -358,21 +357,21 @@ def size(count: float) -> str:
     return f"{rounded(count):g} {units[0]}"
 
 
-def cells(rows: Iterable[Mapping]) -> tuple[list[str], list[list[str]]]:
+def cells(rows: Iterable[Mapping], examples: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `table` as text, with units."""
-    units = {CPU: "CPU-h"}
+    units, speed = {CPU: "CPU-h"}, per_second(examples)
     out = [
         [
             row["stage"],
             f"{row['jobs']:,}",
-            f"{row['images']:,}" if row["images"] else "",
-            f"{row['images_per_second']:,}" if row["images_per_second"] else "",
+            f"{row[examples]:,}" if row[examples] else "",
+            f"{row[speed]:,}" if row[speed] else "",
             f"{_hours(row['hours'])} {units.get(row['device'], 'GPU-h')}",
             size(row["disk_bytes"]),
         ]
         for row in rows
     ]
-    return ["stage", "jobs", "images", "images/s", "time", "disk"], out
+    return ["stage", "jobs", examples, f"{examples}/s", "time", "disk"], out
 
 
 def _hours(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Measure all speeds that an estimate needs, on random models and synthetic photos."""
+"""Measure all speeds that an estimate needs, on random models and sample sets."""
 
 import logging
 from collections import Counter
@@ -6,73 +6,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from soups import problems
 from soups.cost import estimate, speeds
 from soups.cost.estimate import Sizes
-from soups.data import folders
-from soups.data.decode import ImageFiles
+from soups.data.samples import SampleSet
 from soups.experiment.registry import SOUP_METHODS
 from soups.jobs import compute
 from soups.jobs.job import limit_threads
 from soups.models.classifier import Classifier
 from soups.models.pretrained import Pretrained
+from soups.models.sizes import size_of
 
 log = logging.getLogger("soups")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Models and images to measure with.
+    """A model and examples to measure with.
 
     Attributes:
         pretrained: the pre-trained model, with random weights.
         model: the classifier made from it.
-        photos: photos as in image folders.
-        stored: training images as the experiment stores them, if it stores JPEG files.
+        examples: see `SampleSet`.
         folder: folder for files.
     """
 
     pretrained: Pretrained
     model: Classifier
-    photos: ImageFiles
-    stored: ImageFiles
+    examples: SampleSet
     folder: Path
 
     @classmethod
     def of(cls, params, classes: Sequence[str], folder: Path) -> "Samples":
-        """Make the models and photos of an experiment.
+        """Make the model and the examples of an experiment.
 
         Args:
             params: see `experiment.estimated.estimated`.
             classes: names of the training classes.
             folder: folder for files.
         """
-        pretrained = speeds.random_model(params.architecture, list(classes))
-        photos = stored = speeds.photos(folder / "photos", pretrained.image_size)
-        if params.data["folders"] and params.plan["store"] == "packed":
-            short = folders.settings_of(params.data["folders"])["packed_side"]
-            stored = speeds.photos(folder / "stored", pretrained.image_size, short)
-        return cls(pretrained, pretrained.classifier(len(classes)), photos, stored, folder)
+        problem = problems.of_source(params.data["source"])
+        pretrained = problem.random_model(params.model, list(classes))
+        examples = problem.samples(pretrained, params.data, params.plan["store"], folder)
+        return cls(pretrained, pretrained.classifier(len(classes)), examples, folder)
 
-    @property
-    def side(self) -> int:
-        """Pixels per side of an image."""
-        return self.pretrained.image_size
-
-    def sizes(self, images: Mapping[str, int]) -> Sizes:
+    def sizes(self, numbers: Mapping[str, int]) -> Sizes:
         """Sizes of the data and the models.
 
         Args:
-            images: see `Sizes`.
+            numbers: set to its number of examples, see `Sizes`.
         """
         return Sizes(
-            images=images,
+            examples=numbers,
             classes=self.model.head.out_features,
-            side=self.side,
             checkpoint=size_of(self.model),
             pretrained=size_of(self.pretrained.whole),
-            jpeg=float(np.mean([len(self.stored.read(row)) for row in range(len(self.stored))])),
+            prepared=self.examples.prepared,
+            stored=self.examples.stored,
         )
 
 
@@ -81,13 +71,13 @@ class Measured:
     """Speeds of this machine.
 
     Attributes:
-        seconds: name of a speed to seconds per image or byte.
+        seconds: name of a speed to seconds per example or byte.
         start: seconds that a job needs for its imports.
-        trained: kind of training step to seconds per image, see `estimate.kind`. Empty if the
+        trained: kind of training step to seconds per example, see `estimate.kind`. Empty if the
             experiment trains no models.
         batch: the largest batch that a training step was measured with; 0 without training.
-        load: transforms to seconds per image that one process needs to load it.
-        workers: number of processes that load images for training.
+        load: transforms to seconds per example that one process needs to load it.
+        workers: number of processes that load examples for training.
         memory: peak bytes of training.
         device: name of the device.
     """
@@ -107,7 +97,7 @@ def measure(params, samples: Samples, needed: set[str], threads: int) -> Measure
 
     Args:
         params: see `experiment.estimated.estimated`.
-        samples: models and images to measure with.
+        samples: the model and the examples to measure with.
         needed: names of speeds, see `estimate.needed`.
         threads: threads of a job that trains.
 
@@ -120,20 +110,20 @@ def measure(params, samples: Samples, needed: set[str], threads: int) -> Measure
     # training uses several threads.
     trained, batch = {}, 0
     if not params.plan["ready_made"]:
-        trained, batch = training(samples.model, params.plan["rows"], samples.side)
+        trained, batch = training(samples.model, params.plan["rows"], samples.examples)
     memory, device = speeds.peak_memory(), speeds.device_name()
     limit_threads(1)
     seconds, load = _of_training(params, samples, trained, workers)
     seconds |= _of_the_rest(params, samples, needed, workers)
-    start = speeds.starting()
+    start = speeds.starting(problems.of_source(params.data["source"]).modules)
     for name, value in seconds.items():
-        log.info("%s: %.3g s per image or byte", name, value)
+        log.info("%s: %.3g s per example or byte", name, value)
     log.info("imports of a job: %.3g s", start)
     return Measured(seconds, start, trained, batch, load, workers, memory, device)
 
 
 def training(
-    model: Classifier, rows: Mapping[str, dict], side: int
+    model: Classifier, rows: Mapping[str, dict], examples: SampleSet
 ) -> tuple[dict[tuple, float], int]:
     """Measure the training steps of all rows of the sweep.
 
@@ -143,24 +133,24 @@ def training(
     Args:
         model: the model to train. Its weights change.
         rows: model to hyperparameters.
-        side: pixels per side of an image.
+        examples: examples to train on.
 
     Returns:
-        kind of step to seconds per image; and the largest batch that the most frequent kind was
+        kind of step to seconds per example; and the largest batch that the most frequent kind was
         measured with.
     """
     kinds = {estimate.kind(row): row for row in rows.values()}
     first = most_frequent(rows)
-    took, batch = speeds.training(model, kinds[first], side)
+    took, batch = speeds.training(model, kinds[first], examples.inputs)
     slow = batch < -(-first[0] // compute.current().gpus)
     trained = {first: took}
     for key, row in kinds.items():
         if key == first:
             continue
         passes = estimate.passes(row) / estimate.passes(kinds[first])
-        trained[key] = took * passes if slow else speeds.training(model, row, side)[0]
+        trained[key] = took * passes if slow else speeds.training(model, row, examples.inputs)[0]
     for key, value in trained.items():
-        log.info("training %s: %.3g images/s", key, 1 / value)
+        log.info("training %s: %.3g %s/s", key, 1 / value, model.problem.examples)
     return trained, batch
 
 
@@ -169,25 +159,18 @@ def most_frequent(rows: Mapping[str, dict]) -> tuple:
     return Counter(map(estimate.kind, rows.values())).most_common(1)[0][0]
 
 
-def size_of(module) -> int:
-    """Bytes of a module's parameters and buffers."""
-    return sum(t.numel() * t.element_size() for t in module.state_dict().values())
-
-
 def _of_training(
     params, samples: Samples, trained: Mapping[tuple, float], workers: int
 ) -> tuple[dict[str, float], dict[tuple, float]]:
-    """Speeds of fine-tuning and pre-training, and seconds per image to load training images."""
+    """Speeds of fine-tuning and pre-training, and seconds per example to load training examples."""
     seconds, load = {}, {}
     if not trained:
         return seconds, load
     rows = params.plan["rows"]
-    array = np.zeros((speeds.PHOTOS, samples.side, samples.side, 3), np.uint8)
-    source = array if params.plan["store"] == "array" else samples.stored
     for row in rows.values():
         key = estimate.transforms(row)
         if key not in load:
-            load[key] = speeds.loading(source, row)
+            load[key] = samples.examples.loading(row)
         step = trained[estimate.kind(row)]
         seconds[estimate.train_speed(row)] = estimate.loaded(step, load[key], workers)
     seconds["pretrain"] = trained[most_frequent(rows)]
@@ -196,10 +179,9 @@ def _of_training(
 
 def _of_the_rest(params, samples: Samples, needed: set[str], workers: int) -> dict[str, float]:
     """Speeds of everything but training."""
-    model, side, world = samples.model, samples.side, params.data["world"]
-    seconds = {"forward": speeds.evaluation(model, side)}
-    decoded = 0.0 if params.plan["store"] == "array" else speeds.decoding(samples.stored)
-    seconds["features"] = estimate.loaded(seconds["forward"], decoded, workers)
+    model, examples = samples.model, samples.examples
+    seconds = {"forward": speeds.evaluation(model, examples.inputs)}
+    seconds["features"] = estimate.loaded(seconds["forward"], examples.reading(), workers)
     pair = speeds.two_models(model, samples.folder)
     options = [
         entry["options"]
@@ -207,13 +189,11 @@ def _of_the_rest(params, samples: Samples, needed: set[str], workers: int) -> di
         if SOUP_METHODS[entry["method"]].cost(entry["options"], 1, 0).epochs
     ]
     if options:
-        learned = speeds.learning(model, pair[0], options[0], side)
+        learned = speeds.learning(model, pair[0], options[0], examples.inputs)
         seconds["gradient"], seconds["learn"] = learned
     others = {
         "mix": lambda: speeds.mixing(pair),
         "merge": lambda: speeds.mixing(pair, {"rule": "trimmed_mean", "trim": 1}),
         "probe": lambda: speeds.probing(model, params.probe),
-        "decode": lambda: speeds.decoding(samples.photos),
-        "draw": lambda: speeds.drawing(world["seed"], world["variants"]),
-    }
+    } | dict(examples.preparing())
     return seconds | {name: timed() for name, timed in others.items() if name in needed}

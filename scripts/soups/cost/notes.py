@@ -1,5 +1,8 @@
 """The sentences below the table of the estimate: how it was measured, and what it leaves out."""
 
+from collections.abc import Sequence
+
+from soups import problems
 from soups.cost import estimate
 from soups.cost.measurement import Measured, most_frequent
 from soups.jobs import compute
@@ -10,12 +13,13 @@ NOT_INCLUDED = (
 )
 
 
-def notes(params, measured: Measured) -> list[str]:
+def notes(params, measured: Measured, more: Sequence[str] = ()) -> list[str]:
     """The sentences, one or two per line.
 
     Args:
         params: see `experiment.estimated.estimated`.
         measured: speeds of this machine.
+        more: sentences about the examples, see `data.samples.SampleSet`.
     """
     lines = [
         f"This estimate comes from measurements of a few seconds on {measured.device}. Data "
@@ -24,10 +28,7 @@ def notes(params, measured: Measured) -> list[str]:
     if measured.trained:
         lines += _of_training(params, measured)
     lines.append("Greedy rules are counted as if they took every model.")
-    if params.data["source"] == "world" and "a" in params.data["world"]["shifts"]:
-        lines.append(
-            "The reference network of shift a and the images that it discards are not included."
-        )
+    lines += more
     if params.corpus and measured.trained:
         lines.append("Pre-training is counted at the speed of fine-tuning, without a text tower.")
     return [*lines, NOT_INCLUDED]
@@ -43,21 +44,21 @@ def _of_training(params, measured: Measured) -> list[str]:
     )
     if chosen.gpus > 1:
         line += f" {chosen.gpus} GPUs are assumed to be {chosen.gpus} times as fast as one."
-    lines = [line]
+    lines, examples = [line], problems.of_source(params.data["source"]).examples
     if measured.batch < -(-batch // chosen.gpus):
         lines.append(
-            f"Batches of {batch} images take too long on this machine. The speed was measured with "
-            f"{measured.batch} images at a time, so training will use more memory."
+            f"Batches of {batch} {examples} take too long on this machine. The speed was measured "
+            f"with {measured.batch} {examples} at a time, so training will use more memory."
         )
     slowest = max(measured.load.values(), default=0)
     workers, step = measured.workers, measured.trained[kind]
     if slowest / max(workers, 1) > step:
         enough = estimate.workers_needed(step, slowest)
-        loaded = f"{estimate.rounded(max(workers, 1) / slowest):,} images/s"
+        loaded = f"{estimate.rounded(max(workers, 1) / slowest):,} {examples}/s"
         threads = chosen.gpus * (enough + 1)
         lines.append(
             f"Data loading is the bottleneck: {_loads(workers)} {loaded}, and training processes "
-            f"{estimate.rounded(1 / step):,} images/s. Loading is as fast as training with "
+            f"{estimate.rounded(1 / step):,} {examples}/s. Loading is as fast as training with "
             f"--set-threads finetune={threads} estimate_cost={threads}."
         )
     return lines

@@ -1,6 +1,7 @@
 """The speed of each kind of work on this machine, measured for a few seconds.
 
-Each function times code that real runs use, on random weights and synthetic images.
+Each function times code that real runs use, on random weights and on the examples of a
+`data.samples.SampleSet`.
 """
 
 import logging
@@ -15,34 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
-from soups.data.decode import QUALITY, ImageFiles, square
-from soups.data.loading import Pixels, Transforms
 from soups.errors import UserError
-from soups.jobs import compute, devices
+from soups.jobs import compute, devices, timing
 from soups.mixing import learned, recipes
 from soups.mixing.mix import mix
 from soups.models import blocks, checkpoints
 from soups.models.classifier import Classifier
 from soups.models.forward import BATCH, GPU_BATCH, forward
-from soups.models.pretrained import Pretrained, bring_in
 from soups.training.finetune import finetune
 from soups.training.probe import linear_probe
-from soups.world.sets import draw_set
 
-SECONDS = 3.0  # time to measure each speed
-PHOTO = (400, 350)  # width and height in pixels, about those of ImageNet's photos
-PHOTOS = 32  # number of photos that are written
 STEPS = 4  # training steps on a GPU between two readings of the clock
 FEW, MORE = 4, 16  # batch sizes on a CPU that is too slow for a whole batch
-
-
-def random_model(architecture: str | dict, words: list[str]) -> Pretrained:
-    """A pre-trained model with random weights. This function downloads nothing."""
-    if isinstance(architecture, dict):
-        return Pretrained(architecture, words)
-    return bring_in(architecture, None)
 
 
 class _Enough(Exception):
@@ -74,19 +60,19 @@ class _Stopwatch:
             raise _Enough
 
 
-def training(model: Classifier, row: dict, side: int) -> tuple[float, int]:
-    """Seconds per image of fine-tuning, without the time to load and transform images.
+def training(model: Classifier, row: dict, inputs: Callable) -> tuple[float, int]:
+    """Seconds per example of fine-tuning, without the time to load and transform examples.
 
-    The time of a step has a part per image and a fixed part. If a CPU is too slow for a whole
+    The time of a step has a part per example and a fixed part. If a CPU is too slow for a whole
     batch, both parts are derived from two small batches.
 
     Args:
         model: the model to train. Its weights change.
         row: hyperparameters. With several GPUs, this one processes its share of the batch.
-        side: pixels per side of an image.
+        inputs: function from a number to that number of examples, see `SampleSet`.
 
     Returns:
-        seconds per image, and the largest batch that was measured.
+        seconds per example, and the largest batch that was measured.
 
     Raises:
         UserError: if a step does not fit into memory.
@@ -94,30 +80,31 @@ def training(model: Classifier, row: dict, side: int) -> tuple[float, int]:
     batch = -(-row["batch_size"] // compute.current().gpus)
     try:
         if devices.kind() != "cpu":
-            return _step(model, row, batch, side, STEPS, SECONDS) / batch, batch
-        few = _step(model, row, min(batch, FEW), side, 1, 0)
-        if batch <= MORE or few / FEW * batch <= SECONDS:
-            return _step(model, row, batch, side, 1, SECONDS) / batch, batch
-        more = _step(model, row, MORE, side, 1, 0)
+            return _step(model, row, batch, inputs, STEPS, timing.SECONDS) / batch, batch
+        few = _step(model, row, min(batch, FEW), inputs, 1, 0)
+        if batch <= MORE or few / FEW * batch <= timing.SECONDS:
+            return _step(model, row, batch, inputs, 1, timing.SECONDS) / batch, batch
+        more = _step(model, row, MORE, inputs, 1, 0)
         each = max(more - few, 0) / (MORE - FEW)
         return each + max(few - FEW * each, 0) / batch, MORE
     except torch.OutOfMemoryError:
         parts = compute.current().accumulate
         raise UserError(
-            f"compute.accumulate is {parts}, but a training step of {batch} images does not fit "
+            f"compute.accumulate is {parts}, but a training step of {batch} "
+            f"{model.problem.examples} does not fit "
             f"into the memory of {device_name()}, expected more parts of a batch, such as "
             f"{2 * parts}"
         ) from None
 
 
-def _step(model, row: dict, batch: int, side: int, steps: int, seconds: float) -> float:
+def _step(model, row: dict, batch: int, inputs: Callable, steps: int, seconds: float) -> float:
     """Seconds per training step.
 
     Args:
         model: the model to train.
         row: hyperparameters.
-        batch: images per step.
-        side: pixels per side of an image.
+        batch: examples per step.
+        inputs: function from a number to that number of examples, see `SampleSet`.
         steps: steps between two readings of the clock.
         seconds: shortest time to measure.
     """
@@ -129,7 +116,7 @@ def _step(model, row: dict, batch: int, side: int, steps: int, seconds: float) -
     watch = _Stopwatch(seconds)
     with _quiet(), suppress(_Enough):
         hyperparameters = row | alone | {"epochs": 10**6}  # the stopwatch ends the training
-        finetune(model, _images(batch, side), labels, rows, hyperparameters, watch, teacher)
+        finetune(model, inputs(batch), labels, rows, hyperparameters, watch, teacher)
     return watch.seconds / (watch.epochs * steps)
 
 
@@ -145,26 +132,27 @@ def _quiet():
         log.setLevel(level)
 
 
-def evaluation(model: Classifier, side: int) -> float:
-    """Seconds per image of computing logits."""
+def evaluation(model: Classifier, inputs: Callable) -> float:
+    """Seconds per example of computing logits."""
     model = model.to(devices.device()).eval()
     cpu = devices.kind() == "cpu"
     batch = compute.current().batch_size or (BATCH if cpu else GPU_BATCH)
-    images = _images(2 * batch, side)
-    few = images[:FEW]
+    examples, few = inputs(2 * batch), inputs(FEW)
     forward(model, few)
-    if cpu and _once(lambda: forward(model, few)) / FEW * len(images) > SECONDS:
-        images = images[:MORE]
-    return _repeated(lambda: forward(model, images)) / len(images)
+    if cpu and timing.once(lambda: forward(model, few)) / FEW * len(examples) > timing.SECONDS:
+        examples = inputs(MORE)
+    return timing.repeated(lambda: forward(model, examples)) / len(examples)
 
 
 def probing(model: Classifier, settings: dict) -> float:
-    """Seconds per image and epoch of the linear probe, without the time to compute features."""
+    """Seconds per example and epoch of the linear probe, without the time to compute features."""
     n = 8 * settings["batch_size"]
     start = torch.zeros_like(model.head.weight, device="cpu")
     features = torch.nn.functional.normalize(torch.randn(n, start.shape[1]), dim=1)
     labels = torch.arange(n) % len(start)
-    return _repeated(lambda: linear_probe(features, labels, start, settings | {"epochs": 1})) / n
+    return (
+        timing.repeated(lambda: linear_probe(features, labels, start, settings | {"epochs": 1})) / n
+    )
 
 
 def mixing(pair: Sequence[Path], merge: dict | None = None) -> float:
@@ -177,7 +165,7 @@ def mixing(pair: Sequence[Path], merge: dict | None = None) -> float:
     paths = {f"m{i}": pair[i % 2] for i in range(2 * len(pair))}
     recipe = recipes.recipe(dict.fromkeys(paths, 1 / len(paths)), "probe", merge)
     total = len(paths) * checkpoints.Checkpoint(pair[0]).size()
-    return _repeated(lambda: mix(recipe, paths)) / total
+    return timing.repeated(lambda: mix(recipe, paths)) / total
 
 
 def two_models(model: Classifier, folder: Path) -> list[Path]:
@@ -191,96 +179,46 @@ def two_models(model: Classifier, folder: Path) -> list[Path]:
     return paths
 
 
-def learning(model: Classifier, path: Path, options: dict, side: int) -> tuple[float, float]:
-    """Seconds per step of a learned soup: per image, and per byte of its ingredients.
+def learning(model: Classifier, path: Path, options: dict, inputs: Callable) -> tuple[float, float]:
+    """Seconds per step of a learned soup: per example, and per byte of its ingredients.
 
     Args:
         model: the model to train. Its weights change.
         path: a checkpoint, which is used as every ingredient.
         options: options of the method.
-        side: pixels per side of an image.
+        inputs: function from a number to that number of examples, see `SampleSet`.
     """
     checkpoint, most = checkpoints.Checkpoint(path), 5
     group = blocks.groups(list(checkpoint.shapes()), "tensor")
 
     def step(number: int, n: int) -> float:
-        images, labels = _images(n, side), torch.zeros(n, dtype=torch.int64)
+        examples, labels = inputs(n), torch.zeros(n, dtype=torch.int64)
         fit = {"lr": options["lr"], "epochs": 1, "batch_size": n, "seed": 0}
         ingredients = learned.within([path] * number, 0)
         with _quiet():
-            return _repeated(
-                lambda: learned.learn(model, ingredients, images, labels, group, **fit)
+            return timing.repeated(
+                lambda: learned.learn(model, ingredients, examples, labels, group, **fit)
             )
 
     n = options["batch_size"] if devices.kind() != "cpu" else min(MORE, options["batch_size"])
-    one, images = step(1, 1), step(1, n)
+    one, several = step(1, 1), step(1, n)
     ingredients = max(step(most, 1) - one, 0) / (most - 1)
-    return max(images - one, 0) / max(n - 1, 1), ingredients / checkpoint.size()
+    return max(several - one, 0) / max(n - 1, 1), ingredients / checkpoint.size()
 
 
-def photos(folder: Path, size: int, short: int | None = None) -> ImageFiles:
-    """Write JPEG files with the spectrum of photographs, and so their size and decoding time.
+def starting(modules: Sequence[str]) -> float:
+    """Seconds that a job needs for its imports.
 
     Args:
-        folder: folder of the files.
-        size: pixels per side after decoding.
-        short: pixels of the shorter side of each file, instead of that of `PHOTO`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    scale = short / min(PHOTO) if short else 1
-    width, height = (round(side * scale) for side in PHOTO)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    amplitude = 1 / np.maximum(frequency, 1 / width)
-    rng = np.random.default_rng(0)
-
-    def layer() -> np.ndarray:
-        phases = np.exp(2j * np.pi * rng.random(amplitude.shape))
-        values = np.fft.irfft2(amplitude * phases, (height, width))
-        return (values - values.mean()) / values.std()
-
-    names = [f"{i}.jpg" for i in range(PHOTOS)]
-    for name in names:
-        grey = layer()  # in photographs, brightness varies more than colour
-        pixels = np.stack([128 + 45 * grey + 10 * layer() for _ in range(3)], axis=-1)
-        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        image.save(folder / name, "JPEG", quality=QUALITY)
-    return ImageFiles(folder, names, size)
-
-
-def decoding(images: ImageFiles) -> float:
-    """Seconds per image to decode, resize and crop in one thread."""
-    rows = range(len(images))
-    return _repeated(lambda: [square(images._image(row), images.size) for row in rows]) / len(rows)
-
-
-def loading(images: ImageFiles | np.ndarray, row: dict) -> float:
-    """Seconds per image that one process needs to load and transform training images.
-
-    The result is 0 for an array without transforms, because `training` includes that time.
-    """
-    transforms = Transforms.of(row, images.shape[1])
-    if isinstance(images, np.ndarray) and transforms is None:
-        return 0.0
-    pixels, rows = Pixels(images, transforms, row["seed"]), np.arange(len(images))
-    return _repeated(lambda: pixels.__getitems__((0, rows))) / len(rows)
-
-
-def drawing(seed: int, variants: int) -> float:
-    """Seconds per image of drawing the world, without the fixed time to prepare its shapes."""
-    few, many = (_once(lambda n=n: draw_set("train", n, seed, variants)) for n in (200, 2200))
-    return (many - few) / 2000
-
-
-def starting() -> float:
-    """Seconds that a job needs for its imports.
+        modules: names of the modules.
 
     Raises:
         CalledProcessError: if an import fails.
     """
     scripts = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", "import soups.training.finetune, soups.models.classifier"]
+    command = [sys.executable, "-c", f"import {', '.join(modules)}"]
     environment = os.environ | {"PYTHONPATH": scripts}
-    return _once(lambda: subprocess.run(command, check=True, env=environment))
+    return timing.once(lambda: subprocess.run(command, check=True, env=environment))
 
 
 def peak_memory() -> int:
@@ -311,26 +249,3 @@ def device_name() -> str:
         return "an Apple GPU"
     threads = torch.get_num_threads()
     return f"the CPU with {threads} {'thread' if threads == 1 else 'threads'}"
-
-
-def _images(n: int, side: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
-
-
-def _once(call: Callable) -> float:
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def _repeated(call: Callable) -> float:
-    """Mean seconds of a call. The first call is not counted, unless it is long enough alone."""
-    first = _once(call)
-    if first > SECONDS:
-        return first
-    spent, calls = 0.0, 0
-    while spent < SECONDS / 2 or not calls:
-        spent, calls = spent + _once(call), calls + 1
-    return spent / calls

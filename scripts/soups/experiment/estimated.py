@@ -49,7 +49,7 @@ def estimated(plan) -> dict:
     }
     return {
         "data": config["data"],
-        "architecture": config["model"]["architecture"],
+        "model": config["model"],
         "probe": config["probe"],
         "compute": config["compute"],
         "tasks": plan.tasks,
