@@ -20,7 +20,8 @@ COMPONENTS = {"sets": 8, "imports": "evaluations", "evaluations": "evaluations",
 # Group to its rules. Jobs of a group that depend on one another are one job of the cluster.
 # Training is in no group, because a group that fails is made again as a whole.
 GROUPS = {
-    "sets": "draw_set draw_adversarial draw_corpus corrupt_set",
+    "sets": "draw_set draw_adversarial draw_corpus corrupt_set read_texts perturb_texts "
+    "tokenize_set",
     "splits": "split hold_out",
     "imports": "import_checkpoint import_initialization",
     "evaluations": "evaluate",
@@ -28,8 +29,8 @@ GROUPS = {
     "ensembles": "choose_ensemble average_logits",
     "curves": "plan_wise_ft plan_number_of_models plan_large_lr plan_slices plan_tasks plan_pairs "
     "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape diagnose",
-    "report": "check_data make_tables calibration trace_table real_labels reproduction claims plot "
-    "contact_sheet report plot_doctor published_tables plot_published",
+    "report": "check_data check_texts make_tables calibration trace_table real_labels reproduction "
+    "claims plot contact_sheet report plot_doctor published_tables plot_published",
 }
 
 
@@ -55,6 +56,8 @@ class Need(NamedTuple):
 
 QUICK = Need("quick")
 SHORT = Need("short")
+# Texts of the test set are read, perturbed for a shift and tokenized, one after the other.
+TEXTS = Need("short", together=3)
 LONG = Need("long")
 FIGURE = Need("quick", memory=2000)
 TRAINING = Need("training", "gpu_memory", gpu="all")
@@ -79,6 +82,10 @@ RULES = {
     "prepare_train": LONG,
     "corrupt_set": SHORT,
     "folder_corpus": LONG,
+    "read_texts": TEXTS,
+    "perturb_texts": TEXTS,
+    "tokenize_set": TEXTS,
+    "check_texts": SHORT,  # compares the texts of all sets
     "split": QUICK,
     "hold_out": SHORT,
     # Models

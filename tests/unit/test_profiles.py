@@ -159,6 +159,7 @@ def test_rules_ask_for_the_time_and_memory_of_their_class(profile):
     }  # fmt: skip
     expected = {  # minutes of a first try, the most of all tries, MB, share, threads
         "draw_set": (2, 800, 10, 1, None), "prepare_train": (4, 800, 10, 1, None),
+        "read_texts": (2, 266, 10, 1, None), "tokenize_set": (2, 266, 10, 1, None),
         "split": (1, 800, 10, 1, None), "initialize": (4, 800, 20, 1, None),
         "import_checkpoint": (3, 100, 20, 8, 6), "import_initialization": (3, 100, 20, 8, 6),
         "evaluate": (3, 100, 20, 8, 6), "recipe": (4, 200, 30, 8, 6), "cook": (4, 200, 20, 8, 6),
