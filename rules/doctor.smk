@@ -22,6 +22,7 @@ rule diagnose:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.said,
         models=plan.base,
         recalibrate=config["model"]["recalibrate_batch_norm"],
         stage=[plan.stage["soups"], plan.stage["doctor"]],

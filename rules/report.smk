@@ -31,6 +31,7 @@ rule report:
         figures={name: figure.caption for name, figure in plan.figures.items()},
         roles=plan.roles,
         weights=plan.greedy_weights,
+        **plan.worded,
         stage=plan.stage["report"],
     script:
         "../scripts/report.py"

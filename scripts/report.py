@@ -9,6 +9,7 @@ from soups.claims.verdicts import MARGIN
 from soups.jobs import runs
 from soups.jobs.job import run
 from soups.report import page
+from soups.report.words import Words
 from soups.roles import Roles
 
 
@@ -29,6 +30,7 @@ def main(job) -> None:
         soup=page.Soup.read(job.input.recipe, job.params.weights),
         config=job.config,
         margin=MARGIN,
+        words=Words.of(job.params.get("words")),
     )
     files.write_text(job.output[0], html)
 

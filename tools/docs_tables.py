@@ -6,6 +6,7 @@ from pathlib import Path
 import _library  # noqa: F401
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
+from soups.report.words import USUAL
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -69,7 +70,7 @@ def figures() -> str:
     rows = []
     for figure in FIGURES:
         tables = dict.fromkeys([*figure.tables.values(), *figure.any_of.values()])
-        first = re.split(r"(?<=\.) ", figure.caption)[0]
+        first = re.split(r"(?<=\.) ", USUAL.fill(figure.caption))[0]
         rows.append([f"`{figure.name}`", first, ", ".join(f"`{table}`" for table in tables)])
     return _table(["figure", "shows", "tables"], rows)
 

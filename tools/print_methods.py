@@ -15,7 +15,8 @@ from soups import files
 from soups.errors import UserError
 from soups.jobs import left_out, runs
 from soups.report import presentation
-from soups.report.page import few_images, prediction
+from soups.report.page import few_examples, prediction
+from soups.report.words import Words
 from soups.roles import GREEDY
 
 DEFAULT = Path(__file__).resolve().parents[1] / "config.yaml"
@@ -36,6 +37,7 @@ def main(folder: str) -> None:
     table = pd.read_csv(tables / "methods.csv")
     # Only the table of the paper's released results names the kind of its intervals.
     published = "intervals" in table
+    words = words_of(folder)
     print(presentation.text(*presentation.methods(table, digits=2 if published else 1)))
     n = {key: f"{table[f'n_{key}'][0]:,}" for key in ("heldout", "test", "shifts")}
     if published:
@@ -48,12 +50,13 @@ def main(folder: str) -> None:
         print("by an unpaired 95% interval.")
     else:
         print(
-            "\nAccuracy in percent with 95% bootstrap intervals over images, or (sd) over orders."
+            f"\n{words.title} {words.is_scaled} with 95% bootstrap intervals over "
+            f"{words.examples}, or (sd) over orders."
         )
         print(f"{presentation.TOP} not significantly different from the column's best", end=" ")
         print("(paired tests, 0.05).")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
-    if warning := few_images(int(table["n_heldout"][0])):
+    if warning := few_examples(int(table["n_heldout"][0]), words):
         print(warning)
     if not published:
         for line in left_out.lines(folder, pd.read_csv(tables / "models.csv")["model"]):
@@ -65,13 +68,23 @@ def main(folder: str) -> None:
         beside = f" (of an earlier configuration: {', '.join(stale)})" if stale else ""
         print(f"Weights of the soups: {folder}/soups{beside}")
         if weights := greedy_weights(folder):
-            print(f"Predict with the greedy soup: {prediction(weights)}")
+            print(f"Predict with the greedy soup: {prediction(weights, words)}")
+
+
+def plan_of(folder: str) -> dict:
+    """The plan of the last run in a folder, or an empty one if there is none."""
+    plan = Path(folder, runs.PLAN)
+    return files.read_json(plan) if plan.is_file() else {}
+
+
+def words_of(folder: str) -> Words:
+    """The words for the metric and the examples of an experiment."""
+    return Words.of(plan_of(folder).get("words"))
 
 
 def greedy_weights(folder: str) -> str | None:
     """The file of the soup that plays the role of the greedy soup, or None if there is none."""
-    plan = Path(folder, runs.PLAN)
-    row = files.read_json(plan).get("roles", {}).get(GREEDY) if plan.is_file() else None
+    row = plan_of(folder).get("roles", {}).get(GREEDY)
     weights = Path(folder, "soups", f"{row}.safetensors")
     return str(weights) if weights.is_file() else None
 

@@ -17,8 +17,10 @@ import torch
 
 import _library  # noqa: F401
 from soups import files
+from soups.jobs import runs
 from soups.models.checkpoints import Checkpoint
 from soups.report import presentation
+from soups.report.words import Words
 from soups.roles import ZEROSHOT
 
 RECORDED = Path("results/recorded")
@@ -68,11 +70,14 @@ def keep_results(folder: Path, name: str, record: dict, figures: list[str] | Non
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = presentation.text(*presentation.methods(table, shifts=True))
     files.write_text(target / "methods.txt", text + "\n")
+    plan = folder / runs.PLAN
+    words = Words.of(files.read_json(plan).get("words") if plan.is_file() else None)
     for name, present_as in (("claims", presentation.claims), ("effects", presentation.effects)):
         path = folder / "tables" / f"{name}.csv"
         if path.is_file():  # the published results have no such tables
             parts = pd.read_csv(path)
-            files.write_text(target / f"{name}.md", presentation.markdown(*present_as(parts)))
+            shown = presentation.markdown(*present_as(parts, words))
+            files.write_text(target / f"{name}.md", shown)
     record["job_minutes"] = minutes(folder / "benchmarks")
     files.write_json(target / "record.json", record)
 

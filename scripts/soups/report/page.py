@@ -1,6 +1,6 @@
 """The content of the report page, from the tables, the figures and the configuration of a run.
 
-The reader's own data comes first: the images, the methods, the greedy soup and its weights. The
+The reader's own data comes first: the examples, the methods, the greedy soup and its weights. The
 paper's claims follow in a folded section. The template, rules/captions/page.html, has the layout.
 """
 
@@ -21,6 +21,7 @@ from soups import files, outcomes
 from soups.hyperparameters import START
 from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.report import doctor, presentation
+from soups.report.words import USUAL, Words
 from soups.roles import BEST, GREEDY, Roles, title
 
 # Figures have 300 dots per inch. At this scale their letters are about as large as the text.
@@ -29,7 +30,7 @@ FOLDED = 480  # height in pixels from which the contact sheet is folded
 SHEET = "contact_sheet"
 FIRST = "scatter"  # follows the methods table
 
-WORTH = 0.005  # accuracy; the page warns if one held-out image is worth more
+WORTH = 0.005  # accuracy; the page warns if one held-out example is worth more
 
 # What a claim needs if it was not tested: the column `missing` of effects.csv in the words of the
 # configuration. A test compares this with all texts that the column can have.
@@ -45,8 +46,8 @@ TABLES = {
 OTHERS = {
     "pairs of models": "pairs of models (curves.pairs or curves.paths)",
     "an experiment with weaker pre-training": "an experiment from a weaker start (claims.weaker)",
+    "a run on texts": "a run on texts (data.source)",
 }
-OUTSIDE = "This workflow does not cover it."
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,6 @@ class Soup:
         return soups[0] if soups else None
 
     @property
-    def prediction(self) -> str:
-        """The command that predicts the classes of images with the soup."""
-        return prediction(self.weights)
-
-    @property
     def trace(self) -> list[Mapping]:
         """The candidates in the order of the trials, or none if no greedy method made the soup."""
         steps = self.recipe["selection"].get("trace", [])
@@ -154,6 +150,7 @@ def render(
     soup: Soup | None,
     config: Mapping,
     margin: float,
+    words: Words = USUAL,
 ) -> str:
     """Return the page as HTML.
 
@@ -168,11 +165,12 @@ def render(
         soup: the greedy soup, if there is one.
         config: the configuration of the run.
         margin: in accuracy, of claims that something is no worse.
+        words: for the metric and the examples.
     """
     methods, calibrated = tables["methods"], tables["calibration"]
     calibrated = calibrated[calibrated["set"] == "test"].merge(methods[["method", "kind"]])
-    result, warnings = headline(tables, roles, soup)
-    judged, untested, verdicts = claims(tables["claims"], tables["effects"], figures)
+    result, warnings = headline(tables, roles, soup, words)
+    judged, untested, verdicts = claims(tables["claims"], tables["effects"], figures, words)
     grids = {
         "methods": presentation.methods(methods, shifts=True, roles=roles),
         "calibration": presentation.calibration(tables["calibration"], roles),
@@ -205,7 +203,9 @@ def render(
         n={key: f"{methods[f'n_{key}'].iloc[0]:,}" for key in ("heldout", "test", "shifts")},
         over_orders="test_sd" in methods and bool(methods["test_sd"].notna().any()),
         soup=soup,
-        chosen=chosen(soup) if soup else "",
+        chosen=chosen(soup, words) if soup else "",
+        prediction=prediction(soup.weights, words) if soup else "",
+        words=words,
         top=presentation.TOP,
         verdicts=verdicts,
         outcomes=outcomes,
@@ -265,41 +265,44 @@ def moment(iso: str) -> str:
     return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M %Z")
 
 
-def few_images(images: int) -> str:
-    """A warning if one held-out image is worth more accuracy than `WORTH`, else ""."""
-    if images * WORTH >= 1:
+def few_examples(n: int, words: Words = USUAL) -> str:
+    """A warning if one held-out example is worth more accuracy than `WORTH`, else ""."""
+    if n * WORTH >= 1:
         return ""
+    worth = f"{100 / n:.1f} points{'' if words.is_accuracy else ' of accuracy'}"
     return (
-        f"With {images:,} held-out images, one image is worth {100 / images:.1f} points. The best "
-        "individual model, the members of soups and all other choices rest on few images. At "
-        f"least {round(1 / WORTH)} make them more reliable (data.heldout.fraction or per_class)."
+        f"With {n:,} held-out {words.examples}, one {words.example} is worth {worth}. The best "
+        f"individual model, the members of soups and all other choices rest on few "
+        f"{words.examples}. At least {round(1 / WORTH)} make them more reliable "
+        "(data.heldout.fraction or per_class)."
     )
 
 
 def headline(
-    tables: Mapping[str, pd.DataFrame], roles: Roles, soup: Soup | None
+    tables: Mapping[str, pd.DataFrame], roles: Roles, soup: Soup | None, words: Words = USUAL
 ) -> tuple[str, list[str]]:
-    """The accuracy of the greedy soup in a sentence or two, and warnings.
+    """The metric of the greedy soup in a sentence or two, and warnings.
 
     Args:
         tables: methods and significance.
         roles: which row plays which role.
         soup: the greedy soup, if there is one.
+        words: for the metric and the examples.
     """
     methods = tables["methods"].set_index("method")
-    few = few_images(int(methods["n_heldout"].iloc[0]))
+    few = few_examples(int(methods["n_heldout"].iloc[0]), words)
     warnings = [few] if few else []
     row = roles.row(GREEDY)
     if soup is None or row not in methods.index:
         return "", warnings
     places = {"test": "on the test set", "shifts_mean": "on the mean of the shifts"}
-    places = {name: words for name, words in places.items() if name in methods}
+    places = {name: place for name, place in places.items() if name in methods}
     greedy = methods.loc[row]
-    has = " and ".join(f"{percent(greedy[name])}% {words}" for name, words in places.items())
-    text = f"The greedy soup has an accuracy of {has}."
+    has = [f"{words.number(percent(greedy[name]))} {place}" for name, place in places.items()]
+    text = f"The greedy soup has {words.of_numbers(has)}."
     best = methods.loc[BEST, "members"]
     if soup.used == [best]:
-        return text, [same_model(soup), *warnings]
+        return text, [same_model(soup, words), *warnings]
     gains = {name: gain(tables["significance"], row, name) for name in places}
     if all(gains.values()):
         than = [
@@ -313,12 +316,12 @@ def headline(
     return text, warnings
 
 
-def same_model(soup: Soup) -> str:
+def same_model(soup: Soup, words: Words) -> str:
     """The sentence for a greedy soup that is the best individual model itself."""
     [member] = soup.members
     why = "It was the only candidate."
     if len(soup.trace) > 1:
-        why = "Every other candidate would have lowered the held-out accuracy."
+        why = f"Every other candidate would have lowered the held-out {words.quantity}."
     return (
         f"The greedy soup is the best individual model itself, {member}. {why} The two rows of "
         "the methods table are the same model, and figures show one on top of the other."
@@ -378,12 +381,13 @@ def varies(table: pd.DataFrame, candidates: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: name == "seed")
 
 
-def prediction(weights: str) -> str:
-    """The command that predicts the classes of images with a file of weights."""
-    return f"python tools/predict.py {shlex.quote(weights)} images/ --out predictions.csv"
+def prediction(weights: str, words: Words = USUAL) -> str:
+    """The command that predicts the classes of examples with a file of weights."""
+    soup = shlex.quote(weights)
+    return f"python tools/predict.py {soup} {words.unlabelled} --out predictions.csv"
 
 
-def chosen(soup: Soup) -> str:
+def chosen(soup: Soup, words: Words = USUAL) -> str:
     """How a greedy method chose the members, or "" if another method made the soup."""
     if not soup.trace:
         return ""
@@ -391,12 +395,16 @@ def chosen(soup: Soup) -> str:
         return "It holds the only candidate."
     return (
         f"It holds {len(soup.members):,} of {len(soup.trace):,} candidates. They were tried one "
-        "after the other, and each was kept if the held-out accuracy of the soup did not fall."
+        f"after the other, and each was kept if the held-out {words.quantity} of the soup did not "
+        "fall."
     )
 
 
 def claims(
-    table: pd.DataFrame, effects: pd.DataFrame, figures: Mapping[str, Picture]
+    table: pd.DataFrame,
+    effects: pd.DataFrame,
+    figures: Mapping[str, Picture],
+    words: Words = USUAL,
 ) -> tuple[dict, list[tuple[str, str]], str]:
     """The claims that were tested, those that were not, and a summary.
 
@@ -404,6 +412,7 @@ def claims(
         table: `claims.csv`.
         effects: `effects.csv`.
         figures: see `pictures`.
+        words: for the examples.
 
     Returns:
         header and rows of ``claims`` and ``effects`` for the claims that were tested. Every other
@@ -412,12 +421,12 @@ def claims(
     verdicts = [name for name in ("verdict", "sweeps_verdict") if name in table]
     is_tested = (table[verdicts].fillna(NOT_TESTED) != NOT_TESTED).any(axis=1)
     tested = table[is_tested]
-    header, rows = presentation.claims(tested)
+    header, rows = presentation.claims(tested, words)
     for cells, name in zip(rows, tested["figure"], strict=True):
         cells[-1] = label(figures[name]) if name in figures else ""
     tests = effects[effects["claim"].isin(tested["claim"])]
     tests = tests.assign(missing=tests["missing"].map(in_words, na_action="ignore"))
-    shown = {"claims": (header, rows), "effects": presentation.effects(tests)}
+    shown = {"claims": (header, rows), "effects": presentation.effects(tests, words)}
     for titles, cells in shown.values():
         _keep_counts_together(cells, titles.index("n"))
     others = [
@@ -439,10 +448,7 @@ def _keep_counts_together(rows: list[list[str]], column: int) -> None:
 
 def need(effects: pd.DataFrame) -> str:
     """A sentence about the evidence that the tests of a claim lacked."""
-    lacking = list(dict.fromkeys(effects["missing"].dropna()))
-    if not lacking:
-        return OUTSIDE
-    *some, last = dict.fromkeys(in_words(missing) for missing in lacking)
+    *some, last = dict.fromkeys(in_words(missing) for missing in effects["missing"].dropna())
     return f"It needs {', '.join(some)}{' and ' if some else ''}{last}."
 
 

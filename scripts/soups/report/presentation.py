@@ -3,6 +3,7 @@
 import pandas as pd
 
 from soups.outcomes import NOT_TESTED
+from soups.report.words import USUAL, Words
 from soups.roles import Roles
 
 # Rows by the names of their roles, for tables that come without a configuration.
@@ -22,7 +23,7 @@ TOP = "•"  # marks what does not differ significantly from the best of the col
 def methods(
     table: pd.DataFrame, shifts: bool = False, digits: int = 1, roles: Roles = NAMED
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a methods table, with `TOP` after accuracies level with the best.
+    """Header and rows of a methods table, with `TOP` after values level with the best.
 
     Args:
         table: `methods.csv`.
@@ -107,7 +108,7 @@ def calibration(table: pd.DataFrame, roles: Roles = NAMED) -> tuple[list[str], l
     return header, rows
 
 
-def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def claims(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `claims.csv`: each claim with its verdicts and the deciding effect."""
     further = {"sweeps_verdict": "over sweeps", "published_verdict": "published"}
     further = {name: title for name, title in further.items() if name in table}
@@ -117,9 +118,9 @@ def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             f"{row['claim']}. {row['text']}",
             row["verdict"],
             *(row[name].replace(NOT_TESTED, "–") for name in further),
-            "outside this workflow" if pd.isna(row["part"]) else row["part"],
+            "" if pd.isna(row["part"]) else row["part"],
             effect(row),
-            sizes(row),
+            sizes(row, words),
             "" if pd.isna(row["figure"]) else row["figure"].replace("_", " "),
         ]
         for _, row in table.iterrows()
@@ -127,7 +128,7 @@ def claims(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def effects(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `effects.csv`: every test of every claim."""
     header = ["test", "claim", "rule", "effect", "n", "verdict"]
     sweeps, printed = "sweeps_effect" in table, "published_effect" in table
@@ -137,7 +138,7 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     for _, row in table.iterrows():
         cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
         why = f", needs {row['missing']}" if isinstance(row["missing"], str) else ""
-        cells += [effect(row), sizes(row), row["verdict"] + why]
+        cells += [effect(row), sizes(row, words), row["verdict"] + why]
         cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
         told = printed and not pd.isna(row["published_effect"])
         cells += [f"{row['published_part']}: {effect(row, 'published_')}" if told else ""]
@@ -146,7 +147,7 @@ def effects(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def effect(row: pd.Series, prefix: str = "") -> str:
-    """An effect with its interval. Effects in accuracy and ECE are in points."""
+    """An effect with its interval. Effects are in points, except for rank correlations."""
     value, low, high = (row[f"{prefix}{name}"] for name in ("effect", "lo", "hi"))
     if pd.isna(value):
         return ""
@@ -157,9 +158,9 @@ def effect(row: pd.Series, prefix: str = "") -> str:
     return f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
 
 
-def sizes(row: pd.Series) -> str:
-    """The numbers of images, models and pairs behind an effect."""
-    counts = {name: row[name] for name in ("images", "models", "pairs")}
+def sizes(row: pd.Series, words: Words = USUAL) -> str:
+    """The numbers of examples, models and pairs behind an effect."""
+    counts = {words.examples: row["images"]} | {name: row[name] for name in ("models", "pairs")}
     return ", ".join(f"{int(n):,} {name}" for name, n in counts.items() if pd.notna(n) and n)
 
 

@@ -1,7 +1,7 @@
 """The words of tables, figures, captions and the report page for a metric and a problem."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from soups import problems
@@ -106,15 +106,25 @@ class Words:
         """The same with a verb, behind the metric in the plural."""
         return "are multiplied by 100" if self.metric in CORRELATIONS else "are in percent"
 
-    def of_value(self, number: str) -> str:
-        """A number of a table in a sentence: "an accuracy of 71.2%"."""
+    @property
+    def in_points(self) -> str:
+        """What differences are: "in percentage points"."""
         if self.metric in CORRELATIONS:
-            return f"{self.a_quantity} (×100) of {number}"
-        return f"{self.a_quantity} of {number}%"
+            return "in points, which are hundredths"
+        return "in percentage points"
 
-    def further_value(self, number: str) -> str:
-        """One more number in the same sentence: "71.2%"."""
+    def number(self, number: str) -> str:
+        """A number of a table as a sentence has it: "71.2%"."""
         return number if self.metric in CORRELATIONS else f"{number}%"
+
+    def of_numbers(self, numbers: Sequence[str]) -> str:
+        """The metric with its values: "an accuracy of 71.2% on the test set".
+
+        Args:
+            numbers: each from `number`, and where the metric has this value.
+        """
+        scale = " (×100)" if self.metric in CORRELATIONS else ""
+        return f"{self.a_quantity}{scale} of {' and '.join(numbers)}"
 
     def label(self, measure: str) -> str:
         """The metric on a set, for an axis without its scale.
