@@ -70,6 +70,10 @@ class Problem:
         """Names of the shifts in the order of the ``data`` section, without those set to null."""
         raise NotImplementedError
 
+    def offered_shifts(self, data: Mapping) -> list[str]:
+        """Shifts that null switches off although no configuration file has to add them."""
+        return []
+
     def store(self, data: Mapping) -> str:
         """How training examples are stored, see `data.prepared.train_paths`."""
         return "array"
@@ -96,6 +100,10 @@ class Problem:
     def has_zeroshot(self, model: Mapping) -> bool:
         """Whether the ``model`` section describes a model with a zero-shot head."""
         return False
+
+    def model_settings(self, config: Mapping) -> dict:
+        """Settings of a pre-trained model that only this problem has, see `family`."""
+        return {}
 
     def metric(self, data: Mapping) -> str:
         """The metric of the ``data`` section, where the key ``metric`` names none."""
@@ -125,8 +133,22 @@ class Problem:
         return {}
 
     def family(self, architecture: str | dict) -> type:
-        """The class of the pre-trained models of an architecture, see `models.pretrained`."""
+        """The class of the pre-trained models of an architecture, see `models.pretrained`.
+
+        Its constructor takes `model_settings` in addition.
+        """
         raise NotImplementedError
+
+    def check_import(self, model: Any, params: Any) -> None:
+        """Check an imported pre-trained model against the configuration, and complete it.
+
+        Args:
+            model: the model, which may be changed in place if the workflow did not make its file.
+            params: of the rule ``import_pretrained``.
+
+        Raises:
+            UserError: if the model does not fit the configuration.
+        """
 
     def check_inputs(self, inputs: Any, pretrained: Any) -> None:
         """Check that a model takes these examples.
@@ -187,7 +209,8 @@ class Problem:
             an object with the attributes ``columns``, names of the first columns of the table, and
             ``rows``, a dictionary of them for each example. Its method ``logits(model, threads)``
             yields lists with an entry per example, in order: logits of shape (classes,) and "", or
-            None and the reason why the example cannot be read.
+            None and the reason why the example cannot be read. Then ``remark`` is a sentence about
+            all examples, or "".
 
         Raises:
             UserError: if there is no example, or if an option does not exist for this problem.
@@ -199,7 +222,7 @@ class Problem:
         raise NotImplementedError
 
     def compared_logits(self, ours: Any, theirs: Any, card: Mapping) -> tuple[Any, Any]:
-        """Logits of a classifier, and of its library's own model, for the same random examples.
+        """Logits of a classifier, and of its library's own model, for the same examples.
 
         Args:
             ours: the classifier, in evaluation mode.

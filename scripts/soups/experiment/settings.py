@@ -13,11 +13,15 @@ from soups.experiment.sweep import parse
 from soups.problems import Problem
 from soups.roles import INITIALIZATION, ZEROSHOT
 
+# Metrics of two classes. A test compares them with those of soups/evaluation/metric.py.
+OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
 # Folders of results/ that no experiment may have.
 TAKEN = {
     "recorded": "the results that are kept with the project",
     "published": "the paper's released results",
 }
+
+PRESET = "{preset}"  # in the name of an experiment
 
 
 def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> list[str]:
@@ -38,6 +42,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
+    _fill_in_name(config)
     ready_made.refuse_layout(config)
     only = {section: _take_only(config, section) for section in SECTIONS}
     # The check comes first, so that a misspelled entry is an error even if `only` leaves it out.
@@ -64,7 +69,26 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     names = problem.check(config)
     _check_pretrain(config["pretrain"])
     _check_tasks(config["tasks"], names)
+    _check_metric(config, names)
     return notes
+
+
+def _fill_in_name(config: dict) -> None:
+    """Replace ``{preset}`` in the name of the experiment by ``data.text.preset``.
+
+    Raises:
+        UserError: if there is no preset.
+    """
+    name = config.get("name")
+    if not isinstance(name, str) or PRESET not in name:
+        return
+    preset = _at(config, ("data", "text")).get("preset")
+    if not isinstance(preset, str):
+        raise UserError(
+            f"name is {name!r} but data.text.preset is {preset!r}, expected the name of a preset: "
+            "--config 'data={text: {preset: rte}}'"
+        )
+    config["name"] = name.replace(PRESET, preset)
 
 
 def _check_keys(value, path: str) -> None:
@@ -113,6 +137,7 @@ _OPTIONAL = (
     ("soups",),
     ("ensembles",),
     ("data", "folders", "shifts"),
+    ("data", "text", "shifts"),
     ("sweep", "variants"),
     ("tasks",),
     ("curves", "slices"),
@@ -144,6 +169,8 @@ def _check_nulls(
         known |= {n for n, value in _at(config, path).items() if value is not None}
         key = ".".join(path)
         known |= set(others.get(key, []))
+        if path[0] == "data":
+            known |= set(problems.of(config).offered_shifts(config["data"]))
         for name in names if given else ():
             if name not in known:
                 end = hint(name, sorted(known)) if known else ""
@@ -294,4 +321,26 @@ def _check_tasks(tasks: dict, classes: Sequence[str]) -> None:
         raise UserError(
             "tasks has the name 'all', expected another one because the task of all classes has "
             "this name"
+        )
+
+
+def _check_metric(config: dict, classes: Sequence[str]) -> None:
+    """Check that every evaluated set has the classes that the metric needs.
+
+    Args:
+        config: the configuration.
+        classes: names of the training classes.
+    """
+    metric = config["metric"] or problems.of(config).metric(config["data"])
+    if metric not in OF_TWO_CLASSES:
+        return
+    if len(classes) != 2:
+        raise UserError(
+            f"metric is {metric!r}, which needs two classes, but the training set has "
+            f"{len(classes)}, expected macro_f1, matthews or accuracy"
+        )
+    if tasks := [name for name, members in config["tasks"].items() if members]:
+        raise UserError(
+            f"metric is {metric!r}, which needs two classes, but tasks.{tasks[0]} is a part of "
+            "them, expected macro_f1, matthews or accuracy, or no tasks"
         )

@@ -35,6 +35,11 @@ class Text(Problem):
 
         return settings.shifts(data)
 
+    def offered_shifts(self, data):
+        from soups.text import settings
+
+        return settings.offered_shifts(data)
+
     def source(self, data):
         """`text.source.Texts`."""
         from soups.text.source import Texts
@@ -46,6 +51,12 @@ class Text(Problem):
 
     def tables(self, source):
         return ["data"]
+
+    def model_settings(self, config):
+        from soups.text import settings
+
+        length = settings.settings_of(config["data"])["max_length"]
+        return {"pooling": config["model"]["pooling"], "max_length": length}
 
     def metric(self, data):
         from soups.text import settings
@@ -68,6 +79,11 @@ class Text(Problem):
 
         return TextModel
 
+    def check_import(self, model, params):
+        from soups.text.models import check_settings
+
+        check_settings(model, params.settings)
+
     def check_inputs(self, inputs, pretrained):
         from soups.text.tokens import check_fit
 
@@ -81,7 +97,7 @@ class Text(Problem):
     def augmented(self, model, batch, strength, generator):
         from soups.text.augment import masked
 
-        return masked(batch, strength, model.mask_token, generator)
+        return masked(batch, strength, model.mask_token, model.special, generator)
 
     def card(self, config, note, heldout, model):
         from soups.text.card import entries
