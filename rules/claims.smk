@@ -18,6 +18,7 @@ rule claims:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.scored,
         large_lr=config["curves"]["large_lr"],
         roles=plan.roles,
         weaker_roles=plan.weaker_roles,

@@ -19,6 +19,7 @@ rule plan_wise_ft:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         entry=plan.entry(),
         recalibrate=config["model"]["recalibrate_batch_norm"],
         soups=plan.curves.soups,
@@ -45,6 +46,7 @@ rule plan_number_of_models:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         entry=plan.entry(),
         recalibrate=config["model"]["recalibrate_batch_norm"],
         orders=config["curves"]["number_of_models"],
@@ -71,6 +73,7 @@ rule plan_large_lr:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         entry=plan.entry(plan.curves.with_large),
         recalibrate=config["model"]["recalibrate_batch_norm"],
         large=plan.curves.large,
@@ -98,6 +101,7 @@ rule plan_slices:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         entry=plan.entry(plan.curves.models.get("slices")),
         recalibrate=config["model"]["recalibrate_batch_norm"],
         slices=plan.curves.slices,
@@ -145,6 +149,7 @@ rule evaluate_curve:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         models=lambda w: plan.curves.models[w.curve],
         recalibrate=config["model"]["recalibrate_batch_norm"],
         inference=config["compute"]["inference"],

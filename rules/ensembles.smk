@@ -16,6 +16,7 @@ rule choose_ensemble:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.scored,
         entry=lambda w: plan.ensembles[w.ensemble],
         stage=plan.stage["ensembles"],
     script:

@@ -45,6 +45,7 @@ rule evaluate_pairs:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         models=lambda w: plan.curves.paired(w.pairs),
         alphas=lambda w: plan.curves.alphas[w.pairs],
         gap=lambda w: plan.curves.has_gap(w.pairs),
@@ -99,6 +100,7 @@ rule evaluate_landscape:
     resources:
         gpu=plan.gpus,
     params:
+        **plan.scored,
         models=plan.curves.in_planes,
         images=config["curves"]["landscape"]["images"],
         recalibrate=config["model"]["recalibrate_batch_norm"],

@@ -21,6 +21,7 @@ rule recipe:
         # A learned soup may keep ingredients in memory, in addition to what every job needs.
         mem_mb=lambda w: round(2000 + 1024 * plan.soups[w.soup]["options"].get("memory_gb", 0)),
     params:
+        **plan.scored,
         entry=lambda w: plan.soups[w.soup],
         recalibrate=config["model"]["recalibrate_batch_norm"],
         stage=plan.stage["soups"],

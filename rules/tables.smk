@@ -15,6 +15,7 @@ rule make_tables:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.scored,
         models=plan.models,
         tests=plan.tests,
         starts=plan.starts,

@@ -7,23 +7,21 @@ import pandas as pd
 from soups import files
 from soups.claims import published, verdicts
 from soups.claims.evidence import Evidence
+from soups.evaluation import metric
 from soups.jobs.job import run
 from soups.roles import Roles
 
 
 def main(job) -> None:
     large_lr, roles = job.params.large_lr, Roles.given(job.params.roles)
-    weaker = None
+    weaker, scored = None, {"metric": metric.of_job(job)}
     if job.input.weaker:
         tables = {Path(path).stem: path for path in job.input.weaker}
-        weaker = Evidence(tables, {}, large_lr, Roles.given(job.params.weaker_roles))
-    evidence = Evidence(
-        {Path(path).stem: path for path in job.input.tables},
-        {Path(path).stem: path for path in job.input.points},
-        large_lr,
-        roles,
-        weaker,
+        weaker = Evidence(tables, {}, large_lr, Roles.given(job.params.weaker_roles), **scored)
+    tables, points = (
+        {Path(path).stem: path for path in paths} for paths in (job.input.tables, job.input.points)
     )
+    evidence = Evidence(tables, points, large_lr, roles, weaker, **scored)
     parts = verdicts.effects(evidence)
     columns = published.columns(parts, published.load(job.input.published))
     parts = pd.concat([parts, columns], axis=1)

@@ -6,7 +6,7 @@ the paper's approximation of the difference between the losses of soup and ensem
 
 from soups import files
 from soups.data.prepared import PreparedSet
-from soups.evaluation import lines
+from soups.evaluation import lines, metric
 from soups.evaluation.samples import Samples, save_points, stacked, table_of
 from soups.jobs.job import log, run
 from soups.mixing.points import Points
@@ -14,7 +14,7 @@ from soups.mixing.points import Points
 
 def main(job) -> None:
     p = job.params
-    samples = Samples(job.input.sets, p.images)
+    samples = Samples(job.input.sets, p.images, metric=metric.of_job(job))
     plan = files.read_json(job.input.plan)
     # Without a pair, all models may be left out, and then no model can be built.
     points = Points.of_job(job, samples) if plan else None

@@ -13,10 +13,10 @@ from soups.roles import BASE
 
 def main(job) -> None:
     p, logits = job.params, CachedLogits(job)
-    right = {model: logits.right(model) for model in logits.models}
+    metric, found = logits.metric, {model: logits.outcomes(model) for model in logits.models}
     shifts = [name for name in p.tests if name != "test"]
     derived, kept = logits.derived, [*p.starts, *logits.usable(p.sweep)]
-    rows = {model: tables.accuracy_row(right[model], shifts, derived) for model in kept}
+    rows = {model: tables.score_row(found[model], shifts, derived, metric) for model in kept}
 
     made = {Path(path).stem: files.read_json(path) for path in job.input.recipes}
     soups = {
@@ -27,9 +27,9 @@ def main(job) -> None:
     own = [model for model in p.sweep if model in rows and p.origin[model][1] == BASE]
     ranking = by_score({model: rows[model]["heldout"] for model in own})
     listed = tables.method_list(ranking, soups, ensembles, p.starts)
-    methods, significance = tables.methods_table(listed, right, shifts, derived, p.references)
+    compared = found, shifts, derived, p.references, metric
+    methods, significance = tables.methods_table(listed, *compared)
     models = tables.models_table(p.sweep, p.origin, rows, p.starts)
-
     files.write_text(job.output.models, models.to_csv(index=False))
     files.write_text(job.output.methods, methods.to_csv(index=False))
     files.write_text(job.output.significance, significance.to_csv(index=False))

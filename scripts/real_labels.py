@@ -1,4 +1,7 @@
-"""Compute the test accuracy of every method with ReaL's labels, from cached logits."""
+"""Compute the test accuracy of every method with ReaL's labels, from cached logits.
+
+ReaL defines an accuracy, so other metrics do not apply here.
+"""
 
 import numpy as np
 import pandas as pd

@@ -86,17 +86,22 @@ def mix(folder: Path, images) -> int:
 
 def greedy(folder: Path, images) -> int:
     """Choose the greedy soup of all models, with each average evaluated on all images."""
-    import torch
+    import numpy as np
 
+    from soups.evaluation.metric import ACCURACY
     from soups.mixing.mixed_model import MixedModel
     from soups.mixing.select import greedy
     from soups.models.batch_norm import kept
-    from soups.models.forward import accuracy
+    from soups.models.forward import scored
 
     paths = _paths(folder)
-    labels = torch.arange(len(images)) % CLASSES
+    labels = np.arange(len(images)) % CLASSES
     mixed = MixedModel(_model(folder), paths, kept)
-    greedy(list(paths), lambda names: accuracy(mixed.average(names), images, labels))
+
+    def score(names: tuple[str, ...]) -> float:
+        return scored(mixed.average(names), images, lambda x: ACCURACY.of(x, labels))
+
+    greedy(list(paths), score)
     return len(paths)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
+from soups.evaluation.metric import ACCURACY
 from soups.jobs import compute, devices
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
@@ -12,7 +13,7 @@ from soups.mixing.recipes import uniform
 from soups.mixing.select import greedy
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
-from soups.models.forward import accuracy, forward
+from soups.models.forward import forward, scored
 
 NAMES = [f"m{i}" for i in range(5)]
 ROWS = np.arange(1, 60, 2)  # of the held-out images
@@ -43,8 +44,10 @@ def paths(model, tmp_path) -> dict:
 @pytest.fixture
 def scorer(model, paths, images, labels):
     """A function: accuracy of the plain average of some ingredients."""
-    mixed, targets = MixedModel(model, paths, kept), torch.from_numpy(labels)[ROWS]
-    return lambda names: accuracy(mixed.average(names), images[ROWS], targets)
+    mixed = MixedModel(model, paths, kept)
+    return lambda names: scored(
+        mixed.average(names), images[ROWS], lambda logits: ACCURACY.of(logits, labels[ROWS])
+    )
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_a_line_has_accuracies_of_soups_and_ensembles(samples, soups):
         ensemble = {
             name: (1 - alpha) * soups[0][name] + alpha * soups[-1][name] for name in samples.names
         }
-        ours, theirs = samples.right(soups[i]), samples.right(ensemble)
+        ours, theirs = samples.outcomes(soups[i]), samples.outcomes(ensemble)
         assert row == {"alpha": alpha, **samples.row(ours)} | {
             f"ensemble_{name}": value
             for name, value in samples.row(theirs).items()

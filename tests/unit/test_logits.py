@@ -59,7 +59,7 @@ def test_every_model_has_its_own_logits_in_the_order_of_the_inputs(cached):
 
 
 def test_an_image_is_right_if_its_label_has_the_largest_logit(cached):
-    right = cached.right("m1")
+    right = cached.outcomes("m1")
     for name in ("heldout", "test"):
         expected = logits("m1", name).argmax(1) == labels(name)
         np.testing.assert_array_equal(right[name], expected)

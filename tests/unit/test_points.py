@@ -166,8 +166,8 @@ def test_every_point_of_a_plan_has_the_accuracies_of_its_soup_or_ensemble(
     points, samples, explicit
 ):
     rows, right = evaluate(PLAN, points, samples)
-    wanted = [samples.right(explicit(point["recipe"])) for point in PLAN if "recipe" in point]
-    wanted.insert(3, samples.right(points.of_ensemble(["m0", "m1"])))
+    wanted = [samples.outcomes(explicit(point["recipe"])) for point in PLAN if "recipe" in point]
+    wanted.insert(3, samples.outcomes(points.of_ensemble(["m0", "m1"])))
     for point, row, ours, theirs in zip(PLAN, rows, right, wanted, strict=True):
         assert all((ours[name] == theirs[name]).all() for name in SETS)
         assert {"method": row["method"], "n": row["n"]} == point["labels"]

@@ -34,7 +34,7 @@ def cached(tmp_path) -> dict:
 
 def test_all_images_give_the_accuracies_of_the_sets(paths, tmp_path):
     samples = Samples(paths, {"test": None, "shift": None})
-    right = samples.right(samples.cached(cached(tmp_path)))
+    right = samples.outcomes(samples.cached(cached(tmp_path)))
     for name, n in (("test", 40), ("art", 30)):
         data = samples.sets[name]
         assert right[name].mean() == correct(logits(n), data.labels, data.members).mean()
@@ -53,7 +53,7 @@ def test_every_instance_samples_the_same_images(paths):
 def test_with_a_choice_of_classes_only_their_images_and_logits_count(paths, tmp_path):
     samples = Samples(paths, {"test": None, "shift": None}, classes=[2, 3])
     outputs = samples.cached(cached(tmp_path))
-    right = samples.right(outputs)
+    right = samples.outcomes(outputs)
     rows = np.flatnonzero(np.arange(40) % 4 >= 2)
     np.testing.assert_array_equal(samples.rows["test"], rows)
     guess = logits(40)[rows][:, 2:].argmax(1) + 2

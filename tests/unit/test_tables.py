@@ -4,10 +4,10 @@ import pytest
 
 from soups.evaluation.metrics import bootstrap_mean
 from soups.evaluation.tables import (
-    accuracy_row,
     method_list,
     methods_table,
     models_table,
+    score_row,
     trace_table,
 )
 from soups.mixing.recipes import recipe
@@ -25,7 +25,7 @@ def hits(accuracy: float, name: str) -> np.ndarray:
 
 def row(level: float) -> dict:
     accuracy = {"heldout": level, "test": level / 2, "blur": 0.2, "noise": 0.6}
-    return accuracy_row({name: hits(value, name) for name, value in accuracy.items()}, SHIFTS)
+    return score_row({name: hits(value, name) for name, value in accuracy.items()}, SHIFTS)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_methods_table_has_a_row_per_method(tested, right):
     assert list(methods.index) == ROWS
     alone = {BEST: "m2", SECOND_BEST: "m1", "uniform": "uniform", "both": "both"}
     for method, model in (alone | {start: start for start in STARTS}).items():
-        for column, value in accuracy_row(right[model], SHIFTS).items():
+        for column, value in score_row(right[model], SHIFTS).items():
             assert methods.loc[method, column] == value
     assert methods.loc["random", "test"] == pytest.approx(
         np.mean([right[f"random_{i}"]["test"].mean() for i in (0, 1)]), abs=1e-6

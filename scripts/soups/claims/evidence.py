@@ -1,6 +1,7 @@
 """The evidence of a run for claims: its tables, and the points of its curves.
 
-An effect is positive if it supports the claim. Accuracies and their differences are fractions.
+An effect is positive if it supports the claim. Accuracies, or values of another metric, and their
+differences are fractions.
 Intervals are 95% bootstrap intervals. They are over images if two methods are compared, and over
 images and models if many pairs of models are compared (`resampling.pair_weights`).
 """
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from soups.evaluation import resampling
+from soups.evaluation.metric import ACCURACY, Metric
 from soups.evaluation.samples import load_points
 from soups.roles import TITLES, Roles
 
@@ -50,6 +52,7 @@ class Evidence:
         large_lr: the smallest learning rate that counts as large.
         roles: which row of the methods table plays which role.
         weaker: tables of the same experiment from a weaker pre-trained model.
+        metric: the metric of the tables and points.
     """
 
     def __init__(
@@ -59,8 +62,9 @@ class Evidence:
         large_lr: float,
         roles: Roles,
         weaker: "Evidence | None" = None,
+        metric: Metric = ACCURACY,
     ) -> None:
-        self._tables, self._points = tables, points
+        self._tables, self._points, self.metric = tables, points, metric
         self.large_lr, self._roles, self._weaker = large_lr, roles, weaker
         self._read: dict = {}
 
@@ -79,7 +83,7 @@ class Evidence:
         return self._read[name]
 
     def points(self, name: str) -> dict[str, dict[str, np.ndarray]]:
-        """Resampled means of a curve's points: kind to set to (points, 1 + replicates)."""
+        """Resampled metric of a curve's points: kind to set to (points, 1 + replicates)."""
         if name not in self._points:
             raise MissingEvidence(f"curve {name}")
         if ("points", name) not in self._read:
@@ -89,7 +93,8 @@ class Evidence:
                 kind, _, part = key.rpartition("/")
                 kinds.setdefault(kind, {})[part] = values
             self._read["points", name] = {
-                kind: resampling.means(sets, derived) for kind, sets in kinds.items()
+                kind: resampling.means(sets, derived, metric=self.metric)
+                for kind, sets in kinds.items()
             }
         return self._read["points", name]
 

@@ -21,6 +21,7 @@ from scipy.stats import t as student
 from soups.claims import effects as seen
 from soups.claims.effects import Find, method_difference
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
+from soups.evaluation.metric import ACCURACY
 from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.roles import (
     BEST,
@@ -40,7 +41,8 @@ from soups.roles import (
 )
 
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
-MARGIN = 0.005  # half a percentage point of accuracy, or of ECE
+MARGIN = 0.005  # half a percentage point of the metric, or of ECE
+SCORE = ACCURACY.name  # unit of an effect that is a difference of the metric
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class Part:
         name: the effect in words.
         effect: the function that computes the effect.
         rule: ``greater``, ``no_worse`` or ``exact``.
-        unit: ``accuracy`` or ``ECE`` (both are fractions), or ``rank correlation``.
+        unit: `SCORE` or ``ECE`` (both are fractions), or ``rank correlation``. The table of effects
+            has the name of the metric in place of `SCORE`.
     """
 
     name: str
     effect: Find
     rule: str = "greater"
-    unit: str = "accuracy"
+    unit: str = SCORE
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,9 @@ def effects(evidence: Evidence, claims: Sequence[Claim] = tuple(CLAIMS)) -> pd.D
     rows = []
     for claim in claims:
         for part in claim.parts:
-            row = {"claim": claim.number, "part": part.name, "unit": part.unit, "rule": part.rule}
+            unit = evidence.metric.name if part.unit == SCORE else part.unit
+            name = part.name.replace(SCORE, evidence.metric.name)
+            row = {"claim": claim.number, "part": name, "unit": unit, "rule": part.rule}
             try:
                 found, missing = part.effect(evidence), ""
                 decided = verdict(part.rule, found.value, found.lo, found.hi)

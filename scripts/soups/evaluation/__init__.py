@@ -1,1 +1,1 @@
-"""Accuracies, intervals, tests between methods, and calibration, all computed from logits."""
+"""The metric, intervals, tests between methods, and calibration, all computed from logits."""

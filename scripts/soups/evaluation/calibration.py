@@ -1,4 +1,8 @@
-"""Calibration of a model's probabilities: expected calibration error, likelihood, Brier score."""
+"""Calibration of a model's probabilities: expected calibration error, likelihood, Brier score.
+
+The expected calibration error compares confidence with accuracy, whatever the metric of the
+experiment.
+"""
 
 from collections.abc import Iterable
 

@@ -36,13 +36,13 @@ def compare(
     mixed = ensembles((soups[0], soups[-1]), alphas)
     rows, points = [], []
     for i, alpha in enumerate(alphas):
-        ours, theirs = samples.right(soups[i]), samples.right(mixed[i])
+        ours, theirs = samples.outcomes(soups[i]), samples.outcomes(mixed[i])
         row = {"alpha": alpha} | samples.row(ours)
         # Both have the same numbers of images, so these columns appear once.
         row |= {f"ensemble_{name}": value for name, value in samples.row(theirs).items()
                 if not name.startswith("n_")}  # fmt: skip
-        point = {f"soup/{name}": right for name, right in ours.items()}
-        point |= {f"ensemble/{name}": right for name, right in theirs.items()}
+        point = {f"soup/{name}": outcomes for name, outcomes in ours.items()}
+        point |= {f"ensemble/{name}": outcomes for name, outcomes in theirs.items()}
         if betas is not None:
             path, ensemble = [soup["test"] for soup in soups], mixed[i]["test"]
             labels = samples.labels["test"]

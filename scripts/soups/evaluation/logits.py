@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from soups.data.prepared import PreparedSet
-from soups.evaluation.metrics import correct, predicted
+from soups.evaluation import metric
 from soups.models import usable
 from soups.roles import ORACLE
 
@@ -21,12 +21,14 @@ class CachedLogits:
         heldout_labels: labels of the held-out images, shape (n,).
         sets: the test set and every shift.
         models: model ids.
+        metric: the metric of the rule.
     """
 
     def __init__(self, job) -> None:
         self.heldout_labels = np.load(job.input.heldout_labels)
         self.sets = [PreparedSet(path) for path in job.input.sets]
         self.models = list(job.params.models)
+        self.metric = metric.of_job(job)
         self._heldout = dict(zip(self.models, job.input.heldout_logits, strict=True))
         width = len(self.sets)
         self._tests = {
@@ -52,12 +54,12 @@ class CachedLogits:
         for data, path in zip(self.sets, self._tests[model], strict=True):
             yield data, np.load(path)
 
-    def right(self, model: str) -> dict[str, np.ndarray]:
-        """bool per image, for ``heldout``, the test set and every shift: whether it is right."""
-        right = {"heldout": predicted(self.heldout(model)) == self.heldout_labels}
+    def outcomes(self, model: str) -> dict[str, np.ndarray]:
+        """Outcomes by `metric` on ``heldout``, the test set and every shift, shape (n,) each."""
+        found = {"heldout": self.metric.outcomes(self.heldout(model), self.heldout_labels)}
         for data, logits in self.tests(model):
-            right[data.name] = correct(logits, data.labels, data.members)
-        return right
+            found[data.name] = self.metric.outcomes(logits, data.labels, data.members)
+        return found
 
 
 def models_of(methods: pd.DataFrame, soups: Mapping[str, dict]) -> Iterator[tuple[str, list[str]]]:

@@ -5,12 +5,14 @@ by `REPLICATES` resampled columns. A statistic is computed for all columns at on
 `interval` then turns the columns into bounds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy.stats import rankdata
 
+from soups.evaluation import confusion
+from soups.evaluation.metric import ACCURACY, Confusion, Metric
 from soups.evaluation.metrics import CONFIDENCE
 
 REPLICATES = 2000
@@ -40,10 +42,26 @@ def totals(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         seed: of the resampling.
     """
     values = np.asarray(values, np.float64)
-    n = values.shape[1]
+    return np.concatenate([values @ drawn for drawn in _chunks(values.shape[1], seed)], axis=1)
+
+
+def scores(codes: np.ndarray, seed: Sequence[int], metric: Confusion) -> np.ndarray:
+    """A metric over resampled columns, float64, shape (rows, 1 + REPLICATES).
+
+    Args:
+        codes: shape (rows, n), see `confusion`.
+        seed: of the resampling.
+        metric: of the codes.
+    """
+    chunks = _chunks(codes.shape[1], seed)
+    return np.concatenate(
+        [confusion.weighted(metric.score, codes, drawn) for drawn in chunks], axis=1
+    )
+
+
+def _chunks(n: int, seed: Sequence[int]) -> Iterable[np.ndarray]:
     # Small draws are cached, because many models are resampled in the same way.
-    chunks = _kept(n, tuple(seed)) if n * REPLICATES <= 2 * CHUNK else counts(n, seed)
-    return np.concatenate([values @ drawn for drawn in chunks], axis=1)
+    return _kept(n, tuple(seed)) if n * REPLICATES <= 2 * CHUNK else counts(n, seed)
 
 
 @lru_cache(maxsize=4)
@@ -51,23 +69,31 @@ def _kept(n: int, seed: tuple[int, ...]) -> list[np.ndarray]:
     return list(counts(n, seed))
 
 
-def means(values: Mapping[str, np.ndarray], derived: Mapping[str, str], seed: int = 0) -> dict:
+def means(
+    values: Mapping[str, np.ndarray],
+    derived: Mapping[str, str],
+    seed: int = 0,
+    metric: Metric = ACCURACY,
+) -> dict:
     """Mean over the images of every set, for every point, with related sets resampled together.
 
     Args:
-        values: set name to an array of shape (points, n): a bool or a number for each image.
+        values: set name to an array of shape (points, n): a bool or a number for each image, or a
+            code (`confusion`). For codes, the metric takes the place of the mean.
         derived: name of a derived set to the set that its images were derived from. Both are
             resampled with the same draws.
         seed: of the resampling.
+        metric: of codes.
 
     Returns:
         set name to an array of shape (points, 1 + REPLICATES). The entry ``shifts_mean`` is the
         mean over all sets except ``test``.
     """
-    out = {
-        name: totals(array, [seed, *derived.get(name, name).encode()]) / array.shape[1]
-        for name, array in values.items()
-    }
+    out = {}
+    for name, array in values.items():
+        drawn = [seed, *derived.get(name, name).encode()]
+        coded = array.dtype == confusion.CODE
+        out[name] = scores(array, drawn, metric) if coded else totals(array, drawn) / array.shape[1]
     shifts = [array for name, array in out.items() if name != "test"]
     return out | ({"shifts_mean": np.mean(shifts, axis=0)} if shifts else {})
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from soups.data.prepared import PreparedSet
 from soups.data.sampling import sample
-from soups.evaluation.metrics import correct
-from soups.evaluation.tables import accuracy_row
+from soups.evaluation.metric import ACCURACY, Metric
+from soups.evaluation.tables import score_row
 from soups.files import replacing
 
-# Set name to an array with a row for each sampled image: its logits, or whether it is right.
+# Set name to an array with a row for each sampled image: its logits, or its outcome.
 BySet = dict[str, np.ndarray]
 
 
@@ -28,8 +28,10 @@ class Samples:
         classes: training classes to which the evaluation is restricted. Only images of classes
             that stand for nothing but these are sampled, and only these classes compete.
             A shift without such a class is left out. None for no restriction.
+        metric: the metric of tables.
 
     Attributes:
+        metric: the metric of tables.
         sets: set name to prepared set.
         shifts: names of the shifts.
         derived: name of a derived set to the set that its images were derived from.
@@ -43,7 +45,9 @@ class Samples:
         paths: Iterable[str | Path],
         images: Mapping[str, int | None],
         classes: Sequence[int] | None = None,
+        metric: Metric = ACCURACY,
     ) -> None:
+        self.metric = metric
         self.sets = {data.name: data for data in map(PreparedSet, paths)}
         self.shifts = [name for name in self.sets if name != "test"]
         self.derived = {n: d.meta["derived"] for n, d in self.sets.items() if d.meta["derived"]}
@@ -63,9 +67,9 @@ class Samples:
         """The test set and the shifts."""
         return ["test", *self.shifts]
 
-    def row(self, right: BySet) -> dict[str, float]:
-        """Accuracies, their bounds and the numbers of images, as columns of a table."""
-        return accuracy_row(right, self.shifts, self.derived) | self.counts
+    def row(self, outcomes: BySet) -> dict[str, float]:
+        """The metric of every set, bounds and the numbers of images, as columns of a table."""
+        return score_row(outcomes, self.shifts, self.derived, self.metric) | self.counts
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,9 +87,11 @@ class Samples:
         """Logits as from `logits`, read from files that hold the logits of whole sets."""
         return {n: np.load(paths[n], mmap_mode="r")[self.rows[n]] for n in self.names}
 
-    def right(self, logits: BySet) -> BySet:
-        """bool, shape (n,) for each set: whether the largest logit is that of the label."""
-        return {n: correct(logits[n], self.labels[n], self.members[n]) for n in self.names}
+    def outcomes(self, logits: BySet) -> BySet:
+        """Outcomes by the metric, shape (n,) for each set."""
+        return {
+            n: self.metric.outcomes(logits[n], self.labels[n], self.members[n]) for n in self.names
+        }
 
 
 def table_of(rows: Sequence[Mapping], samples: Samples) -> pd.DataFrame:
@@ -111,7 +117,7 @@ def save_points(
 
     Args:
         path: the safetensors file to write.
-        arrays: set name, or ``<kind>/<set>``, to an array of booleans or numbers.
+        arrays: set name, or ``<kind>/<set>``, to an array of outcomes or numbers.
         derived: name of a derived set to the set that its images were derived from.
     """
     names = {_DERIVED + name: np.frombuffer(of.encode(), np.uint8) for name, of in derived.items()}

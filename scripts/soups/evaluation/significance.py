@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import binomtest
 
+from soups.evaluation import confusion, stratified
+from soups.evaluation.metric import ACCURACY, Confusion, Metric
 from soups.evaluation.metrics import bootstrap_mean, by_images
 
 SIGNIFICANCE = 0.05  # as in the paper
@@ -62,15 +64,19 @@ def compare(
     theirs: Mapping[str, np.ndarray],
     shifts: Sequence[str],
     derived: Mapping[str, str],
+    metric: Metric = ACCURACY,
 ) -> list[dict]:
     """Compare two methods on the test set and on the mean of the shifts.
 
+    Accuracies are compared by McNemar's test or by a paired permutation test over images. Other
+    metrics are compared by a paired permutation test of the metric, see `stratified.permutation`.
+
     Args:
-        ours, theirs: set name to a score for each image: right (1) or wrong (0), or the mean of
-            these over several orders.
+        ours, theirs: set name to outcomes, see `evaluation.metric`.
         shifts: names of the shifts.
         derived: name of a derived shift, such as a corruption, to the set that its images were
             derived from.
+        metric: of the outcomes.
 
     Returns:
         a row for each measure with ``measure``, ``difference``, its bootstrap bounds ``lo`` and
@@ -80,6 +86,9 @@ def compare(
     rows = []
     for measure, names in (("test", ["test"]), ("shifts_mean", shifts)):
         if not names:
+            continue
+        if isinstance(metric, Confusion):
+            rows.append({"measure": measure} | _by_confusion(ours, theirs, names, derived, metric))
             continue
         # numpy cannot subtract booleans.
         apart = {name: ours[name].astype(float) - theirs[name].astype(float) for name in names}
@@ -102,6 +111,22 @@ def compare(
             }
         )
     return rows
+
+
+def _by_confusion(ours, theirs, names, derived, metric: Confusion) -> dict:
+    ours, theirs = ({name: codes[name] for name in names} for codes in (ours, theirs))
+    difference, low, high, p = stratified.compare(metric.score, ours, theirs, derived)
+    apart = [confusion.right(ours[name]) - confusion.right(theirs[name]) for name in names]
+    return {
+        "difference": difference,
+        "lo": low,
+        "hi": high,
+        "p": p,
+        "test": f"paired permutation, {metric.name}",
+        "n": sum(len(values) for values in apart),
+        "better": int(sum((values > 0).sum() for values in apart)),
+        "worse": int(sum((values < 0).sum() for values in apart)),
+    }
 
 
 def holm(values: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tables of models, methods and tests, computed from the correctness of cached logits."""
+"""The tables of models, methods and tests, computed from cached logits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from soups.errors import UserError
-from soups.evaluation.metrics import bootstrap_mean, by_images
+from soups.evaluation.metric import ACCURACY, Metric
 from soups.evaluation.significance import SIGNIFICANCE, compare, holm
 from soups.hyperparameters import HYPERPARAMETERS, INTEGERS
 from soups.roles import BEST, ORACLE, SECOND_BEST
@@ -15,29 +15,32 @@ DECIMALS = 6
 COMPARED = ("test", "shifts_mean")  # columns in which methods are tested against each other
 
 
-def accuracy_row(
-    right: Mapping[str, np.ndarray], shifts: Sequence[str], derived: Mapping[str, str] | None = None
+def score_row(
+    outcomes: Mapping[str, np.ndarray],
+    shifts: Sequence[str],
+    derived: Mapping[str, str] | None = None,
+    metric: Metric = ACCURACY,
 ) -> dict:
-    """Accuracies of one model, their plain mean over shifts, and 95% bootstrap bounds.
+    """The metric of one model, its plain mean over shifts, and 95% bootstrap bounds.
 
     Args:
-        right: set name to a score for each image: right or wrong, or the mean of these over
-            several models. The sets are ``test``, every shift and optionally ``heldout``.
+        outcomes: set name to outcomes of one or several models, see `evaluation.metric`. The sets
+            are ``test``, every shift and optionally ``heldout``.
         shifts: names of the shifts, in order. Without shifts the row has no mean over them.
         derived: name of a derived shift, such as a corruption, to the set that its images were
             derived from.
+        metric: of the outcomes.
     """
-    accuracy = {
-        name: float(right[name].mean()) for name in ("heldout", "test", *shifts) if name in right
-    }
-    test_lo, test_hi = bootstrap_mean([right["test"]])
+    names = [name for name in ("heldout", "test", *shifts) if name in outcomes]
+    scores = {name: metric.value(outcomes[name]) for name in names}
+    test_lo, test_hi = metric.interval({"test": outcomes["test"]}, {})
     if not shifts:
-        row = accuracy | {"test_lo": test_lo, "test_hi": test_hi}
+        row = scores | {"test_lo": test_lo, "test_hi": test_hi}
         return {name: round(value, DECIMALS) for name, value in row.items()}
-    groups = by_images({name: right[name] for name in shifts}, derived or {})
-    shifts_lo, shifts_hi = bootstrap_mean(*groups)
-    row = accuracy | {
-        "shifts_mean": sum(accuracy[name] for name in shifts) / len(shifts),
+    shifted = {name: outcomes[name] for name in shifts}
+    shifts_lo, shifts_hi = metric.interval(shifted, derived or {})
+    row = scores | {
+        "shifts_mean": sum(scores[name] for name in shifts) / len(shifts),
         "test_lo": test_lo,
         "test_hi": test_hi,
         "shifts_mean_lo": shifts_lo,
@@ -52,13 +55,13 @@ def models_table(
     rows: Mapping[str, dict],
     starts: Sequence[str],
 ) -> pd.DataFrame:
-    """Build the table with a row per model: id, variant, hyperparameters and accuracies.
+    """Build the table with a row per model: id, variant, hyperparameters and scores.
 
     Args:
         sweep: id of a fine-tuned model to its hyperparameters.
         origin: id of a fine-tuned model to its row of the sweep and its variant.
-        rows: model id to its accuracies, see `accuracy_row`. A model without an entry is left out
-            of every choice, and its accuracies stay empty.
+        rows: model id to its scores, see `score_row`. A model without an entry is left out of
+            every choice, and its scores stay empty.
         starts: ids of the starting points, which come first and have no hyperparameters.
     """
     models = [
@@ -98,7 +101,7 @@ def method_list(
     """List the rows of the methods table in the paper's order.
 
     Args:
-        ranking: the sweep's own ingredients by falling held-out accuracy.
+        ranking: the sweep's own ingredients by falling held-out score.
         soups: soup id to its ``row`` and its ``members``.
         ensembles: ensemble id to its members.
         starts: starting points, which are listed last.
@@ -134,51 +137,56 @@ def method_list(
     return [dict(zip(keys, row, strict=True)) for row in listed]
 
 
-def hits(entry: dict, right: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Scores of a row of `method_list` per set and image.
+def hits(
+    entry: dict, outcomes: Mapping[str, Mapping[str, np.ndarray]], metric: Metric = ACCURACY
+) -> dict[str, np.ndarray]:
+    """Outcomes of a row of `method_list` per set and image.
 
-    The oracle has no held-out scores.
+    The oracle has no held-out outcomes.
 
     Args:
         entry: see `method_list`.
-        right: model id to scores per set and image.
+        outcomes: model id to outcomes per set.
+        metric: of the outcomes.
     """
-    models = [right[name] for name in entry["models"]]
+    models = [outcomes[name] for name in entry["models"]]
     if entry["kind"] == ORACLE:
         sets = [name for name in models[0] if name != "heldout"]
-        return {name: max((m[name] for m in models), key=np.mean) for name in sets}
+        return {name: max((m[name] for m in models), key=metric.value) for name in sets}
     if len(models) == 1:
         return dict(models[0])
-    return {name: np.mean([m[name] for m in models], axis=0) for name in models[0]}
+    return {name: metric.together([m[name] for m in models]) for name in models[0]}
 
 
 def methods_table(
     listed: Sequence[dict],
-    right: Mapping[str, Mapping[str, np.ndarray]],
+    outcomes: Mapping[str, Mapping[str, np.ndarray]],
     shifts: Sequence[str],
     derived: Mapping[str, str],
     references: Sequence[str],
+    metric: Metric = ACCURACY,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Build the table of methods and the table of paired tests between them.
 
     Args:
         listed: see `method_list`.
-        right: model id to scores per set and image.
-        shifts, derived: see `accuracy_row`.
+        outcomes: model id to outcomes per set.
+        shifts, derived: see `score_row`.
         references: methods with which all others are compared.
+        metric: of the outcomes.
 
     Returns:
         a table with a row per method, and a table with a row per method, reference and measure.
         The column ``<measure>_top`` marks methods that do not differ significantly from the best
         method of the measure. The oracle takes no part in this.
     """
-    scores = {entry["method"]: hits(entry, right) for entry in listed}
-    sizes = {name: len(values) for name, values in scores[BEST].items()}
+    scores = {entry["method"]: hits(entry, outcomes, metric) for entry in listed}
+    sizes = {name: values.shape[-1] for name, values in scores[BEST].items()}
     rows = []
     for entry in listed:
         method, ids = entry["method"], entry["models"]
-        several = len(ids) > 1 and entry["kind"] != ORACLE
-        each = [accuracy_row(right[name], shifts, derived) for name in ids] if several else []
+        singles = ids if len(ids) > 1 and entry["kind"] != ORACLE else []
+        each = [score_row(outcomes[name], shifts, derived, metric) for name in singles]
         count = np.mean([len(members) for members in entry["members"]])
         rows.append(
             {
@@ -187,7 +195,7 @@ def methods_table(
                 "ingredients": round(float(max(1, count)), 1),
                 "inference_cost": round(count) if entry["kind"] == "ensemble" else 1,
                 "heldout": np.nan,
-                **accuracy_row(scores[method], shifts, derived),
+                **score_row(scores[method], shifts, derived, metric),
                 **{
                     f"{name}_sd": round(
                         float(np.std([row[name] for row in each], ddof=1)), DECIMALS
@@ -204,12 +212,12 @@ def methods_table(
         )
     table = pd.DataFrame(rows)
     fair = table[table["kind"] != ORACLE].set_index("method")
-    tests = []
+    tests, measured = [], (scores, shifts, derived, metric)
     for reference in references:
-        tests += _against(reference, reference, COMPARED, scores, shifts, derived)
+        tests += _against(reference, reference, COMPARED, *measured)
     for measure in COMPARED:
         best = fair[measure].idxmax()
-        against = _against(best, "best in column", [measure], scores, shifts, derived)
+        against = _against(best, "best in column", [measure], *measured)
         tests += against
         top = {row["method"] for row in against if row["p"] >= SIGNIFICANCE} | {best}
         top = table["method"].isin(top) & (table["kind"] != ORACLE)
@@ -220,13 +228,13 @@ def methods_table(
     return table, tests.round({"difference": DECIMALS, "lo": DECIMALS, "hi": DECIMALS})
 
 
-def _against(reference, title, measures, scores, shifts, derived) -> list[dict]:
+def _against(reference, title, measures, scores, shifts, derived, metric) -> list[dict]:
     """Compare every method with one, and correct the p-values for multiple comparisons."""
     rows = [
         {"method": method, "reference": reference, "as": title} | row
         for method in scores
         if method not in (reference, ORACLE)
-        for row in compare(scores[method], scores[reference], shifts, derived)
+        for row in compare(scores[method], scores[reference], shifts, derived, metric)
         if row["measure"] in measures
     ]
     for measure in measures:

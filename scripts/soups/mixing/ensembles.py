@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from soups.evaluation.metrics import predicted
+from soups.evaluation.metric import ACCURACY, Metric
 from soups.mixing import recipes, select
 from soups.mixing.select import RunningSum, Score, remembered
 
@@ -23,7 +23,7 @@ def uniform(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> 
 
     Args:
         ingredients: ids.
-        score: held-out accuracy of ensembles, see `scorer`.
+        score: held-out score of ensembles, see `scorer`.
         soups: recipes of the soups that the ensemble is made of.
 
     Returns:
@@ -64,20 +64,23 @@ def combine(names: Sequence[str], read: Read, average: str = "logits") -> np.nda
     return out.astype(np.float32)
 
 
-def scorer(read: Read, labels: np.ndarray, average: str = "logits") -> Score:
-    """Accuracy of ensembles, for `select.greedy`.
+def scorer(
+    read: Read, labels: np.ndarray, average: str = "logits", metric: Metric = ACCURACY
+) -> Score:
+    """The metric of ensembles, for `select.greedy`.
 
     It holds one sum and the logits of one member in memory.
 
     Args:
         read, average: see `combine`.
         labels: shape (n,).
+        metric: of their logits.
     """
     running = RunningSum(lambda: 0.0, lambda total, name: total + _terms(read(name), average))
 
     def score(names: tuple[str, ...]) -> float:
         total = running.of(tuple(names[:-1])) + _terms(read(names[-1]), average)
-        return float((predicted(total) == labels).mean())
+        return metric.of(total, labels)
 
     return remembered(score)
 

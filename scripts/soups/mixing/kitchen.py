@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from soups import files
 from soups.data.prepared import PreparedSet
 from soups.errors import UserError
-from soups.evaluation.metrics import predicted
+from soups.evaluation import metric as metrics
+from soups.evaluation.metric import ACCURACY, Metric
 from soups.jobs import devices, left_out
 from soups.mixing import recipes
 from soups.mixing.mix import mix
@@ -21,7 +22,7 @@ from soups.mixing.select import Score, by_score, greedy, remembered
 from soups.models import usable
 from soups.models.batch_norm import Settle, kept, settler
 from soups.models.checkpoints import Checkpoint
-from soups.models.forward import accuracy
+from soups.models.forward import scored
 from soups.roles import BEST, GREEDY, UNIFORM
 
 
@@ -42,6 +43,7 @@ class Kitchen:
             if a method needs a model.
         settle: sets the statistics of batch normalisation in a mixed model, see `batch_norm`.
         made: id of a soup made before to its recipe.
+        metric: the metric of all held-out scores.
     """
 
     ingredients: Sequence[str]
@@ -54,6 +56,7 @@ class Kitchen:
     make_model: Callable[[], nn.Module]
     settle: Settle
     made: Mapping[str, dict] = field(default_factory=dict)
+    metric: Metric = ACCURACY
 
     @classmethod
     def of_job(cls, job, made: Sequence[str] = ()) -> "Kitchen":
@@ -92,19 +95,17 @@ class Kitchen:
             make_model=make_model,
             settle=settler(heldout.inputs, job.params.recalibrate),
             made={Path(path).stem: files.read_json(path) for path in made},
+            metric=metrics.of_job(job),
         )
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Held-out accuracy of every ingredient on its own."""
-        return {
-            name: float((predicted(self.logits(name)) == self.labels).mean())
-            for name in self.ingredients
-        }
+        """Held-out score of every ingredient on its own."""
+        return {name: self.metric.of(self.logits(name), self.labels) for name in self.ingredients}
 
     @cached_property
     def ranking(self) -> list[str]:
-        """Ingredients by falling held-out accuracy."""
+        """Ingredients by falling held-out score."""
         return by_score(self.scores)
 
     @cached_property
@@ -124,34 +125,34 @@ class Kitchen:
 
     @cached_property
     def average(self) -> Score:
-        """Held-out accuracy of uniform averages, each of which is computed once."""
+        """Held-out score of uniform averages, each of which is computed once."""
         # Recalibration changes even a single model, so its cached score cannot be used.
         cached = self.settle is kept
         return remembered(
             lambda names: (
                 self.scores[names[0]]
                 if cached and len(names) == 1
-                else self._accuracy(self.mixed.average(names))
+                else self._score(self.mixed.average(names))
             )
         )
 
     def score(self, recipe: dict) -> float:
-        """Held-out accuracy of any recipe, or NaN as from `forward.accuracy`."""
-        return self._accuracy(self.mixed.of(recipe))
+        """Held-out score of any recipe, or NaN as from `forward.scored`."""
+        return self._score(self.mixed.of(recipe))
 
     def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
-        """Held-out accuracy of start + amount · (recipe − start), with the recipe mixed once."""
+        """Held-out score of start + amount · (recipe − start), with the recipe mixed once."""
         end = mix(recipe, self.paths, self.start)
         start = Checkpoint(self.paths[self.start]).state()
         return [
-            self._accuracy(
+            self._score(
                 self.mixed.load({name: _between(start[name], end[name], amount) for name in end})
             )
             for amount in amounts
         ]
 
-    def _accuracy(self, model: nn.Module) -> float:
-        return accuracy(model, self.inputs, self.targets)
+    def _score(self, model: nn.Module) -> float:
+        return scored(model, self.inputs, lambda logits: self.metric.of(logits, self.labels))
 
     def present(self, names: Sequence[str]) -> list[str]:
         """Those of some models that are ingredients, in the same order."""

@@ -21,7 +21,7 @@ def uniform(kitchen: Kitchen) -> dict:
 
 
 def greedy(kitchen: Kitchen) -> dict:
-    """The greedy rule, which tries ingredients by falling held-out accuracy (paper, Recipe 1)."""
+    """The greedy rule, which tries ingredients by falling held-out score (paper, Recipe 1)."""
     chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
     return recipes.uniform(chosen, "greedy", trace=trace)
 
@@ -92,7 +92,7 @@ def wise_ft(kitchen: Kitchen, of: Sequence[str], alphas: Sequence[float]) -> dic
 
 
 def best_of(kitchen: Kitchen, of: Sequence[str]) -> dict:
-    """The soup with the best held-out accuracy among several, or the first of equally good ones.
+    """The soup with the best held-out score among several, or the first of equally good ones.
 
     Args:
         kitchen: see `Kitchen`.

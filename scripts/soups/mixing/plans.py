@@ -59,7 +59,8 @@ def number_of_models(kitchen: Kitchen, orders: int, seed: int) -> list[dict]:
         asked.append(frozenset(members))
         return kitchen.average(members)
 
-    score = ensembles.scorer(kitchen.logits, np.asarray(kitchen.labels))
+    labels = np.asarray(kitchen.labels)
+    score = ensembles.scorer(kitchen.logits, labels, metric=kitchen.metric)
     plan = []
     for order in range(orders):
         names = list(kitchen.ingredients)

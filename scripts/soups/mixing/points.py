@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from soups.data.prepared import PreparedSet
 from soups.data.sampling import sample
 from soups.evaluation.calibration import temperature
-from soups.evaluation.metrics import predicted
+from soups.evaluation.metric import ACCURACY, Metric
 from soups.evaluation.samples import BySet, Samples, by_model
 from soups.evaluation.significance import compare
 from soups.evaluation.tables import DECIMALS
@@ -114,7 +114,7 @@ def evaluate(
 
     Returns:
         per point, a row of the table: the labels, the columns of `Samples.row`, and the columns
-        of `gain` if the point has ``against``. Per point, whether each image is right.
+        of `gain` if the point has ``against``. Per point, the outcome of each image.
     """
     keys = [_key(point) for point in plan]
     known: dict[str, tuple[dict, BySet]] = {}
@@ -127,15 +127,15 @@ def evaluate(
                 if point.get("recipe")
                 else points.of_ensemble(point["ensemble"])
             )
-            right = samples.right(made)
-            known[key] = samples.row(right), right
+            outcomes = samples.outcomes(made)
+            known[key] = samples.row(outcomes), outcomes
     log.info("%d points, %d of them different", len(plan), len(known))
     rows = []
     for point, key in zip(plan, keys, strict=True):
-        row, right = known[key]
+        row, outcomes = known[key]
         row = point["labels"] | row
         if "against" in point:
-            row |= gain(right, known[keys[point["against"]]][1], samples)
+            row |= gain(outcomes, known[keys[point["against"]]][1], samples)
         rows.append(row)
     return rows, [known[key][1] for key in keys]
 
@@ -154,7 +154,7 @@ def gain(ours: BySet, theirs: BySet, samples: Samples) -> dict[str, float]:
     """The gain of one point over another on the same images, as columns of a table.
 
     Args:
-        ours, theirs: whether each image is right.
+        ours, theirs: the outcome of each image.
         samples: the images.
 
     Returns:
@@ -164,34 +164,41 @@ def gain(ours: BySet, theirs: BySet, samples: Samples) -> dict[str, float]:
     columns = {"difference": "gain", "lo": "gain_lo", "hi": "gain_hi"}
     return {
         f"{row['measure']}_{title}": round(row[name], DECIMALS)
-        for row in compare(ours, theirs, samples.shifts, samples.derived)
+        for row in compare(ours, theirs, samples.shifts, samples.derived, samples.metric)
         for name, title in columns.items()
     }
 
 
 class Landscape:
-    """Held-out loss and test accuracy of recipes on fixed samples of both sets.
+    """Held-out loss and test score of recipes on fixed samples of both sets.
 
     Args:
         mixed: the model into which recipes are mixed.
         heldout, test: the two sets.
         images: the largest number of images of each set.
+        metric: the test score.
     """
 
     def __init__(
-        self, mixed: MixedModel, heldout: PreparedSet, test: PreparedSet, images: int
+        self,
+        mixed: MixedModel,
+        heldout: PreparedSet,
+        test: PreparedSet,
+        images: int,
+        metric: Metric = ACCURACY,
     ) -> None:
+        self._metric = metric
         self._mixed, self._heldout, self._test = mixed, heldout, test
         self._chosen = sample(len(heldout.labels), images)
         self._tested = sample(len(test.labels), images)
 
     def of(self, recipe: dict) -> dict[str, float]:
-        """``heldout_loss`` (mean cross-entropy, in nats), ``test`` (accuracy), image counts."""
+        """``heldout_loss`` (mean cross-entropy, in nats), ``test`` (metric), image counts."""
         model = self._mixed.of(recipe)
         logits = forward(model, self._heldout.inputs, self._chosen, exact=True)
         wanted = torch.from_numpy(self._heldout.labels[self._chosen])
         loss = F.cross_entropy(logits.double(), wanted).item()
-        guesses = predicted(forward(model, self._test.inputs, self._tested).numpy())
-        accuracy = float((guesses == self._test.labels[self._tested]).mean())
-        values = {"heldout_loss": round(loss, DECIMALS), "test": round(accuracy, DECIMALS)}
+        outputs = forward(model, self._test.inputs, self._tested).numpy()
+        score = self._metric.of(outputs, self._test.labels[self._tested])
+        values = {"heldout_loss": round(loss, DECIMALS), "test": round(score, DECIMALS)}
         return values | {"n_heldout": len(self._chosen), "n_test": len(self._tested)}

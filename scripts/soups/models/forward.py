@@ -1,6 +1,7 @@
 """Evaluation of a model on examples, in batches."""
 
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -66,20 +67,28 @@ def forward(
     return out
 
 
-def accuracy(model: nn.Module, inputs, labels: Tensor) -> float:
-    """Share of the examples whose largest logit is that of the label.
+def scored(model: nn.Module, inputs, score: Callable[[np.ndarray], float]) -> float:
+    """The score of a model's logits on examples.
 
-    The share is NaN if any logit is NaN or infinite, because such a model must not be chosen.
+    It is NaN if any logit is NaN or infinite, because such a model must not be chosen.
+
+    Args:
+        model: the classifier.
+        inputs: n examples, see `forward`.
+        score: takes the logits, shape (n, classes).
     """
-    logits = forward(model, inputs, exact=True)
-    if not torch.isfinite(logits).all():
+    logits = forward(model, inputs, exact=True).numpy()
+    if not is_usable(logits):
         log.warning("the soup has logits that are NaN or infinite, so no rule chooses it")
         return float("nan")
-    return (logits.argmax(1) == labels).double().mean().item()
+    return score(logits)
 
 
 def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Path) -> None:
     """Compute the held-out logits of an ingredient, the last step of the job that makes it.
+
+    The log and the event name the held-out accuracy, whatever the metric of the experiment, so that
+    a model need not be fine-tuned again for another metric.
 
     Args:
         model: the classifier, whose weights are on disk.
