@@ -44,6 +44,7 @@ else:
             "../envs/environment.yaml"
         params:
             **plan.averaged,
+            **plan.model_settings,
             source=lambda w: config["model"]["pretrained"],
             architecture=config["model"]["architecture"],
             pixels=plan.pixels,

@@ -139,12 +139,13 @@ class Problem:
         """
         raise NotImplementedError
 
-    def check_import(self, model: Any, params: Any) -> None:
+    def check_import(self, model: Any, params: Any, ours: bool) -> None:
         """Check an imported pre-trained model against the configuration, and complete it.
 
         Args:
-            model: the model, which may be changed in place if the workflow did not make its file.
+            model: the model. It may be changed in place, unless this workflow made its file.
             params: of the rule ``import_pretrained``.
+            ours: whether this workflow made its file.
 
         Raises:
             UserError: if the model does not fit the configuration.

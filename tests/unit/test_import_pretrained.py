@@ -10,6 +10,8 @@ from soups.errors import UserError
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained, bring_in
 
+IMAGES = {"data": {"source": "folders"}}
+
 
 class Params(dict):
     """Parameters of a job, as attributes and as a dictionary."""
@@ -27,7 +29,7 @@ def run_import(tmp_path):
                         pixels=pixels, **more)  # fmt: skip
         out = tmp_path / "out" / "model.safetensors"
         out.parent.mkdir(exist_ok=True)
-        import_pretrained.main(SimpleNamespace(params=params, output=[str(out)]))
+        import_pretrained.main(SimpleNamespace(params=params, output=[str(out)], config=IMAGES))
         return out
 
     return run

@@ -73,6 +73,12 @@ class Parameters:
         return {} if kind == "plain" else {"weights": kind}
 
     @property
+    def model_settings(self) -> dict:
+        """Settings of the model that only its problem has; empty if there are none."""
+        found = problems.of(self.config).model_settings(self.config)
+        return {"settings": found} if found else {}
+
+    @property
     def pixels(self) -> dict:
         """Mean and standard deviation of pixels, or null for those of the architecture."""
         return {key: self.config["model"][key] for key in ("mean", "std")}

@@ -71,6 +71,12 @@ class Images(Problem):
 
         return family(architecture)
 
+    def check_import(self, model, params, ours):
+        from soups.images.imported import complete
+
+        if not ours:
+            complete(model, params)
+
     def check_inputs(self, inputs, pretrained):
         from soups.models.forward import check_size
 

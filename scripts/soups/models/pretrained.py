@@ -62,6 +62,7 @@ class Pretrained:
 
     normalize = True  # features have unit length
     problem = problems.named("images")
+    tower_name = "visual"  # of the tower in the names of a classifier's tensors
 
     def __init__(
         self,
@@ -187,8 +188,9 @@ class Pretrained:
                 f"from which no model can be built ({type(error).__name__}: {reason}), expected a "
                 "file of this workflow"
             ) from error
-        model.mean = note.get("mean", model.mean)
-        model.std = note.get("std", model.std)
+        for name in ("mean", "std"):
+            if name in note:
+                setattr(model, name, note[name])
         return model
 
     @torch.no_grad()

@@ -68,7 +68,7 @@ class Backbone(Pretrained):
                 f"linear layer ({', '.join(sorted(rest | lost)[:3]) or head}), expected a model "
                 "with one linear head for checkpoints of its own library"
             )
-        tower = {f"visual.{name}": there for name, there in names.items()}
+        tower = {f"{self.tower_name}.{name}": there for name, there in names.items()}
         return tower | {"head.weight": weight, "head.bias": bias if bias in own else None}
 
     @cached_property
@@ -117,11 +117,12 @@ class Backbone(Pretrained):
         """Load the tower from a file or folder, without the head, whatever its classes are."""
         contents = sources.contents(source, weights)
         state = contents.state
-        if {name.partition(".")[0] for name in state} == {"visual", "head"}:  # of this workflow
-            state = {
-                self._file_name(name.removeprefix("visual.")): value
+        tower = f"{self.tower_name}."
+        if {name.partition(".")[0] for name in state} == {self.tower_name, "head"}:
+            state = {  # of this workflow
+                self._file_name(name.removeprefix(tower)): value
                 for name, value in state.items()
-                if name.startswith("visual.")
+                if name.startswith(tower)
             }
         state = self._without_heads(self.translated(state))
         ours = {self._file_name(name): name for name in self.whole.state_dict()}
