@@ -30,7 +30,7 @@ def begin(time: float, step: int = 0) -> dict:
 
 
 def step(time: float, number: int, loss=1.5, speed=64.4) -> dict:
-    seen = {"loss": loss, "images_per_second": speed, "data_wait": 0}
+    seen = {"loss": loss, "examples_per_second": speed, "data_wait": 0}
     return {"event": "step", "time": time, "step": number, "total": 100, **seen}
 
 
@@ -44,7 +44,7 @@ def test_an_event_is_a_line_of_json(path, monkeypatch):
 
 
 def test_a_number_that_json_lacks_is_written_as_a_word(path):
-    seen = {"loss": float("nan"), "images_per_second": 8.0, "data_wait": 0.0}
+    seen = {"loss": float("nan"), "examples_per_second": 8.0, "data_wait": 0.0}
     events.emit("step", step=1, total=2, **seen)
     assert "NaN" not in path.read_text()
     assert str(JobRecord.read(path).loss) == "nan"

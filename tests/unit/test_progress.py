@@ -52,6 +52,10 @@ def test_an_epoch_reports_speed_and_waiting(logged):
     assert logged() == []  # it took less than half a minute
     progress.epoch(1, torch.tensor(2.5))
     assert logged() == ["epoch 1, step 4 of 20: loss 2.5000, 8 images/s, 25% waiting for data"]
+    texts = TrainingProgress(0, 20, clock, "texts")
+    texts.step(16, torch.tensor(3.0))
+    texts.epoch(1, torch.tensor(2.5))
+    assert " texts/s, 0% waiting" in logged()[1]
 
 
 def test_a_long_epoch_says_when_it_will_end(logged):

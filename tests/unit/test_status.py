@@ -58,7 +58,7 @@ def seen(folder: Path, model: str = "m00", now: float = 60.0) -> status.Ingredie
 
 BEGIN = {"event": "begin", "time": 0, "step": 0, "total": 100, "process": 1, "host": "node1"}
 STEP = {"event": "step", "time": 40, "step": 20, "total": 100, "loss": 1.5}
-STEP |= {"images_per_second": 64.2, "data_wait": 0.05}
+STEP |= {"examples_per_second": 64.2, "data_wait": 0.05}
 ELSEWHERE = [BEGIN, STEP]  # 2 seconds a step, on another machine
 STOPPED = {"event": "stopped", "time": 50, "signal": "SIGTERM", "step": 25}
 FAILED = {"event": "failed", "time": 50, "error": "no GPU here, expected one"}

@@ -25,8 +25,8 @@ FIELDS = {
     "gpus": ("names",),  # the job has GPUs
     "resumed": ("step",),  # training continues from a saved state
     "begin": ("step", "total", "process", "host"),  # training begins
-    "step": ("step", "total", "loss", "images_per_second", "data_wait"),
-    "epoch": ("epoch", "step", "total", "loss", "images_per_second", "data_wait"),
+    "step": ("step", "total", "loss", "examples_per_second", "data_wait"),
+    "epoch": ("epoch", "step", "total", "loss", "examples_per_second", "data_wait"),
     "saved": ("step", "megabytes"),  # the state of training is on disk
     "stopped": ("signal",),  # a signal ends the job
     "failed": ("error",),  # an error ends the job
@@ -124,7 +124,7 @@ class JobRecord:
         first: steps that were done when training began in this process.
         step, total: steps that are done, and all steps.
         loss: of the last step or epoch event. An epoch event has the mean over its epoch.
-        speed: images per second since training began in this process.
+        speed: examples per second since training began in this process.
         rate: seconds per step since training began in this process.
         updated: time of the last begin, step or epoch event.
         saved: whether this process or an earlier one saved the state of training.
@@ -193,7 +193,7 @@ class JobRecord:
 
     def _advance(self, event: dict) -> None:
         self.step, self.total, self.updated = event["step"], event["total"], event["time"]
-        self.loss, self.speed = float(event["loss"]), round(event["images_per_second"])
+        self.loss, self.speed = float(event["loss"]), round(event["examples_per_second"])
         # A long file is read without its beginning, so its begin event may be missing.
         self._origin = self._origin or (self.step, self.updated)
         steps, seconds = self.step - self._origin[0], self.updated - self._origin[1]

@@ -29,13 +29,20 @@ class TrainingProgress:
         step: steps that an earlier run did, if this one resumes it.
         total: all steps.
         clock: seconds since any fixed moment.
+        examples: what the examples are, such as ``images``.
     """
 
-    def __init__(self, step: int, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        step: int,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        examples: str = "images",
+    ) -> None:
         self._first = self._step = step
         self._total, self._clock = total, clock
         self._begin = self._reported = clock()
-        self._images, self._waited = 0, 0.0
+        self._examples, self._seen, self._waited = examples, 0, 0.0
         process, host = os.getpid(), events.HOST
         log.info("step %d of %d: begins, process %d on %s", step, total, process, host)
         events.emit("begin", step=step, total=total, process=process, host=host)
@@ -55,15 +62,15 @@ class TrainingProgress:
             self._waited += self._clock() - asked
             yield batch
 
-    def step(self, images: int, loss: "torch.Tensor") -> None:
+    def step(self, seen: int, loss: "torch.Tensor") -> None:
         """Count a step, and report it if the last report is `EVERY` seconds old.
 
         Args:
-            images: number of images in the step's batch.
+            seen: number of examples in the step's batch.
             loss: loss of the step. Reading it waits for the GPU, so only a report reads it.
         """
         self._step += 1
-        self._images += images
+        self._seen += seen
         if self._bar is not None:
             self._bar.update()
             if self._step >= self._total:
@@ -95,7 +102,7 @@ class TrainingProgress:
             "step": self._step,
             "total": self._total,
             "loss": value,
-            "images_per_second": self._images / seconds,
+            "examples_per_second": self._seen / seconds,
             "data_wait": self._waited / seconds,
         }
         if loss.is_cuda:
@@ -104,11 +111,10 @@ class TrainingProgress:
             measured["gpu_memory_gb"] = torch.cuda.max_memory_allocated(loss.device) / 2**30
         return measured
 
-    @staticmethod
-    def _line(measured: dict) -> str:
+    def _line(self, measured: dict) -> str:
         line = (
-            "step {step} of {total}: loss {loss:.4f}, {images_per_second:.0f} images/s, "
-            "{data_wait:.0%} waiting for data"
+            "step {step} of {total}: loss {loss:.4f}, {examples_per_second:.0f} "
+            f"{self._examples}/s, {{data_wait:.0%}} waiting for data"
         )
         if "gpu_memory_gb" in measured:
             line += ", {gpu_memory_gb:.1f} GB of GPU memory at most"

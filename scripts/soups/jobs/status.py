@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from soups import files
+from soups import files, problems
 from soups.errors import UserError
 from soups.jobs import events
 from soups.jobs.events import JobRecord
@@ -67,6 +67,7 @@ class Status:
         ended: when the last run ended, ISO 8601; None if it was killed or is still running.
         failed: Snakemake's log of the last run, if the run failed; may be "".
         interrupted: whether signals ended the last run.
+        examples: what the models are trained on, such as ``images``.
     """
 
     folder: str
@@ -77,6 +78,7 @@ class Status:
     ended: str | None = None
     failed: str | None = None
     interrupted: bool = False
+    examples: str = "images"
 
     @property
     def done(self) -> bool:
@@ -118,6 +120,7 @@ def look(folder: str | Path, clock: Callable[[], float] = time.time) -> Status:
             ended=plan.get("ended"),
             failed=plan.get("failed"),
             interrupted=plan.get("interrupted", False),
+            examples=problems.of_note(plan.get("words", {})).examples,
         )
     except KeyError as error:
         raise UserError(

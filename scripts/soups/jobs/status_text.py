@@ -29,12 +29,13 @@ def text(status: Status, height: int | None = None, now: float | None = None) ->
         parts = ([_head(status, now)], table, notes, _summary(status))
         return "\n\n".join("\n".join(part) for part in parts if part)
 
-    whole = page(_table(rows))
+    whole = page(_table(rows, status.examples))
     if height is None or whole.count("\n") < height:
         return whole
     rest = Counter(m.state for m in status.ingredients if m.state not in BEGUN)
     hidden = "not shown: " + ", ".join(f"{count} {state}" for state, count in rest.items())
-    return page([*_table([row for row in rows if row[1] in BEGUN]), *([hidden] if rest else [])])
+    begun = _table([row for row in rows if row[1] in BEGUN], status.examples)
+    return page([*begun, *([hidden] if rest else [])])
 
 
 def _head(status: Status, now: float) -> str:
@@ -49,7 +50,6 @@ def _head(status: Status, now: float) -> str:
     return f"{line}, {_when(seconds(status.ended), now)} {how}"
 
 
-HEADER = ("model", "state", "step", "", "loss", "images/s", "left", "since", "last line")
 BAR = 10  # characters
 
 
@@ -73,15 +73,16 @@ def _bar(share: float) -> str:
     return "#" * full + "." * (BAR - full)
 
 
-def _table(rows: list[list[str]]) -> list[str]:
+def _table(rows: list[list[str]], examples: str) -> list[str]:
     """Return aligned lines. Empty columns are left out, and long names are cut to fit `WIDTH`."""
     if not rows:
         return []
-    columns = [i for i in range(len(HEADER)) if any(row[i] for row in rows)]
-    cells = [[row[i] for i in columns] for row in [HEADER, *rows]]
+    header = ["model", "state", "step", "", "loss", f"{examples}/s", "left", "since", "last line"]
+    columns = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    cells = [[row[i] for i in columns] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = WIDTH - sum(width + 2 for width in widths[1:])
-    widths[0] = min(widths[0], max(room, len(HEADER[0])))
+    widths[0] = min(widths[0], max(room, len(header[0])))
     cells.insert(1, ["-" * width for width in widths])
     return [
         "  ".join(

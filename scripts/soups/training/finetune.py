@@ -96,7 +96,7 @@ def finetune(
     parts |= {"scaler": take_step.scaler, "losses": losses}
     parts |= {"average": average} if average else {}
     done = state.restore(**parts)
-    progress = TrainingProgress(done, schedule.total)
+    progress = TrainingProgress(done, schedule.total, examples=problem.examples)
     watch = divergence.Watch(model, lr, schedule.total, skips=take_step.scaler.is_enabled())
     with Keeper(state, chosen.save_minutes, parts) as keeper:
         for epoch, steps in schedule.epochs(done):
