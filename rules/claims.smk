@@ -19,6 +19,8 @@ rule claims:
         "../envs/environment.yaml"
     params:
         **plan.scored,
+        **plan.worded,
+        **plan.said,
         large_lr=config["curves"]["large_lr"],
         roles=plan.roles,
         weaker_roles=plan.weaker_roles,

@@ -16,6 +16,7 @@ rule make_tables:
         "../envs/environment.yaml"
     params:
         **plan.scored,
+        **plan.said,
         models=plan.models,
         tests=plan.tests,
         starts=plan.starts,
@@ -62,6 +63,7 @@ rule trace_table:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.said,
         stage=plan.stage["tables"],
     script:
         "../scripts/trace_table.py"

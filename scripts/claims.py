@@ -9,6 +9,7 @@ from soups.claims import published, verdicts
 from soups.claims.evidence import Evidence
 from soups.evaluation import metric
 from soups.jobs.job import run
+from soups.report.words import Words
 from soups.roles import Roles
 
 
@@ -21,7 +22,8 @@ def main(job) -> None:
     tables, points = (
         {Path(path).stem: path for path in paths} for paths in (job.input.tables, job.input.points)
     )
-    evidence = Evidence(tables, points, large_lr, roles, weaker, **scored)
+    problem = Words.of(job.params.get("words")).problem
+    evidence = Evidence(tables, points, large_lr, roles, weaker, **scored, problem=problem)
     parts = verdicts.effects(evidence)
     columns = published.columns(parts, published.load(job.input.published))
     parts = pd.concat([parts, columns], axis=1)

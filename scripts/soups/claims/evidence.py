@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from soups import problems
 from soups.evaluation import resampling
 from soups.evaluation.metric import ACCURACY, Metric
 from soups.evaluation.samples import load_points
@@ -53,6 +54,7 @@ class Evidence:
         roles: which row of the methods table plays which role.
         weaker: tables of the same experiment from a weaker pre-trained model.
         metric: the metric of the tables and points.
+        problem: name of the problem that the run solves.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Evidence:
         roles: Roles,
         weaker: "Evidence | None" = None,
         metric: Metric = ACCURACY,
+        problem: str = problems.DEFAULT,
     ) -> None:
+        self.problem = problem
         self._tables, self._points, self.metric = tables, points, metric
         self.large_lr, self._roles, self._weaker = large_lr, roles, weaker
         self._read: dict = {}
@@ -123,8 +127,18 @@ class Evidence:
             raise MissingEvidence(f"method {name}")
         return rows.loc[name]
 
-    def compared(self, better: str, worse: str, measure: str) -> Effect:
-        """One role minus another on the same images, from the table of paired tests."""
+    def compared(self, better: str, worse: str, measure: str, distinct: bool = True) -> Effect:
+        """One role minus another on the same examples, from the table of paired tests.
+
+        Args:
+            better, worse: the roles.
+            measure: ``test`` or ``shifts_mean``.
+            distinct: whether two roles that are the same model are no evidence. Otherwise their
+                difference is 0.
+
+        Raises:
+            MissingEvidence: if the tables do not have the difference.
+        """
         rows = self.table("significance").drop_duplicates(["method", "reference", "measure"])
         rows = rows.set_index(["method", "reference", "measure"])
         both = " ".join(str(self.method(role)["members"]) for role in (better, worse))
@@ -135,7 +149,7 @@ class Evidence:
                 row = rows.loc[(one, two, measure)]
                 bounds = sorted((sign * row["lo"], sign * row["hi"]))
                 differ = any(row[name] != 0 for name in ("difference", "lo", "hi"))
-                self.distinct(better, worse, differ)
+                self.distinct(better, worse, differ or not distinct)
                 return Effect(sign * row["difference"], *bounds, int(row["n"]), models)
         raise MissingEvidence(f"{ours} compared with {theirs}")
 

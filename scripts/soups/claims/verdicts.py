@@ -173,7 +173,12 @@ CLAIMS = [
           [Part("weaker start: greedy − best individual, test", seen.weaker_start("test")),
            Part("gain of the usual start − of the weaker one, test", seen.stronger_gain("test"))],
           "pretraining"),
-    Claim(19, "The recipe carries over to text classification.", [], ""),
+    Claim(19, "The recipe carries over to text classification.",
+          [Part("greedy − best individual on texts, test", seen.on_texts(GREEDY, BEST, "test")),
+           Part("greedy no worse than best individual on texts, test",
+                seen.on_texts(GREEDY, BEST, "test"), "no_worse"),
+           Part("greedy no worse than best individual on texts, mean of shifts",
+                seen.on_texts(GREEDY, BEST, "shifts_mean"), "no_worse")], "scatter"),
 ]  # fmt: skip
 
 
