@@ -98,7 +98,7 @@ class PreparedSet:
 
 def write_set(
     path: str | Path,
-    examples: np.ndarray | Iterable[np.ndarray] | None,
+    array: np.ndarray | Iterable[np.ndarray] | None,
     labels: np.ndarray,
     mapping: ClassMapping,
     paths: list[str] | None = None,
@@ -109,7 +109,7 @@ def write_set(
 
     Args:
         path: the .npy to write. The names of the two other files follow from it.
-        examples: the array of the set, whole or in blocks; None if the ``decode`` entry of the
+        array: the examples of the set, whole or in blocks; None if the ``decode`` entry of the
             metadata locates the images.
         labels: shape (n,), indices into ``mapping``.
         mapping: see the docstring of this module.
@@ -126,8 +126,8 @@ def write_set(
         empty = mapping[int(np.flatnonzero(count == 0)[0])][0]
         example = problems.of_note(more).example
         raise UserError(f"{path.stem}: class {empty!r} has no {example}, expected at least one")
-    if examples is not None:
-        blocks = [examples] if isinstance(examples, np.ndarray) else examples
+    if array is not None:
+        blocks = [array] if isinstance(array, np.ndarray) else array
         files.write_blocks(path, blocks, len(labels))
     files.write_array(path.with_suffix(".labels.npy"), labels.astype(np.int64))
     meta = {"n": len(labels), "mapping": mapping, "paths": paths, "derived": derived}
