@@ -46,7 +46,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(f"none of the {of} can be read, expected at least one")
     predict.write(arguments.out, table, predict.columns(given.columns, card, top))
     left_out = f", {unread} of them unreadable (see the column error)" if unread else ""
-    print(f"{arguments.out}: {total} {problem.examples}{left_out}")
+    remark = f", {given.remark}" if given.remark else ""
+    print(f"{arguments.out}: {total} {problem.examples}{left_out}{remark}")
 
 
 def positive(text: str) -> int:

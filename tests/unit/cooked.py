@@ -19,13 +19,20 @@ NAMES = ["cat", "dog", "bird", "fish"]
 ROOT = Path(__file__).parents[2]
 
 
-def cooked(folder: Path, pretrained: Pretrained, recipe: dict | None = None, **model) -> Path:
+def cooked(
+    folder: Path,
+    pretrained: Pretrained,
+    recipe: dict | None = None,
+    examples: tuple[np.ndarray, dict] | None = None,
+    **model,
+) -> Path:
     """Write a pre-trained model, a held-out set, two ingredients, their start and a soup.
 
     Args:
         folder: the results folder.
         pretrained: the pre-trained model.
         recipe: of the soup; None for the uniform soup.
+        examples: of the held-out set, with further entries of its metadata; by default images.
         model: keys of the section `model` of the configuration.
 
     Returns:
@@ -34,10 +41,9 @@ def cooked(folder: Path, pretrained: Pretrained, recipe: dict | None = None, **m
     recipe = recipe or recipes.uniform(["m00", "m01"])
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["model"] |= model
-    size = pretrained.image_size
-    images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
     heldout = folder / "prepared" / "heldout.npy"
-    write_set(heldout, images, np.arange(8) % 4, identity(NAMES))
+    inputs, more = examples or _images(pretrained.image_size)
+    write_set(heldout, inputs, np.arange(8) % 4, identity(NAMES), **more)
     source = folder / "pretrained" / "model.safetensors"
     pretrained.save(source, {})
     paths = SimpleNamespace(pretrained=source, heldout=[heldout])
@@ -59,6 +65,10 @@ def cooked(folder: Path, pretrained: Pretrained, recipe: dict | None = None, **m
     params = SimpleNamespace(entry=entry, recalibrate=recalibrate)
     cook.main(SimpleNamespace(input=paths, output=out, params=params, config=config))
     return soup
+
+
+def _images(size: int) -> tuple[np.ndarray, dict]:
+    return np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8), {}
 
 
 def _moved(name: str, value: Tensor, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ class GivenImages:
         paths: image files.
     """
 
-    columns = ("file",)
+    columns, remark = ("file",), ""
 
     def __init__(self, card: Mapping, paths: Sequence[str]) -> None:
         self._card, self._paths = card, list(paths)

@@ -6,14 +6,16 @@ import numpy as np
 
 from soups.data.prepared import PreparedSet
 
+# Entries of a pre-trained model's header that describe its tokenizer.
+KEYS = ("tokenizer", "max_length", "pad", "mask", "special")
 SAMPLE = 64  # held-out examples that tell whether examples have two texts
 
 
 def entries(note: Mapping, heldout: PreparedSet) -> dict:
     """Return the architecture, the tokenizer, and whether an example has two texts.
 
-    The entries of the pre-trained model's header follow by themselves, except for the tokenizer,
-    which a card usually leaves out.
+    The card has the other entries of the pre-trained model's header anyway. Cards of images leave
+    out the tokenizer.
 
     Args:
         note: of the pre-trained model.
