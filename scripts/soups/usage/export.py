@@ -131,7 +131,7 @@ def native_state(model: Pretrained, checkpoint: Checkpoint, to: str) -> dict[str
 
 @torch.inference_mode()
 def check_equal(ours: nn.Module, theirs: nn.Module, card: Mapping, path: str | Path) -> None:
-    """Check that the library's model gives the logits of the classifier for random examples.
+    """Check that the library's model gives the logits of the classifier for some examples.
 
     Raises:
         UserError: if the logits differ.
