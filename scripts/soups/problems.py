@@ -277,20 +277,18 @@ class Problem:
         """Bytes of a prepared example, or 0 if they are not known before it is prepared."""
         return 0
 
-    def classifier_bytes(self, model: Mapping, classes: list[str]) -> int:
-        """Bytes of a classifier. Its weights take no memory meanwhile.
+    def classifier_bytes(self, config: Mapping, classes: list[str]) -> int:
+        """Bytes of a classifier, found without memory for its weights.
 
-        Args:
-            model: the ``model`` section.
-            classes: names of the training classes.
+        The arguments are those of `random_model`.
         """
         raise NotImplementedError
 
-    def random_model(self, model: Mapping, classes: list[str]) -> Any:
+    def random_model(self, config: Mapping, classes: list[str]) -> Any:
         """A pre-trained model with random weights, none of which are downloaded.
 
         Args:
-            model: the ``model`` section.
+            config: the sections ``data`` and ``model``.
             classes: names of the training classes.
         """
         raise NotImplementedError

@@ -348,7 +348,7 @@ def test_photos_have_realistic_sizes_and_transforms_take_time(tmp_path):
 
 
 def test_a_random_model_needs_no_download(architecture):
-    made = IMAGES.random_model({"architecture": architecture}, ["cat", "dog"])
+    made = IMAGES.random_model({"model": {"architecture": architecture}}, ["cat", "dog"])
     assert made.image_size == 16
     assert size_of(made.classifier(2)) < size_of(made.whole)
 

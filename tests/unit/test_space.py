@@ -32,7 +32,7 @@ def made(folder: Path, models: int) -> list[Path]:
 
 def test_a_run_that_clearly_does_not_fit_is_refused_with_both_numbers(config, tmp_path, free):
     images = IMAGES.known_numbers(config, ["v2"])
-    each = space._size(config["model"], IMAGES, ["x"] * 36)
+    each = space._size(config, IMAGES, ["x"] * 36)
     n = config["data"]["world"]["test"]
     needed = 10 * each + 4 * 36 * n + 3 * SIDE**2 * n
     free(needed + 1)
@@ -56,7 +56,7 @@ def test_files_that_exist_need_no_more_space(config, tmp_path, free):
 
 @pytest.mark.parametrize("architecture", ["ViT-B-32", "timm/test_vit"])
 def test_models_of_libraries_are_measured_without_memory(architecture, free, config, tmp_path):
-    size = space._size({"architecture": architecture}, IMAGES, ["x"] * 10)
+    size = space._size({"model": {"architecture": architecture}}, IMAGES, ["x"] * 10)
     assert 1e6 < size < 4e8
     assert size < space._largest(architecture)
     config["model"]["architecture"] = architecture

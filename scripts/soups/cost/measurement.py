@@ -46,7 +46,9 @@ class Samples:
             folder: folder for files.
         """
         problem = problems.of_source(params.data["source"])
-        pretrained = problem.random_model(params.model, list(classes))
+        pretrained = problem.random_model(
+            {"data": params.data, "model": params.model}, list(classes)
+        )
         examples = problem.samples(pretrained, params.data, params.plan["store"], folder)
         return cls(pretrained, pretrained.classifier(len(classes)), examples, folder)
 

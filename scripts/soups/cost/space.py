@@ -55,7 +55,7 @@ def enough(
     free = _free(Path(folder))
     if len(weights) * _largest(config["model"]["architecture"]) + others <= free:
         return
-    each = _size(config["model"], problem, names) if weights else 0
+    each = _size(config, problem, names) if weights else 0
     if config["ingredients"]["source"] == "checkpoints":
         each /= 2  # their dtype may be a half precision
     needed = len(weights) * each + others
@@ -91,10 +91,10 @@ def _largest(architecture: str | Mapping) -> float:
     return min(LARGEST, 4 * total)
 
 
-def _size(model: Mapping, problem: problems.Problem, names: list[str]) -> float:
+def _size(config: Mapping, problem: problems.Problem, names: list[str]) -> float:
     """Bytes of one classifier, or 0 if it cannot be built here."""
     try:
-        return problem.classifier_bytes(model, names)
+        return problem.classifier_bytes(config, names)
     except Exception:  # the job that builds the model reports the reason in full
         return 0
 

@@ -150,15 +150,15 @@ class Images(Problem):
 
         return counts.prepared_bytes(config)
 
-    def classifier_bytes(self, model, classes):
+    def classifier_bytes(self, config, classes):
         from soups.images import models
 
-        return models.classifier_bytes(model["architecture"], classes)
+        return models.classifier_bytes(config["model"]["architecture"], classes)
 
-    def random_model(self, model, classes):
+    def random_model(self, config, classes):
         from soups.images import models
 
-        return models.random_model(model["architecture"], classes)
+        return models.random_model(config["model"]["architecture"], classes)
 
     def preparation(self, plan, numbers):
         from soups.images import counts

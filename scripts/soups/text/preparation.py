@@ -48,7 +48,7 @@ def tokenized(note: Mapping, name: str, records: Sequence[Mapping]) -> tuple[np.
     Raises:
         UserError: if a text has no token.
     """
-    found = tokenizing.encoded(note, [_text(record) for record in records])
+    found = tokenizing.encoded(note, [text_of(record) for record in records])
     lengths = found.rows[:, 0]
     if (lengths == 0).any():
         where = records[int(np.flatnonzero(lengths == 0)[0])]["from"]
@@ -74,7 +74,7 @@ def examples(records: Sequence[Mapping]) -> list[dict]:
     return shown
 
 
-def _text(record: Mapping) -> str | tuple[str, str]:
+def text_of(record: Mapping) -> str | tuple[str, str]:
     return (record["text"], record["second"]) if "second" in record else record["text"]
 
 

@@ -17,6 +17,7 @@ class Text(Problem):
         ),
     }
     tower, compared = "text encoder", ("pooling",)
+    modules = (*Problem.modules, "soups.text.models")
     off: ClassVar = {
         "mixup": 0,
         "crop": 1,
@@ -131,6 +132,38 @@ class Text(Problem):
         from soups.text.sheet import sheet
 
         return sheet(sets, classes)
+
+    def class_names(self, data):
+        return self.source(data).classes
+
+    def numbers(self, data, corpus):
+        from soups.text import counts
+
+        return counts.numbers(self.source(data)), 0
+
+    def preparation(self, plan, numbers):
+        from soups.text import counts
+
+        return counts.preparation(numbers)
+
+    def classifier_bytes(self, config, classes):
+        import torch
+
+        from soups.models.sizes import size_of
+
+        with torch.device("meta"):  # shapes without memory
+            encoder = self.random_model(config, classes).whole
+        return size_of(encoder) + 4 * (encoder.config.hidden_size + 1) * len(classes)
+
+    def random_model(self, config, classes):
+        from soups.text.models import TextModel
+
+        return TextModel(config["model"]["architecture"], **self.model_settings(config))
+
+    def samples(self, pretrained, data, store, folder):
+        from soups.text.samples import TextSamples
+
+        return TextSamples(pretrained, self.source(data), folder)
 
 
 PROBLEM = Text()
