@@ -28,6 +28,10 @@ RECORDED = ROOT / "results" / "recorded" / "glue"
 PUBLISHED = ROOT / "experiments" / "published" / "text.csv"
 SHOWN = (BEST, UNIFORM, GREEDY, LEARNED, ENSEMBLE)
 CLAIM = 19
+CLAIM_HEADER = [
+    "over", "greedy − best individual, test (points)", "gain", "no loss",
+    "greedy − best individual, mean of shifts (points)", "no loss",
+]  # fmt: skip
 NEEDED = ("methods", "effects")
 OTHER_UNITS = ("ECE", verdicts.CORRELATION)  # of effects that are no differences of the metric
 
@@ -95,7 +99,8 @@ def results(runs: Iterable[Run]) -> str:
     """A row per run: the methods on the test set, and the paper's numbers."""
     paper = published()
     header = ["task", "sweep", "n", *(TITLES[role] for role in SHOWN), "in the paper"]
-    rows = []
+    rows: list[list[str]] = []
+    shown = set()
     for run in runs:
         table = run.methods.set_index("method")
         told = "; ".join(
@@ -105,7 +110,8 @@ def results(runs: Iterable[Run]) -> str:
         cells = [f"{run.task}, {run.words.quantity}", run.seed or "0"]
         cells += [f"{table['n_test'].iloc[0]:,}"]
         cells += [value(table.loc[role]) if role in table.index else "" for role in SHOWN]
-        rows.append([*cells, told])
+        rows.append([*cells, "" if run.task in shown else told])
+        shown.add(run.task)
     return presentation.markdown(header, rows)
 
 
@@ -116,22 +122,17 @@ def value(row: pd.Series) -> str:
 
 
 def claim(runs: Iterable[Run]) -> str:
-    """A row per test of the claim: its effect over the sweeps of each task, and over tasks.
+    """A row per task with the claim's effects over its sweeps, and one over the tasks.
 
-    Sweeps of a task share its test set. So the last rows are over the means of tasks.
+    Sweeps of a task share its test set. So the last row is over the means of tasks.
     """
     tasks: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         tasks.setdefault(run.task, []).append(run.tests)
     judged = {task: over_sweeps(tables) for task, tables in tasks.items()}
-    rows = [
-        cells(f"{task}, {count(tasks[task], 'sweep')}", row)
-        for task, table in judged.items()
-        for row in table.to_dict("records")
-    ]
-    over = over_tasks(judged, next(iter(tasks.values()))[0])
-    rows += [cells(count(judged, "task"), row) for row in over.to_dict("records")]
-    return presentation.markdown(["over", "test", "effect (points)", "verdict"], rows)
+    rows = [cells(f"{task}, {count(tasks[task], 'sweep')}", judged[task]) for task in tasks]
+    rows.append(cells(count(tasks, "task"), over_tasks(judged, next(iter(tasks.values()))[0])))
+    return presentation.markdown(CLAIM_HEADER, rows)
 
 
 def over_sweeps(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -155,13 +156,21 @@ def over_tasks(judged: Mapping[str, pd.DataFrame], tests: pd.DataFrame) -> pd.Da
     return verdicts.over_sweeps([mean.assign(effect=mean["sweeps_effect"]) for mean in means])
 
 
-def cells(over: str, row: Mapping) -> list[str]:
-    """The cells of one row of the claim's table."""
-    effect = {name: row[f"sweeps_{name}"] for name in ("effect", "lo", "hi")}
-    shown = presentation.effect(pd.Series({**effect, "unit": verdicts.SCORE}))
-    verdict = row["sweeps_verdict"]
-    few = f"{verdict} (fewer than {verdicts.FEWEST})"
-    return [over, row["part"], shown, few if verdict == NOT_TESTED else verdict]
+def cells(over: str, judged: pd.DataFrame) -> list[str]:
+    """The cells of a row of the claim's table, from the verdicts on its three parts."""
+    gain, no_loss, shifted = judged.to_dict("records")
+    return [over, effect(gain), verdict(gain), verdict(no_loss), effect(shifted), verdict(shifted)]
+
+
+def effect(row: Mapping) -> str:
+    numbers = {name: row[f"sweeps_{name}"] for name in ("effect", "lo", "hi")}
+    return presentation.effect(pd.Series({**numbers, "unit": verdicts.SCORE}))
+
+
+def verdict(row: Mapping) -> str:
+    if row["sweeps_verdict"] == NOT_TESTED:
+        return f"{NOT_TESTED} (fewer than {verdicts.FEWEST})"
+    return row["sweeps_verdict"]
 
 
 def count(things, name: str) -> str:
