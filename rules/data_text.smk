@@ -84,7 +84,6 @@ rule tokenize_set:
     params:
         set="{set}",
         classes=plan.source.classes,
-        max_length=plan.source.settings["max_length"],
         derived=lambda w: "test" if w.set in plan.source.perturbed else None,
         stage=plan.stage["data"],
     script:

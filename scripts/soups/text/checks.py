@@ -1,5 +1,6 @@
 """Checks of the sections ``data`` and ``model`` for texts, before any job reads a whole file."""
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -64,8 +65,10 @@ def check_model(config: Mapping) -> None:
     }
     for key, (value, wanted) in fixed.items():
         if value != wanted:
-            shown = {None: "null", False: "false"}.get(wanted, wanted)
-            raise UserError(f"{key} is {value!r}, expected {shown} because data.source is 'text'")
+            raise UserError(
+                f"{key} is {json.dumps(value)}, expected {json.dumps(wanted)} because data.source "
+                "is 'text'"
+            )
     if tasks := [task for task, members in config["tasks"].items() if members]:
         raise UserError(
             f"tasks has {tasks[0]!r}, expected no task because models of texts have no zero-shot "
