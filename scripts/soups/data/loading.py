@@ -219,8 +219,8 @@ def _end_with(parent: int) -> None:
 class Reader:
     """Reads batches of images. Workers read them in advance.
 
-    An array without transforms is always read in this process, because copying a batch is faster
-    than sending it from one process to another.
+    An array without transforms, or tokens that are mapped from one, is always read in this process,
+    because copying a batch is faster than sending it from one process to another.
 
     Args:
         images: uint8, shape (n, s, s, 3): an array, a memory map, or images in files.
@@ -235,7 +235,8 @@ class Reader:
         self._pixels = Pixels(images, transforms, seed)
         self._pinned = devices.kind() == "cuda"
         self._batches, self._loader = _Batches(), None
-        if workers and (transforms or not isinstance(images, np.ndarray)):
+        mapped = isinstance(images, np.ndarray) or getattr(images, "memory_mapped", False)
+        if workers and (transforms or not mapped):
             self._loader = DataLoader(
                 self._pixels,
                 batch_sampler=self._batches,

@@ -113,7 +113,7 @@ def scaler() -> torch.amp.GradScaler:
 
 
 def checkpointing(tower: nn.Module, on: bool) -> None:
-    """Switch activation checkpointing of an image tower on or off.
+    """Switch activation checkpointing of a tower on or off.
 
     A tower with checkpointing keeps some activations and computes the others again.
 
@@ -122,10 +122,13 @@ def checkpointing(tower: nn.Module, on: bool) -> None:
     """
     if switch := getattr(tower, "set_grad_checkpointing", None):
         switch(on)
+    elif getattr(tower, "supports_gradient_checkpointing", False):  # of transformers
+        getattr(tower, f"activation_checkpointing_{'enable' if on else 'disable'}")()
     # Some towers have this method, but it does nothing.
-    having = [m for m in tower.modules() if getattr(m, "grad_checkpointing", False)]
+    names = ("grad_checkpointing", "gradient_checkpointing")
+    having = [m for m in tower.modules() if any(getattr(m, name, False) for name in names)]
     if on and not having:
         raise UserError(
-            "compute.checkpoint_activations is true, but the image tower "
-            f"({type(tower).__name__}) has no activation checkpointing, expected false"
+            f"compute.checkpoint_activations is true, but the tower ({type(tower).__name__}) has "
+            "no activation checkpointing, expected false"
         )

@@ -110,7 +110,8 @@ def finetune(
                 x = problem.augmented(model, x, hyperparameters["augment"], generator)
                 if mixup:
                     x, y = mixup(x, y)
-                x = x.to(memory_format=layout)
+                if x.ndim == 4:  # tokens have no channels
+                    x = x.to(memory_format=layout)
                 soft = None
                 if hyperparameters["distill"]:
                     soft = torch.from_numpy(teacher[batch]).to(device)
