@@ -5,6 +5,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+from soups import problems
+from soups.errors import UserError
+
 OPTIONAL = ("transformers", "tokenizers", "datasets", "pyarrow")
 # Scripts of the rules that make prepared sets of texts.
 OF_TEXTS = ("read_texts", "perturb_texts", "check_texts", "tokenize_set")
@@ -86,3 +91,21 @@ print([name for name in sys.modules if name.startswith("soups.text")])
     first, second = run(root, code).splitlines()
     assert set(ast.literal_eval(first)) <= {("open_clip", "transformers"), ("pandas", "pyarrow")}
     assert second == "[]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "train", "why"),
+    [
+        ("transformers", "a.tsv", "data.source is 'text'"),
+        ("tokenizers", "a.tsv", "data.source is 'text'"),
+        ("datasets", {"hub": "imdb"}, "data.text has a set of Hugging Face's hub"),
+    ],
+)
+def test_a_run_on_texts_without_a_package_names_the_command_that_installs_it(
+    monkeypatch, missing, train, why
+):
+    monkeypatch.setitem(sys.modules, missing, None)  # as if it were not installed
+    data = {"source": "text", "text": {"train": train, "test": "b.tsv"}}
+    sentence = f"{why}, expected the package {missing}, which `make text` installs (python -m pip "
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}install -r envs/requirements-text"):
+        problems.of_source("text").check({"data": data})

@@ -171,8 +171,8 @@ def _file(path: Path):
         from pyarrow import parquet
     except ImportError:
         raise UserError(
-            f"{path}: the texts are in a Parquet file, which needs the package pyarrow: "
-            "pip install -r envs/requirements-parquet.txt"
+            f"{path}: the texts are in a Parquet file, expected the package pyarrow, which "
+            "`make text` installs (python -m pip install -r envs/requirements-text.txt)"
         ) from None
     try:
         return parquet.ParquetFile(path)

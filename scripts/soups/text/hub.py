@@ -6,6 +6,7 @@ from pathlib import Path
 from soups.errors import UserError, near
 from soups.files import stamp
 from soups.text.formats import Row, texts_of
+from soups.text.packages import INSTALLS
 
 
 def name_of(spec: Mapping) -> str:
@@ -35,7 +36,8 @@ def rows(spec: Mapping, columns: Sequence[str]) -> Iterator[Row]:
         from datasets import load_dataset
     except ImportError:
         raise UserError(
-            f"data.text: the set {name} needs the package datasets: pip install datasets"
+            f"data.text: the set {name} is on Hugging Face's hub, expected the package datasets, "
+            f"{INSTALLS}"
         ) from None
     try:
         table = load_dataset(spec["hub"], spec["subset"], split=spec["split"])

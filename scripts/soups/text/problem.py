@@ -27,8 +27,9 @@ class Text(Problem):
     }
 
     def check(self, config):
-        from soups.text import settings
+        from soups.text import packages, settings
 
+        packages.check(config["data"])
         return settings.check(config)
 
     def shifts(self, data):
