@@ -335,3 +335,24 @@ def test_the_tool_ends_with_a_sentence(folder, root):
     done = subprocess.run(tool, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("error: --images is 'none', expected an existing folder")
+
+
+def test_texts_and_text_classifiers_end_with_a_sentence(folder, root):
+    (folder / "glue" / "RTE").mkdir(parents=True)
+    (folder / "glue" / "RTE" / "train.tsv").write_text("text\tlabel\n")
+    (folder / "bert").mkdir()
+    (folder / "bert" / "config.json").write_text(
+        '{"architectures": ["BertForSequenceClassification"]}'
+    )
+    (folder / "bert" / "model.safetensors").write_bytes(b"")
+    pattern = r"\(experiments/glue\.yaml is a pattern for experiments with texts\)"
+    for changes, reason in (
+        ({"images": "glue/RTE/train.tsv", "checkpoints": None}, "which is a file of texts"),
+        ({"images": "glue"}, r"which has files of texts, such as RTE/train\.tsv, and no images"),
+        (
+            {"checkpoints": ["bert"]},
+            r"which is a text classifier \(BertForSequenceClassification\)",
+        ),
+    ):
+        with pytest.raises(UserError, match=f"{reason}, expected .* {pattern}$"):
+            written(root, **changes)

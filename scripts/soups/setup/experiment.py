@@ -11,7 +11,7 @@ from soups import files
 from soups.errors import UserError
 from soups.experiment import found
 from soups.models.pretrained import bring_in
-from soups.setup import agreement, images, models, overlay, starts
+from soups.setup import agreement, images, models, overlay, starts, texts
 
 FEW = 1000  # held-out images, below which choices between good models are coarse
 
@@ -36,6 +36,8 @@ def write(options: Namespace, project: str | Path, say: Callable[[str], None] = 
     out = Path(options.out or f"experiments/{name}.yaml")
     if out.exists() and not options.force:
         raise UserError(f"{out} exists, expected another --out, or --force to replace it")
+    ready = found.find(options.checkpoints).values() if options.checkpoints else ()
+    texts.refuse(options.images, ready)
     folders = {key: getattr(options, key) for key in ("train", "heldout", "test")}
     if options.checkpoints:
         text = _of_checkpoints(options, name, folders, say)
