@@ -1,6 +1,7 @@
 """The optional packages: pinned once, and neither installed nor imported without need."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -109,3 +110,30 @@ def test_a_run_on_texts_without_a_package_names_the_command_that_installs_it(
     sentence = f"{why}, expected the package {missing}, which `make text` installs (python -m pip "
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}install -r envs/requirements-text"):
         problems.of_source("text").check({"data": data})
+
+
+def test_the_plan_of_a_run_on_texts_is_made_without_torch_and_the_optional_packages(
+    root, tmp_path, config
+):
+    """Snakemake makes the plan before every job."""
+    for name in ("train", "test"):
+        lines = [f"text {i}\t{'ab'[i % 2]}" for i in range(40)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    text = {"root": str(tmp_path), "train": "train.tsv", "test": "test.tsv"}
+    config["data"] |= {"source": "text", "text": text}
+    config["data"]["heldout"]["fraction"] = 0.5
+    model = {"architecture": f"transformers/{tmp_path}", "pretrained": str(tmp_path)}
+    config["model"] |= model
+    code = f"""
+import json, sys
+from soups.experiment import settings
+from soups.experiment.plan import Plan
+config = json.loads({json.dumps(json.dumps(config))})
+notes = settings.validate(config, "../rules/schemas/config.schema.yaml")
+plan = Plan.of(config, notes)
+plan.announced, plan.estimated, plan.source.state("train"), plan.source.origin("test")
+print(plan.problem.name, plan.source.classes)
+print([name for name in ("torch", "pandas", *{OPTIONAL}) if name in sys.modules])
+"""
+    assert run(root, code) == "text ['a', 'b']\n[]\n"
