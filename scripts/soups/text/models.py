@@ -32,7 +32,6 @@ SEED = 0  # of layers that a checkpoint lacks
 # Entries of a header that describe the tokenizer, see `tokenizer.described`.
 TOKENIZER = ("tokenizer", "max_length", "pad", "mask", "special")
 POOLER = "pooler"
-DECODER = "decoder"
 
 
 class TextModel(FromConfiguration):
@@ -143,8 +142,7 @@ class TextModel(FromConfiguration):
 
     def _library_model(self, classes: int) -> nn.Module:
         config = self._config(classes)
-        decodes = getattr(config, "is_encoder_decoder", False)
-        if self.pooling == poolings.DECODER and not decodes:
+        if self.pooling == poolings.DECODER and not config.is_encoder_decoder:
             raise UserError(
                 f"model.pooling is 'decoder', but model.architecture {self.architecture!r} has no "
                 "decoder, expected native, first or mean"
@@ -153,11 +151,10 @@ class TextModel(FromConfiguration):
         # Without the last argument, transformers asks at the terminal whether to run code.
         own = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
         if self.pooling != poolings.NATIVE:
-            unused = [POOLER]
-            unused += [DECODER] if decodes and self.pooling != poolings.DECODER else []
-            for name in unused:
-                if getattr(own, name, None) is not None:
-                    setattr(own, name, None)
+            if hasattr(own, POOLER):
+                own.pooler = None
+            if poolings.is_encoder_decoder(own) and self.pooling != poolings.DECODER:
+                own.decoder = None
         self._gone = untie(own)
         return own
 
@@ -228,24 +225,6 @@ class TextModel(FromConfiguration):
                 ", ".join(sorted({name.rpartition(".")[0] for name in named})),
             )
         return named
-
-
-def check_settings(model: TextModel, settings: Mapping) -> None:
-    """Check that a model has the settings of the configuration.
-
-    Args:
-        model: the model, perhaps from a file that another run of the workflow made.
-        settings: ``pooling`` and ``max_length``, which may be None.
-
-    Raises:
-        UserError: naming the setting, its value and that of the file.
-    """
-    for key, attribute in (("model.pooling", "pooling"), ("data.text.max_length", "max_length")):
-        wanted, found = settings[attribute], getattr(model, attribute)
-        if wanted not in (None, found):
-            raise UserError(
-                f"{key} is {wanted!r}, expected {found!r}, as model.pretrained was imported with"
-            )
 
 
 def _modern(name: str) -> str:

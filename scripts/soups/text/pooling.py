@@ -45,8 +45,13 @@ def start_token(config) -> int:
 
 
 def _states(own: nn.Module, given: dict[str, Tensor]) -> Tensor:
-    encoder = own.get_encoder() if own.config.is_encoder_decoder else own
-    return encoder(**given).last_hidden_state
+    run = own.encoder if is_encoder_decoder(own) else own
+    return run(**given).last_hidden_state
+
+
+def is_encoder_decoder(own: nn.Module) -> bool:
+    """Whether a model has both an encoder and a decoder, which may be taken away."""
+    return hasattr(own, "encoder") and hasattr(own, "decoder")
 
 
 POOLINGS = {NATIVE: native, FIRST: first, MEAN: mean, DECODER: decoder}

@@ -82,7 +82,7 @@ class Text(Problem):
         return TextModel
 
     def check_import(self, model, params, ours):
-        from soups.text.models import check_settings
+        from soups.text.imported import check_settings
 
         check_settings(model, params.settings)
 
