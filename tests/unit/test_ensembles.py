@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from soups.evaluation.metric import METRICS
 from soups.experiment.registry import ENSEMBLE_METHODS
 from soups.mixing import ensembles
 from soups.mixing.recipes import recipe
@@ -45,6 +46,13 @@ def test_the_score_of_models_is_the_accuracy_of_their_ensemble(average):
     score = ensembles.scorer(read, LABELS, average)
     for names in [("m0",), ("m0", "m1"), ("m0", "m1", "m2"), ("m3", "m1"), ("m3", "m1", "m5")]:
         assert score(names) == accuracy(ensembles.combine(names, read, average))
+
+
+def test_the_score_of_models_is_the_metric_of_their_ensemble():
+    matthews = METRICS["matthews"]
+    score = ensembles.scorer(read, LABELS, metric=matthews)
+    made = ensembles.combine(["m0", "m1"], read)
+    assert score(("m0", "m1")) == matthews.of(made, LABELS) != accuracy(made)
 
 
 def test_a_greedy_ensemble_is_never_worse_than_its_first_member():

@@ -9,7 +9,9 @@ from scipy.special import softmax
 
 from soups.data.prepared import identity, write_set
 from soups.evaluation import calibration, resampling
+from soups.evaluation.confusion import encode
 from soups.evaluation.logits import CachedLogits, models_of
+from soups.evaluation.metric import METRICS
 from soups.roles import BEST, ORACLE
 
 CLASSES = ["a", "b", "c"]
@@ -65,6 +67,15 @@ def test_an_image_is_right_if_its_label_has_the_largest_logit(cached):
         np.testing.assert_array_equal(right[name], expected)
     guesses = logits("m1", "art").argmax(1) == 2  # True for class "c", False for "ab"
     np.testing.assert_array_equal(right["art"], guesses == (labels("art") == 1))
+
+
+def test_the_outcomes_of_another_metric_are_codes_of_the_classes_of_each_set(cached):
+    cached.metric = METRICS["matthews"]
+    outcomes = cached.outcomes("m1")
+    guesses = (logits("m1", "art").argmax(1) == 2).astype(int)
+    np.testing.assert_array_equal(outcomes["art"], encode(guesses, labels("art")))
+    heldout = logits("m1", "heldout").argmax(1)
+    np.testing.assert_array_equal(outcomes["heldout"], encode(heldout, labels("heldout")))
 
 
 METHODS = [

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from soups.evaluation.metric import METRICS
 from soups.experiment.registry import SOUP_METHODS
 from soups.mixing import methods
 from soups.mixing.kitchen import Kitchen
 from soups.mixing.mix import mix
-from soups.mixing.recipes import members
+from soups.mixing.recipes import members, uniform
 from soups.models import checkpoints
+from soups.models.forward import forward
 from soups.roles import BEST, INITIALIZATION
 from tests.unit.kitchens import NAMES, tiny_kitchen
 
@@ -197,3 +199,26 @@ def test_a_single_model_gets_new_batch_statistics_before_it_is_scored(kitchen):
     fresh = replace(kitchen, settle=lambda model: calls.append(1))
     assert fresh.average(("m1",)) == kitchen.scores["m1"]  # because it has no batch statistics
     assert calls
+
+
+def test_a_kitchen_chooses_by_its_metric(kitchen):
+    """The held-out set has a frequent class, so accuracy and macro F1 rank models differently."""
+    metric = METRICS["macro_f1"]
+    rare = np.flatnonzero(kitchen.labels != 0)[:6]
+    rows = np.sort(np.concatenate([np.flatnonzero(kitchen.labels == 0), rare]))
+    labels, inputs = kitchen.labels[rows], kitchen.inputs[rows]
+    part = replace(
+        kitchen, labels=labels, inputs=inputs, logits=lambda n: kitchen.logits(n)[rows], made={}
+    )
+    by_f1 = replace(part, metric=metric)
+    assert by_f1.scores == {name: metric.of(part.logits(name), labels) for name in NAMES}
+    assert by_f1.ranking != part.ranking
+    made = methods.greedy(by_f1)
+    first, second = made["selection"]["trace"][:2]
+    assert first["candidate"] == by_f1.ranking[0]
+    average = uniform([first["candidate"], second["candidate"]])
+    model = kitchen.model
+    model.load_state_dict(mix(average, kitchen.paths))
+    wanted = metric.of(forward(model, inputs).numpy(), labels)
+    assert second["with"] == pytest.approx(wanted)
+    assert by_f1.score(average) == pytest.approx(wanted)

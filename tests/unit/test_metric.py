@@ -2,14 +2,18 @@ import itertools
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from soups.claims.evidence import Evidence
+from soups.claims.verdicts import effects
 from soups.errors import UserError
 from soups.evaluation import confusion, resampling, significance, stratified, tables
 from soups.evaluation.metric import ACCURACY, METRICS, of_job
 from soups.evaluation.metrics import bootstrap_mean
+from soups.evaluation.samples import load_points, save_points
 from soups.experiment import settings
-from soups.roles import BEST, ORACLE
+from soups.roles import BEST, GREEDY, ORACLE, UNIFORM, Roles
 
 SCORES = {
     "matthews": confusion.matthews,
@@ -352,6 +356,29 @@ def test_the_paired_test_names_the_metric(tested, predictions):
     assert row["n"] == 200
 
 
+def test_claims_have_the_metric_of_the_points_as_their_unit(tmp_path):
+    """Models with a large learning rate hurt both soups."""
+    labels = drawn(400, 0, 0)[0]
+    guesses = [drawn(400, skill, 0)[1] for skill in (0.9, 0.5)]
+    points, table = tmp_path / "points.safetensors", tmp_path / "large_lr.csv"
+    save_points(points, {"test": np.stack([coded(labels, g) for g in guesses] * 2)}, {})
+    rows = [
+        {"method": role, "large": large, "n_test": 400}
+        for role in (UNIFORM, GREEDY)
+        for large in (0, 3)
+    ]
+    pd.DataFrame(rows).to_csv(table, index=False)
+    files = {"large_lr": table, "rejection": table}
+    evidence = Evidence(files, {"large_lr": points}, 1.0, Roles.named(), metric=MATTHEWS)
+    found = effects(evidence).set_index(["claim", "part"])
+    row = found.loc[2].iloc[0]
+    wanted = correlation(labels, guesses[0]) - correlation(labels, guesses[1])
+    assert row["effect"] == pytest.approx(wanted, abs=1e-6)
+    assert row["lo"] < wanted < row["hi"]
+    assert set(found["unit"]) == {"matthews", "ECE", "rank correlation"}
+    assert (10, "greedy soup's matthews with n, test") in found.index
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -360,14 +387,12 @@ def test_the_paired_test_names_the_metric(tested, predictions):
     ],
 )
 def test_a_metric_of_two_classes_needs_them(changes, message):
-    config = {"tasks": {}, "data": {"source": "world"}} | changes
+    config = {"tasks": {}, "published": None, "data": {"source": "world"}} | changes
     with pytest.raises(UserError, match=message):
         settings._check_metric(config, ["a", "b"] if "tasks" in changes else ["a", "b", "c"])
 
 
 def test_an_outcome_in_a_file_of_points_is_a_code(tmp_path):
-    from soups.evaluation.samples import load_points, save_points
-
     codes = np.stack([coded(*drawn(20, 0.5, seed)) for seed in (0, 1)])
     save_points(tmp_path / "p.safetensors", {"test": codes}, {})
     arrays, _ = load_points(tmp_path / "p.safetensors")

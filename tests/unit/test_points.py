@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from soups.data.prepared import PreparedSet, identity, write_set
+from soups.evaluation.metric import METRICS
 from soups.evaluation.samples import Samples
 from soups.evaluation.significance import compare
 from soups.mixing.mix import Mixture, mix
@@ -220,6 +221,27 @@ def test_a_landscape_has_held_out_loss_and_test_accuracy(mixed, model, paths, se
     assert (row["n_heldout"], row["n_test"]) == (40, 60)
     part = Landscape(mixed, heldout, test, 7).of(made)
     assert (part["n_heldout"], part["n_test"]) == (7, 7)
+
+
+def test_points_and_landscapes_have_the_metric(points, explicit, mixed, sets):
+    matthews = METRICS["matthews"]
+    paths = [data.path for data in sets.values()]
+    samples = Samples(paths, {"test": 50, "shift": 30}, metric=matthews)
+    made = {"labels": {"method": "x"}, "recipe": PLAN[0]["recipe"]}
+    (row,), (outcomes,) = evaluate([made], points, samples)
+    logits = explicit(made["recipe"])
+    for name in SETS:
+        codes = matthews.outcomes(logits[name], samples.labels[name], samples.members[name])
+        np.testing.assert_array_equal(outcomes[name], codes)
+        assert row[name] == pytest.approx(matthews.value(codes), abs=1e-6)
+    other = samples.outcomes(explicit(PLAN[1]["recipe"]))
+    columns = gain(outcomes, other, samples)
+    apart = matthews.value(outcomes["test"]) - matthews.value(other["test"])
+    assert columns["test_gain"] == pytest.approx(apart, abs=1e-6)
+    test = sets["test"]
+    found = Landscape(mixed, sets["art"], test, 1000, matthews).of(made["recipe"])
+    guesses = forward(mixed.of(made["recipe"]), test.inputs).numpy()
+    assert found["test"] == pytest.approx(matthews.of(guesses, test.labels), abs=1e-6)
 
 
 # Batch statistics

@@ -71,6 +71,12 @@ def test_the_default_configuration_is_valid(validate):
         ({"data.source": "disk"}, "config key data.source is 'disk', expected one of world, folde"),
         ({"data.world.shifts": ["v3"]}, "config key data.world.shifts.0 is 'v3', expected one of"),
         ({"name": "a b"}, "config key name is 'a b', expected text matching"),
+        ({"metric": "auc"}, "config key metric is 'auc', expected one of"),
+        ({"metric": "f1"}, "metric is 'f1', which needs two classes, but the training set has 24,"),
+        (
+            {"metric": "matthews", "published": "released.csv"},
+            "metric is 'matthews' but published is 'released.csv', expected the metric accuracy",
+        ),
         ({"model.templates": ["a cat"]}, "config key model.templates.0 is 'a cat', expected text"),
         (
             {"finetune.start": "pro"},

@@ -104,10 +104,12 @@ def weighted(score: Score, codes: np.ndarray, weights: np.ndarray) -> np.ndarray
         weights: how often each example counts, shape (n, columns).
     """
     classes = number_of_classes(codes)
-    # Neighbouring points of a curve are often the same soup, so equal rows are computed once.
-    rows, which = np.unique(codes, axis=0, return_inverse=True)
-    values = [score(*np.split(tallier(row, classes) @ weights, 3)) for row in rows]
-    return np.stack(values)[which.reshape(-1)]
+    known: dict[bytes, np.ndarray] = {}
+    for row in codes:
+        # Neighbouring points of a curve are often the same soup, so equal rows are computed once.
+        if (key := row.tobytes()) not in known:
+            known[key] = score(*np.split(tallier(row, classes) @ weights, 3))
+    return np.stack([known[row.tobytes()] for row in codes])
 
 
 def value(score: Score, codes: np.ndarray) -> float:

@@ -72,7 +72,7 @@ def bootstrap(score: Score, found: Sequence[Group], seed: int = 0) -> tuple[floa
         n, size = counts.sum(), max(1, CHUNK // len(counts))
         for first in range(0, REPLICATES, size):
             part = slice(first, min(first + size, REPLICATES))
-            times = rng.multinomial(n, counts / n, part.stop - first).T.astype(float)
+            times = rng.multinomial(n, counts / n, part.stop - first).T.astype(float, order="C")
             drawn[part] += group.shares @ weighted(score, columns, times)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -100,19 +100,41 @@ def permutation(score: Score, pairs: Sequence[tuple[Group, Group]], seed: int = 
         both = np.concatenate([ours.codes, theirs.codes])
         columns, counts = np.unique(both, axis=1, return_counts=True)
         differ = (columns[: len(ours.codes)] != columns[len(ours.codes) :]).any(0)
-        exchanged = np.zeros((len(counts), DRAWS + 1))  # The last column is the observed one.
-        exchanged[differ, :-1] = rng.binomial(counts[differ], 0.5, (DRAWS, differ.sum())).T
-        classes, total = number_of_classes(columns), np.zeros(DRAWS + 1)
-        for one, two, share in zip(*np.split(columns, 2), ours.shares, strict=True):
-            mine, other = tallier(one, classes), tallier(two, classes)
-            moved = (other - mine) @ exchanged
-            for tally, sign in ((mine @ counts, 1), (other @ counts, -1)):
-                tally = tally[:, None] + sign * moved
-                total += sign * share * score(*np.split(tally, 3))
-        drawn += total[:-1]
-        observed += total[-1]
+        size = max(1, CHUNK // len(counts))
+        observed += _difference(score, columns, counts, ours.shares, np.zeros((len(counts), 1)))[0]
+        for first in range(0, DRAWS, size):
+            part = slice(first, min(first + size, DRAWS))
+            exchanged = np.zeros((len(counts), part.stop - first))
+            shape = part.stop - first, differ.sum()
+            exchanged[differ] = rng.binomial(counts[differ], 0.5, shape).T
+            drawn[part] += _difference(score, columns, counts, ours.shares, exchanged)
     extreme = (np.abs(drawn) >= abs(observed) - 1e-12).sum()
     return float((1 + extreme) / (1 + DRAWS))
+
+
+def _difference(
+    score: Score,
+    columns: np.ndarray,
+    counts: np.ndarray,
+    shares: np.ndarray,
+    exchanged: np.ndarray,
+) -> np.ndarray:
+    """Ours minus theirs in the weighted mean of the metric, after exchanges, shape (draws,).
+
+    Args:
+        score: the metric.
+        columns: distinct columns of the codes, first the rows of ours, then those of theirs.
+        counts: number of examples with each column.
+        shares: weight of each row of ours.
+        exchanged: number of these examples that are exchanged, shape (distinct columns, draws).
+    """
+    classes, total = number_of_classes(columns), np.zeros(exchanged.shape[1])
+    for one, two, share in zip(*np.split(columns, 2), shares, strict=True):
+        mine, other = tallier(one, classes), tallier(two, classes)
+        moved = (other - mine) @ exchanged
+        for tally, sign in ((mine @ counts, 1), (other @ counts, -1)):
+            total += sign * share * score(*np.split(tally[:, None] + sign * moved, 3))
+    return total
 
 
 def paired_groups(

@@ -325,13 +325,18 @@ def _check_tasks(tasks: dict, classes: Sequence[str]) -> None:
 
 
 def _check_metric(config: dict, classes: Sequence[str]) -> None:
-    """Check that every evaluated set has the classes that the metric needs.
+    """Check the metric against the classes and against published accuracies.
 
     Args:
         config: the configuration.
         classes: names of the training classes.
     """
     metric = config["metric"] or problems.of(config).metric(config["data"])
+    if metric != "accuracy" and config["published"]:
+        raise UserError(
+            f"metric is {metric!r} but published is {config['published']!r}, expected the metric "
+            "accuracy, because the file holds accuracies"
+        )
     if metric not in OF_TWO_CLASSES:
         return
     if len(classes) != 2:
