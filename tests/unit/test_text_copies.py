@@ -81,10 +81,10 @@ def test_the_table_counts_what_the_list_has(job, capsys, caplog):
     said = capsys.readouterr().out
     for sentence in (
         "dvd has 3 of the 4 texts in its files, chosen at random by data.text.limit.",
-        "2 texts of dvd are cut to the model's longest input.",
-        "1 texts of test are also in train, which",
-        "The results on test include them.",
-        "1 of them have another class there. A held-out text may have its copy among the training",
+        "2 texts of dvd are cut, because an input has at most",
+        "1 text of test is also in train, which",
+        "The results on test include such texts.",
+        "The class differs for 1 of them. A held-out text may have its copy among the training",
     ):
         assert sentence in said
     assert presentation.data(table)[0][3] == "in files"

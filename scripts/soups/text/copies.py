@@ -90,26 +90,35 @@ def remarks(rows: Sequence[Mapping], table: Sequence[Mapping], path: str) -> lis
                 "chosen at random by data.text.limit."
             )
         if row["cut"]:
+            texts = _texts(row["cut"], row["set"], "is", "are")
             out.append(
-                f"{row['cut']:,} texts of {row['set']} are cut to the model's longest input."
+                f"{texts} cut, because an input has at most data.text.max_length tokens, or as many "
+                "as the model takes."
             )
     count: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         count.setdefault((row["set"], row["of_set"]), []).append(row["kind"])
     for (name, of), kinds in count.items():
         other = kinds.count(CLASSES)
-        also = f" {other:,} of them have another class there." if other else ""
+        also = f" The class differs for {other:,} of them." if other else ""
         if name == of:
-            what = f"{len(kinds):,} texts of {name} repeat an earlier text of {name}"
+            what = f"{_texts(len(kinds), name, 'repeats', 'repeat')} an earlier text of the set"
         else:
-            what = f"{len(kinds):,} texts of {name} are also in {of}"
+            what = f"{_texts(len(kinds), name, 'is', 'are')} also in {of}"
         out.append(f"{what}, which {path} lists.{also} {_effect(name, of)}")
     return out
+
+
+def _texts(count: int, name: str, one: str, several: str) -> str:
+    """Return the subject of a sentence with its verb."""
+    return (
+        f"{count:,} text of {name} {one}" if count == 1 else f"{count:,} texts of {name} {several}"
+    )
 
 
 def _effect(name: str, of: str) -> str:
     if name == of == "train":
         return "A held-out text may have its copy among the training texts."
     if name == of:
-        return f"The results on {name} count them several times."
-    return f"The results on {name} include them."
+        return f"The results on {name} count such a text several times."
+    return f"The results on {name} include such texts."
