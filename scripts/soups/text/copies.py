@@ -92,8 +92,8 @@ def remarks(rows: Sequence[Mapping], table: Sequence[Mapping], path: str) -> lis
         if row["cut"]:
             texts = _texts(row["cut"], row["set"], "is", "are")
             out.append(
-                f"{texts} cut, because an input has at most data.text.max_length tokens, or as many "
-                "as the model takes."
+                f"{texts} cut, because an input has at most data.text.max_length tokens, "
+                "or as many as the model takes."
             )
     count: dict[tuple[str, str], list[str]] = {}
     for row in rows:
