@@ -14,7 +14,9 @@ NAMES = {
     "macro_f1": ("macro F1", "macro F1 scores"),
     "accuracy_and_f1": ("mean of accuracy and F1", "means of accuracy and F1"),
 }
+SHORT = {"matthews": "Matthews", "accuracy_and_f1": "(acc. + F1)/2"}  # names on axes
 CORRELATIONS = ("matthews",)  # metrics that may be negative, so they are no percentages
+NEW_LINE = "\n"
 PLACES = {"test": "test", "heldout": "held-out"}
 ONLY_ACCURACY = re.compile(r"\{if accuracy:([^{}]*)\}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -97,6 +99,16 @@ class Words:
         return "×100" if self.metric in CORRELATIONS else "%"
 
     @property
+    def short(self) -> str:
+        """A short name of the metric for axes, in the middle of a label."""
+        return SHORT.get(self.metric, self.quantity)
+
+    @property
+    def short_title(self) -> str:
+        """The same at the beginning of a label."""
+        return _capital(self.short)
+
+    @property
     def is_scaled(self) -> str:
         """The same behind the metric in a sentence: "in percent" or "× 100"."""
         return "× 100" if self.metric in CORRELATIONS else "in percent"
@@ -133,16 +145,23 @@ class Words:
             measure: ``test``, ``heldout``, ``shift`` (any of them) or ``shifts_mean``.
         """
         if measure == "shifts_mean":
-            if self.is_accuracy:
-                return "Mean accuracy over shifts"
-            return f"{self.title}, mean over shifts"
+            return f"Mean {self.short} over shifts"
         if measure == "shift":
-            return f"{self.title} under the shift"
-        return _capital(f"{PLACES[measure]} {self.quantity}")
+            return f"{self.short_title} under the shift"
+        return _capital(f"{PLACES[measure]} {self.short}")
 
     def axis(self, measure: str) -> str:
         """The label of an axis: "Test accuracy (%)". The arguments are those of `label`."""
         return f"{self.label(measure)} ({self.scale})"
+
+    def upright(self, measure: str, n: int) -> str:
+        """The label of a y axis with the number of examples, in two lines if it is long."""
+        return f"{self.axis(measure)}{', ' if self.is_accuracy else NEW_LINE}n = {n:,}"
+
+    def narrow(self, measure: str) -> str:
+        """The label of the y axis of a low panel, in two lines if it is long."""
+        gap = " " if self.is_accuracy else NEW_LINE
+        return f"{self.label(measure)}{gap}({self.scale})"
 
     @property
     def error(self) -> str:
@@ -152,7 +171,7 @@ class Words:
     @property
     def error_axis(self) -> str:
         """The label of an axis with the error on the test set."""
-        return "Test error (%)" if self.is_accuracy else f"Test: {self.error} ({self.scale})"
+        return "Test error (%)" if self.is_accuracy else f"1 − test {self.short} ({self.scale})"
 
     @property
     def placeholders(self) -> dict[str, str]:

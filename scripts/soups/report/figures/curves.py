@@ -30,7 +30,7 @@ def wise_ft(curve: pd.DataFrame, roles: Roles, words: Words = USUAL) -> Figure:
         start = start.iloc[:1]
         ax.scatter(100 * start["test"], 100 * start["shifts_mean"], **style.marker(row))
     ax.set_xlabel(f"{words.axis('test')}, n = {curve['n_test'][0]:,}")
-    ax.set_ylabel(f"{words.axis('shifts_mean')}, n = {curve['n_shifts'][0]:,}")
+    ax.set_ylabel(words.upright("shifts_mean", curve["n_shifts"][0]))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -155,5 +155,7 @@ def tasks(curve: pd.DataFrame, words: Words = USUAL) -> Figure:
     )  # fmt: skip
     ax.set_xticks(mean.index)
     ax.set_xlabel("Tasks whose models are averaged")
-    ax.set_ylabel(f"{words.title} on the unseen task ({words.scale})\nn = {curve['n_test'][0]:,}")
+    ax.set_ylabel(
+        f"{words.short_title} on the unseen task ({words.scale})\nn = {curve['n_test'][0]:,}"
+    )
     return figure

@@ -42,7 +42,7 @@ def scatter(
     figure, ax = plt.subplots(figsize=(style.WIDTH * 1.25, style.WIDTH))
     _scatter(ax, individuals, methods, roles, "shifts_mean", intervals=True)
     ax.set_xlabel(f"{words.axis('test')}, n = {methods['n_test'][0]:,}")
-    ax.set_ylabel(f"{words.axis('shifts_mean')}, n = {methods['n_shifts'][0]:,}")
+    ax.set_ylabel(words.upright("shifts_mean", methods["n_shifts"][0]))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -106,7 +106,7 @@ def paths(paths: pd.DataFrame, large_lr: float, words: Words = USUAL) -> Figure:
                   loc="upper center", bbox_to_anchor=(0.5, -0.28))  # fmt: skip
         ax.set_xlabel("α")
         ax.set_xticks([0, 0.5, 1])
-    axes[0, 0].set_ylabel(f"{words.axis('test')}\nn = {paths['n_test'].iloc[0]:,}")
+    axes[0, 0].set_ylabel(f"{words.narrow('test')}\nn = {paths['n_test'].iloc[0]:,}")
     return figure
 
 

@@ -31,8 +31,8 @@ def reproduction(compared: pd.DataFrame, words: Words = USUAL) -> Figure:
         for kind, (look, label) in LOOKS_OF_KINDS.items():
             part = rows[rows["kind"] == kind]
             ax.scatter(100 * part["published"], 100 * part["ours"], **style.marker(look, label))
-        ax.set_xlabel(f"Published {words.quantity} ({words.scale}), {MEASURE_TITLES[name]}")
-        ax.set_ylabel(f"{words.title} of this run ({words.scale})")
+        ax.set_xlabel(f"Published {words.short} ({words.scale}), {MEASURE_TITLES[name]}")
+        ax.set_ylabel(f"{words.short_title} of this run ({words.scale})")
     ax = axes[-1]
     for kind, (look, _) in LOOKS_OF_KINDS.items():
         part = compared[compared["kind"] == kind]
