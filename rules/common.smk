@@ -26,8 +26,11 @@ wildcard_constraints:
     pairs="|".join(plan.curves.pairs) or NOTHING,
 
 
-def table(name):
-    """A table as an output, which is shown in the report of Snakemake."""
+def table(name, caption=None):
+    """A table as an output, which is shown in the report of Snakemake.
+
+    `caption` is the name of its file in captions/tables, by default that of the table.
+    """
     labels = {"table": name.replace("_", " ")}
-    caption = f"captions/tables/{name}.rst"
+    caption = f"captions/tables/{caption or name}.rst"
     return report(f"{R}/tables/{name}.csv", caption=caption, category="Tables", labels=labels)

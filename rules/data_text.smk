@@ -55,7 +55,7 @@ rule check_texts:
         # Their metadata say how many texts are cut.
         meta=expand(f"{S}/prepared/{{set}}.json", set=plan.source.found),
     output:
-        table=table("data"),
+        table=table("data", caption="texts"),
         duplicates=f"{R}/checks/duplicates.csv",
     log:
         f"{R}/logs/check_texts.log",

@@ -38,7 +38,8 @@ class Problem:
         off: hyperparameters without a meaning for this problem, and the value that each must have.
         unlabelled: a file, or a folder with a slash at its end, as an example of what
             `tools/predict.py` takes.
-        checked: a sentence for the report about examples that the check of the data leaves out.
+        checked: what the check of the data did with examples that have a fault, in a sentence or
+            two for the report.
         captions: name of a figure to the caption that replaces its usual one.
     """
 

@@ -12,6 +12,7 @@ from soups import files
 from soups.claims.effects import LARGE_PAIRS, USUAL_PAIRS
 from soups.jobs import handlers
 from soups.report import page
+from soups.report.words import Words
 from soups.roles import Roles
 
 ROLES = Roles({"greedy": "greedy"})
@@ -138,6 +139,33 @@ def test_the_page_shows_the_run_and_its_soup_before_the_claims(render):
     assert f"<pre>python {command}</pre>" in html
     assert "<script" not in html
     assert "http" not in html
+
+
+def test_the_page_of_texts_names_the_metric_and_no_images(root, tables, figures):
+    template = (root / "rules" / "captions" / "page.html").read_text(encoding="utf-8")
+    tables["methods"]["n_heldout"] = 60
+    tables["data"] = pd.DataFrame({"set": ["train"], "texts": [9]})
+    config = {"name": "mine"}
+    html = page.render(
+        template, name="mine", folder="results/mine", run={}, tables=tables, figures=figures,
+        roles=ROLES, soup=soup("m1", "m0"), config=config, margin=0.005,
+        words=Words("matthews", "text"),
+    )  # fmt: skip
+    text = " ".join(re.sub("<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL).split())
+    assert "image" not in text.lower()
+    assert "accurac" not in text.replace("1.7 points of accuracy", "").lower()
+    assert (
+        "The greedy soup has a Matthews correlation (×100) of 72.0 on the test set and 50.0 on the "
+        "mean of the shifts. Compared with the best individual model, m1, this is +2.0 points"
+    ) in text
+    assert "With 60 held-out texts, one text is worth 1.7 points of accuracy." in text
+    assert "Matthews correlation × 100, with 95% bootstrap intervals over texts." in text
+    assert "Matthews correlations are multiplied by 100. The columns" in text
+    assert "the classes of the texts in a file" in text
+    assert "soups/greedy.safetensors texts.tsv --out predictions.csv" in text
+    assert "calibration error are in points, which are hundredths." in text
+    assert "before anything was computed. The column cut counts texts" in text
+    assert "Show all of the texts" in text
 
 
 def test_the_page_of_a_run_without_a_plan_names_only_the_folder(render):

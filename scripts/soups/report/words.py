@@ -65,7 +65,7 @@ class Words:
 
     @property
     def checked(self) -> str:
-        """What the check of the data did with examples that cannot be used, or ""."""
+        """What the check of the data did with examples that have a fault, or ""."""
         return self._problem.checked
 
     @property

@@ -11,6 +11,10 @@ class Text(Problem):
     name = "text"
     example, examples = "text", "texts"
     unlabelled = "texts.tsv"
+    checked = (
+        "The column cut counts texts that are longer than the model takes. Repeated texts, and "
+        "texts that are also in the training set, are counted and stay."
+    )
     captions: ClassVar = {
         "contact_sheet": (
             "Up to two texts of every class in the test set and every shift. Long texts are cut."
