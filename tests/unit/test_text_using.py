@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 
 import numpy as np
 import predict as tool
@@ -220,3 +221,38 @@ def test_a_text_soup_is_mixed_again_to_the_byte(soup_of, capsys):
     assert "features: pooling native" in text
     labels = [label for label, _ in verify.provenance(Checkpoint(soup).note)]
     assert labels[4:8] == ["architecture", "texts", "features", "4 classes"]
+
+
+# The page docs/using.md
+
+MARK = r"<!-- run by tests/unit/test_text_using\.py -->\n```python\n(.*?)```"
+
+
+@pytest.fixture
+def ran(root, tmp_path, monkeypatch, capsys):
+    """A function that runs a block of Python of the page, and returns the logits it computes."""
+    page = (root / "docs" / "using.md").read_text(encoding="utf-8")
+    blocks = re.findall(MARK, page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+
+    def run(number: int):
+        given: dict = {}
+        exec(compile(blocks[number], "docs/using.md", "exec"), given)
+        assert re.fullmatch(r"(cat|dog|bird|fish) [\d.]+", capsys.readouterr().out.splitlines()[-1])
+        return given["logits"]
+
+    return run
+
+
+def test_an_export_needs_nothing_of_this_project(soup_of, tmp_path, ran):
+    soup = soup_of()
+    export(soup, "huggingface", tmp_path / "exported")
+    torch.testing.assert_close(ran(0), logits(soup, ["a good film"]))
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_another_pooling_is_computed_without_this_project(soup_of, tmp_path, ran, pooling):
+    soup = soup_of(pooling=pooling)
+    (tmp_path / "results" / "mine" / "soups").mkdir(parents=True)
+    soup.rename(moved := tmp_path / "results" / "mine" / "soups" / "greedy.safetensors")
+    torch.testing.assert_close(ran(1), logits(moved, ["a good film"])[0])

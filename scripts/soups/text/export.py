@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
+from soups import files
 from soups.text.classifier import arguments
 from soups.text.tokenizing import encode
 
@@ -39,13 +39,15 @@ def write_tokenizer(folder: Path, library: nn.Module, card: Mapping) -> None:
     made = Tokenizer.from_str(card["tokenizer"])
     made.no_padding()
     made.no_truncation()
+    files.write_text(folder / "tokenizer.json", made.to_str())
     names = ["input_ids", "attention_mask"]
-    names += ["token_type_ids"] if has_types(library) else []
-    tokens = {"pad_token": card["pad"], "mask_token": card.get("mask")}
-    special = {key: made.id_to_token(i) for key, i in tokens.items() if i is not None}
-    PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        model_max_length=card["max_length"],
-        model_input_names=names,
-        **special,
-    ).save_pretrained(folder)
+    files.write_json(
+        folder / "tokenizer_config.json",
+        {
+            # Versions 4 and 5 of transformers know this name of the class for any tokenizer.json.
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": card["max_length"],
+            "model_input_names": [*names, "token_type_ids"] if has_types(library) else names,
+            "pad_token": made.id_to_token(card["pad"]),
+        },
+    )
