@@ -114,7 +114,7 @@ def _wordpiece(texts: list[str], length: int) -> transformers.PreTrainedTokenize
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     made.train_from_iterator(
         texts,
-        trainers.WordPieceTrainer(vocab_size=150, special_tokens=special, show_progress=False),
+        trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False),
     )
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -135,7 +135,7 @@ def _unigram(texts: list[str], length: int) -> transformers.PreTrainedTokenizerF
     made.train_from_iterator(
         texts,
         trainers.UnigramTrainer(
-            vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False
+            vocab_size=400, special_tokens=special, unk_token="<unk>", show_progress=False
         ),
     )
     made.post_processor = processors.TemplateProcessing(

@@ -9,7 +9,7 @@ def check_settings(model, settings: Mapping) -> None:
     """Check that a model has the settings of the configuration.
 
     Args:
-        model: the `text.models.TextModel`, perhaps from a file that another run of the workflow made.
+        model: the `text.models.TextModel`, perhaps from a file of another run of the workflow.
         settings: ``pooling`` and ``max_length``, which may be None.
 
     Raises:
