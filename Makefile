@@ -16,6 +16,7 @@
 # make torture     kill a small run 100 times, resume it, and compare its results (half an hour)
 # make bench       measure memory and speed of mixing, training, evaluation and drawing
 # make bench-scale measure memory and speed with CLIP ViT-B/32 and 1,000 classes
+# make bench-text  measure the speed of texts in batches with and without sorting by length
 # make lock        pin the newest versions of the packages in envs/requirements.in
 
 PYTHON ?= python3
@@ -30,7 +31,7 @@ $(error config=$(config): this variable is written in capitals: make run CONFIG=
 endif
 
 .PHONY: run unlocked install transformers parquet text status test test-slurm lint format docs \
-  seeds ablations published bench bench-scale fuzz torture lock
+  seeds ablations published bench bench-scale bench-text fuzz torture lock
 
 # A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
 # and tools/ready.py whether a `snakemake` is. If none is, the lock is stale and is removed. With
@@ -102,6 +103,9 @@ bench: install
 
 bench-scale: install
 	$(BIN)/python tools/bench_scale.py
+
+bench-text: install text
+	$(BIN)/python tools/bench_text.py
 
 fuzz: install
 	$(BIN)/python tools/fuzz.py
