@@ -126,12 +126,12 @@ def test_parquet_files_numbers_of_columns_and_the_standard_input(
 
 
 def test_empty_texts_stand_in_the_table_and_long_ones_are_cut(soup_of, run, tmp_path, capsys):
-    (tmp_path / "texts.csv").write_text(f"text,label\n,1\n{'good ' * 30},2\n")
+    (tmp_path / "texts.csv").write_text(f"text,label\n,1\n{'good ' * 60},2\n")
     run(soup_of(), tmp_path / "texts.csv", "--out", tmp_path / "out.csv")
     empty, long = read(tmp_path / "out.csv")
     assert empty["error"].endswith("texts.csv:2: the column 'text' is empty, expected a text")
     assert (empty["class"], long["error"]) == ("", "")
-    assert "2 texts, 1 of them unreadable (see the column error), 1 text was cut to 24 tokens" in (
+    assert "2 texts, 1 of them unreadable (see the column error), 1 text was cut to 40 tokens" in (
         capsys.readouterr().out
     )
 
@@ -174,7 +174,7 @@ def test_transformers_loads_its_export_by_itself(soup_of, tmp_path, kind, pair):
     export(soup, "huggingface", tmp_path / "out")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     seconds = SECONDS if pair else None
-    found = logits_of(model, kind, TEXTS, seconds, tmp_path / "out")
+    found = logits_of(model, TEXTS, seconds, tmp_path / "out")
     want = logits(soup, list(zip(TEXTS, SECONDS, strict=True)) if pair else TEXTS)
     torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
     assert model.config.id2label == dict(enumerate(NAMES))
@@ -217,7 +217,7 @@ def test_a_text_soup_is_mixed_again_to_the_byte(soup_of, capsys):
     soup = soup_of(pair=True)
     assert verify_tool.main(str(soup), None, False) == 0
     text = capsys.readouterr().out
-    assert "texts: an example is two texts, cut to 24 tokens" in text
+    assert "texts: an example is two texts, cut to 40 tokens" in text
     assert "features: pooling native" in text
     labels = [label for label, _ in verify.provenance(Checkpoint(soup).note)]
     assert labels[4:8] == ["architecture", "texts", "features", "4 classes"]
