@@ -63,8 +63,8 @@ def test_every_speed_of_an_experiment_on_texts_is_measured(config, plan, tmp_pat
     numbers, corpus = counts.numbers(data, CLASSES, 0)
     samples = measurement.Samples.of(params, CLASSES, tmp_path)
     sizes = samples.sizes(numbers)
-    longest = samples.examples.inputs(60).lengths.max()
-    assert (sizes.classes, sizes.prepared) == (3, 4 * (2 + longest))
+    lengths = samples.examples.inputs(60).lengths
+    assert (sizes.classes, sizes.prepared) == (3, 4 * (2 + lengths.max()))
     work = estimate.work(counts.completed(params, CLASSES, corpus, 1), sizes)
     assert work[0].jobs == 2 * 4 + 1
     assert work[0].examples == {"tokenize": 90}
@@ -77,10 +77,7 @@ def test_every_speed_of_an_experiment_on_texts_is_measured(config, plan, tmp_pat
     assert header[2:4] == ["texts", "texts/s"]
     shown = "\n".join(notes(params, found, samples.examples.notes))
     assert "54 training texts" not in shown
-    assert (
-        f"The speeds are those of 60 training texts, which have 9 tokens on average and {longest}"
-        in shown
-    )
+    assert f"have {lengths.mean():.0f} tokens on average and {lengths.max()} at most" in shown
     assert "image" not in shown
 
 
