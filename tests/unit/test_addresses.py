@@ -100,10 +100,11 @@ def test_a_folder_tells_its_library(tmp_path, prefix, name, settings, meant):
 
 
 def test_a_folder_of_weights_is_listed_file_by_file(tmp_path):
-    for name in ("model.safetensors", "config.json", "README.md", ".DS_Store", "vocab.txt"):
+    names = ("config.json", "model.safetensors", "vocab.txt")  # the last is of a tokenizer
+    for name in (*names, "README.md", ".DS_Store", "notes.txt"):
         (tmp_path / name).write_text("{}")
     model = {"architecture": f"transformers/{tmp_path}", "pretrained": str(tmp_path)}
-    wanted = [str(tmp_path / name) for name in ("config.json", "model.safetensors")]
+    wanted = [str(tmp_path / name) for name in names]
     assert sorted(architectures.files_of(model)) == wanted
     other = {"architecture": "timm/resnet18", "pretrained": "a1_in1k"}
     assert architectures.files_of(other) == []

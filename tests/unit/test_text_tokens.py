@@ -20,6 +20,7 @@ from soups.models import checkpoints
 from soups.text import tokenizing
 from soups.text.augment import masked
 from soups.text.batches import CHUNK, of_similar_length
+from soups.text.sheet import LINES, sheet
 from soups.text.tokens import Tokens, check_fit
 from tests import texts
 
@@ -197,3 +198,32 @@ def test_a_text_without_a_token_is_refused_with_its_line(made, tmp_path, run_scr
     records[2]["text"] = " \t"
     with pytest.raises(UserError, match=r"films\.csv:4 has a text without any token"):
         run_script(records)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_sheet_shows_a_short_text_of_each_class_and_set(pairs):
+    def data(name: str, **more) -> SimpleNamespace:
+        examples = [
+            {"label": label, "text": f"{text} of {name} for $5"} | more
+            for label in texts.CLASSES
+            for text in ("the dull plot " * 60, "a review")
+        ]
+        return SimpleNamespace(name=name, meta={"examples": examples})
+
+    more = {"second": "nobody liked it"} if pairs else {}
+    figure = sheet([data("test"), data("other_domain", **more)], ["bad", "good", "unused"])
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown[:3] == ["set", "class", "first text" if pairs else "text"]
+    assert [text for text in shown if text in ("test", "other domain")] == ["test", "other domain"]
+    assert shown.count("bad") == shown.count("good") == 2
+    assert shown.count(r"a review of test for \$5") == 2
+    assert shown.count("nobody liked it") == (2 if pairs else 0)
+    assert "unused" not in shown
+
+
+def test_a_long_text_of_the_sheet_ends_with_an_ellipsis():
+    examples = [{"label": "bad", "text": "the dull plot " * 60}]
+    figure = sheet([SimpleNamespace(name="test", meta={"examples": examples})], ["bad"])
+    lines = [text for text in figure.axes[0].texts if "dull" in text.get_text()]
+    assert len(lines) == LINES
+    assert lines[-1].get_text().endswith(" …")

@@ -21,6 +21,8 @@ __all__ = ["HUB", "LOCAL", "TIMM", "TORCHVISION", "TRANSFORMERS", "check", "is_p
 
 # Files of a folder that decide what a model computes.
 USED = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.json")
+# Files beside a model of transformers: its configuration, and its tokenizer in old folders.
+BESIDE = ("*.json", "vocab.txt", "*.model")
 
 
 def has_text(model: dict) -> bool:
@@ -44,7 +46,7 @@ def files_of(model: dict) -> list[str]:
         found += _files(Path(source)) if Path(source).is_dir() else [source]
     if isinstance(architecture, str) and architecture.startswith((TRANSFORMERS, LOCAL)):
         place = architecture.removeprefix(TRANSFORMERS).removeprefix(LOCAL)
-        found += [str(path) for path in sorted(Path(place).glob("*.json"))]
+        found += [str(path) for ending in BESIDE for path in sorted(Path(place).glob(ending))]
     return list(dict.fromkeys(found))
 
 
