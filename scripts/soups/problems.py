@@ -159,6 +159,17 @@ class Problem:
             UserError: if it does not.
         """
 
+    def check_beside(self, path: Any, pretrained: Any) -> None:
+        """Check the files beside the weights of a ready-made model.
+
+        Args:
+            path: file or folder of the model.
+            pretrained: the model that it should fit.
+
+        Raises:
+            LeftOut: if they are of another model.
+        """
+
     def transforms(self, hyperparameters: Mapping, inputs: Any) -> Any:
         """Random changes of single examples before they are batched, or None."""
         return None

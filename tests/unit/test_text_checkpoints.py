@@ -1,5 +1,6 @@
 """Text classifiers of transformers as ready-made ingredients, and the doctor on them."""
 
+import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -182,7 +183,9 @@ def run(tmp_path, root, configured):
     config["ingredients"] = {"source": "checkpoints", "checkpoints": {"sums": None},
                              "strict": False}  # fmt: skip
 
-    def imported(name):
+    def imported(name, same_tokenizer=True):
+        if same_tokenizer:
+            shutil.copy(tmp_path / "start" / "tokenizer.json", tmp_path / name)
         out = SimpleNamespace(
             weights=tmp_path / f"{name}.safetensors", heldout=tmp_path / f"{name}.heldout.npy"
         )
@@ -208,7 +211,9 @@ def test_the_rule_imports_a_folder_with_a_card_that_describes_it(tmp_path, run):
     assert (card["problem"], card["classes"], card["pair"]) == ("text", CLASSES, False)
     with torch.inference_mode():
         rows = torch.from_numpy(encode(card, TEXTS))
-        torch.testing.assert_close(load_classifier(out.weights)(rows), logits_of(theirs))
+        torch.testing.assert_close(
+            load_classifier(out.weights)(rows), logits_of(theirs, folder=tmp_path / "start")
+        )
     assert np.load(out.heldout).shape == (320, 3)
 
 
@@ -219,6 +224,27 @@ def test_the_rule_leaves_out_a_diverged_classifier(tmp_path, run):
     save_file(state, tmp_path / "bad" / "model.safetensors", {"format": "pt"})
     out = run("bad")
     assert Checkpoint(out.weights).left_out["verdict"] == "diverged"
+
+
+def test_the_rule_leaves_out_a_classifier_with_another_tokenizer(tmp_path, run):
+    folder_of("Bert", tmp_path / "m0")
+    assert Checkpoint(run("m0").weights).left_out is None
+    path = tmp_path / "m0" / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    words = content["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    left_out = Checkpoint(run("m0", False).weights).left_out
+    assert left_out["verdict"] == "other architecture"
+    assert (
+        "gives 2 words another number than the tokenizer of model.architecture, such as 'a' "
+        in (left_out["reason"])
+    )
+    path.write_text("{}")
+    assert (
+        "tokenizer.json is not a tokenizer"
+        in Checkpoint(run("m0", False).weights).left_out["reason"]
+    )
 
 
 def test_the_doctor_examines_text_classifiers(tmp_path, run):

@@ -95,6 +95,11 @@ class Text(Problem):
 
         check_fit(inputs, pretrained)
 
+    def check_beside(self, path, pretrained):
+        from soups.text.ready_made import check_tokenizer
+
+        check_tokenizer(path, pretrained)
+
     def batches(self, inputs, rows, size, epoch, seed):
         from soups.text.batches import of_similar_length
 

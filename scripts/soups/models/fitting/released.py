@@ -86,6 +86,7 @@ def ingredient(job, model: Pretrained) -> tuple[dict[str, Tensor], dict]:
     """
     weights = job.params.weights
     contents = reading.read(job.input.checkpoint, weights)
+    model.problem.check_beside(contents.path, model)
     if job.params.dtype == "as is":
         layouts.check_same_dtypes(contents, job.input.first, weights)
     made = card.of_job(job, model)
