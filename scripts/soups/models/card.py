@@ -11,6 +11,8 @@ these entries:
 - ``classes``: class names, in the order of the logits.
 - entries of the pre-trained model's header without which its architecture cannot be built.
 - ``folders``: class folders in the same order, only if their names differ from the class names.
+
+The card of a text classifier has no entries about pixels or features, see `text.card`.
 """
 
 from pathlib import Path
