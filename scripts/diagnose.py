@@ -17,6 +17,8 @@ def main(job) -> None:
     for row in summary:
         log.info("%s: %s", row["about"], row["text"])
     table = pd.DataFrame([verdict.row() for verdict in found.verdicts])
+    if "cluster" in table:
+        table["cluster"] = table["cluster"].astype("Int64")
     files.write_text(job.output.doctor, table.to_csv(index=False))
     files.write_text(job.output.summary, pd.DataFrame(summary).to_csv(index=False))
 

@@ -14,4 +14,5 @@ FROM_START, FROM_MEAN = "start", "mean"
 # What the sentences of doctor_summary.csv are about.
 MODELS, START, TODO = "models", "start", "what to do"
 UNIFORM_SOUP, COLLAPSED = "uniform soup", "uniform soup, collapsed"
+CLUSTERS = "clusters"
 ALONE = "greedy soup of one model"  # what it means if the greedy soup keeps one model

@@ -14,7 +14,7 @@ from soups.doctor.summary import summarise
 from soups.errors import LeftOut
 from soups.models import checkpoints
 from soups.models.checkpoints import Checkpoint
-from soups.outcomes import ALONE, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
+from soups.outcomes import ALONE, CLUSTERS, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
 from tests.unit.clinic import CLASSES, EARLIER, TRAIN, Clinic, changed, fresh, trained, with_head
 
 
@@ -56,7 +56,7 @@ def test_healthy_models_are_fine(name, known, request):
     found = clinic.examine(clinic.healthy, clinic.start if known else None)
     assert said(found) == dict.fromkeys(clinic.healthy, FINE)
     rows = summarise(found)
-    assert [row["about"] for row in rows] == [MODELS, UNIFORM_SOUP, ALONE]
+    assert [row["about"] for row in rows] == [MODELS, CLUSTERS, UNIFORM_SOUP, ALONE]
     assert rows[0]["text"] == "The doctor examined 4 models: 4 fine."
 
 

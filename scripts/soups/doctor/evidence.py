@@ -37,6 +37,10 @@ class Evidence:
         twin_distance: distance to the twin, relative to the length of its weights.
         barrier: of the line to the best model, None for the best model itself.
         n_barrier: number of examples on which the line was evaluated.
+        cluster: number of its cluster, 1 for that of the best model, None if it is in no cluster.
+        members: the models of this cluster, the best first.
+        partner: another member with the best midpoint, None in the first cluster.
+        midpoint: the point halfway to it.
     """
 
     model: str
@@ -64,10 +68,14 @@ class Evidence:
     twin_distance: float = float("nan")
     barrier: Barrier | None = field(default=None)
     n_barrier: int = 0
+    cluster: int | None = None
+    members: tuple[str, ...] = ()
+    partner: str | None = None
+    midpoint: Barrier | None = None
 
     def row(self) -> dict:
         """Columns of doctor.csv."""
-        barrier = self.barrier
+        barrier, midpoint = self.barrier, self.midpoint
         return {
             "heldout": self.heldout,
             "n_heldout": self.n_heldout,
@@ -91,4 +99,9 @@ class Evidence:
             "renamed": self.renamed,
             "changed": self.changed,
             "duplicate_of": self.twin,
+            "cluster": self.cluster,
+            "partner": self.partner,
+            "partner_barrier": midpoint.drop if midpoint else None,
+            "partner_barrier_lo": midpoint.low if midpoint else None,
+            "partner_barrier_hi": midpoint.high if midpoint else None,
         }

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from soups.doctor import geometry, kinship, predictions, thresholds, verdicts
+from soups.doctor import clusters, geometry, kinship, predictions, thresholds, verdicts
 from soups.doctor.admission import Patients, mixable
+from soups.doctor.clusters import Clusters
 from soups.doctor.copies import is_copy
 from soups.doctor.evidence import Evidence
 from soups.doctor.geometry import BACKBONE, EVERYTHING, HEAD, MATRICES, STEM, Geometry
@@ -30,6 +31,7 @@ class Examination:
         lines: soups on held-out examples, or None.
         fits_start: whether the start is related to the models, or None if it is unknown.
         examples: the word for held-out examples.
+        clusters: groups of models without barriers inside, or None without a usable model.
     """
 
     verdicts: list[Verdict]
@@ -37,6 +39,7 @@ class Examination:
     lines: Lines | None = None
     fits_start: bool | None = None
     examples: str = "images"
+    clusters: Clusters | None = None
 
 
 def examine(patients: Patients) -> Examination:
@@ -86,11 +89,15 @@ def examine(patients: Patients) -> Examination:
             _relate(tables, measured, best, related, heads, origin)
     for name, barrier in barriers.items():
         tables[name].barrier, tables[name].n_barrier = barrier, len(lines.rows)
+    distances = measured.distances(*EVERYTHING).tolist()
+    apart_by = {n: dict(zip(measured.names, distances[at(n)], strict=True)) for n in tables}
+    groups = clusters.find(lines, tables, ranking, best, apart_by)
+    clusters.record(groups, tables)
     against = best if origin is None else START
     for name, e in tables.items():
         found[name] = verdicts.judge(e, best, against, lines.measured, patients.examples)
     return Examination(
-        [found[name] for name in patients.paths], ranking[0], lines, fits, patients.examples
+        [found[name] for name in patients.paths], ranking[0], lines, fits, patients.examples, groups
     )
 
 

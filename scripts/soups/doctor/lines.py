@@ -98,6 +98,10 @@ class Lines:
         logits = forward(model, self._inputs, self.rows, exact=True).numpy()
         return logits.argmax(1) == self._labels
 
+    def midpoint(self, one: str, two: str) -> Barrier:
+        """The point halfway between two models, compared with their mean accuracy."""
+        return _barrier(0.5, self.soup({one: 0.5, two: 0.5}), (self.single(one), self.single(two)))
+
     def barrier(self, best: str, other: str) -> Barrier:
         """The barrier between the best model and another one.
 

@@ -5,14 +5,13 @@ from collections import Counter
 
 import numpy as np
 
-from soups.doctor import thresholds, verdicts
+from soups.doctor import cluster_sentences, thresholds, verdicts
 from soups.doctor.examination import Examination
 from soups.doctor.lines import Lines
 from soups.doctor.predictions import difference
-from soups.doctor.verdicts import Verdict, apart, percent, points
-from soups.outcomes import ALONE, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
+from soups.doctor.verdicts import Verdict, apart, listed, percent, points
+from soups.outcomes import ALONE, CLUSTERS, COLLAPSED, FINE, MODELS, START, TODO, UNIFORM_SOUP
 
-LISTED = 8  # most models that a sentence names
 _PLURALS = {
     "it was": "they were", "its": "their", "Its": "Their",
     "it": "them",
@@ -43,6 +42,7 @@ def summarise(found: Examination) -> list[dict[str, str]]:
     usable = [v for v in found.verdicts if v.evidence]
     if len(usable) < 2:
         return rows
+    rows.append({"about": CLUSTERS, "text": cluster_sentences.sentence(found)})
     collapsed, text, advice = _uniform(found, usable)
     rows.append({"about": COLLAPSED if collapsed else UNIFORM_SOUP, "text": text})
     rows.append({"about": ALONE, "text": _alone(usable, found.examples)})
@@ -62,9 +62,7 @@ def counts(found: list[Verdict]) -> str:
 
 def named(found: list[Verdict]) -> str:
     """The names of some models, shortened if there are many."""
-    names = [v.model for v in found]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    return listed([v.model for v in found])
 
 
 def _uniform(found: Examination, usable: list[Verdict]) -> tuple[bool, str, list[str]]:

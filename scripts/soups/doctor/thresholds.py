@@ -1,9 +1,9 @@
 """The doctor's thresholds, each with its reason. docs/doctor.md explains them to users.
 
-All but `HARDLY` were set before the doctor saw a model, and the default sweep changed none of them.
-Models made with a learning rate that is far too large changed three rules. The barrier is measured
-from the chord instead of the worse model, because a weak model hides a drop. The margin of a
-collapse is that of a barrier. `HARDLY` was added.
+All but `HARDLY` and `PAIRED` were set before the doctor saw a model, and the default sweep changed
+none of them. Models made with a learning rate that is far too large changed three rules. The
+barrier is measured from the chord instead of the worse model, because a weak model hides a drop.
+The margin of a collapse is that of a barrier. `HARDLY` was added. `PAIRED` came with clusters.
 """
 
 from soups import outcomes
@@ -25,6 +25,10 @@ GROWN = 3.0  # length of the weight matrices, relative to the start or to the be
 BARRIER = outcomes.BARRIER
 INSIDE = (0.25, 0.75)  # further points of a line whose midpoint shows a drop
 EXAMPLES = 1000  # most held-out examples on which points of lines are evaluated
+
+# Models with a barrier to the best model are compared in pairs, the best of them first. Two models
+# are connected if their midpoint is at most `BARRIER` below the chord, whatever the interval.
+PAIRED = 10  # most of these models, so that there are at most 45 midpoints
 
 # A model that confuses two classes gains little from a renaming of its classes. A model with
 # another order gains nearly everything.

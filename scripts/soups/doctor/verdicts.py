@@ -1,10 +1,12 @@
 """From evidence to one verdict, one plain sentence and one advice per model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
 from soups.doctor import thresholds
 from soups.doctor.evidence import Evidence
+from soups.doctor.lines import Barrier
 from soups.evaluation.tables import DECIMALS
 from soups.outcomes import BARRIER, FINE
 
@@ -21,6 +23,7 @@ AT_CHANCE = "at chance"
 OTHER_HEAD = "other head"
 BATCH_NORM = "batch norm"
 LEFT_BASIN = "left the basin"
+OTHER_CLUSTER = "other cluster"
 DUPLICATE = "duplicate"
 
 ADVICE = {
@@ -36,9 +39,11 @@ ADVICE = {
     OTHER_HEAD: "Leave it out, or fine-tune all models from one common head.",
     BATCH_NORM: "Set model.recalibrate_batch_norm: {measured}.",
     LEFT_BASIN: "Leave it out, or train it again with a smaller learning rate.",
+    OTHER_CLUSTER: "Leave it out of soups with {best}.",
     DUPLICATE: "Leave it out. A model that is there twice counts double in a uniform soup.",
 }
 
+LISTED = 8  # most models that a sentence names
 NO_BARRIER_YET = "Keep it, because there is no barrier yet. Fine-tune further models from one head."
 
 
@@ -90,9 +95,15 @@ def judge(e: Evidence, best: str, origin: str, measured: int, examples: str) -> 
         examples: the word for held-out examples.
     """
     verdict, reason = _found(e, best, origin, examples)
-    advice = ADVICE[verdict].format(measured=measured)
+    elsewhere = e.midpoint is not None
+    if elsewhere and verdict == LEFT_BASIN:
+        verdict = OTHER_CLUSTER
+    advice = ADVICE[verdict].format(measured=measured, best=best)
     if verdict == OTHER_HEAD and not (e.barrier and e.barrier.counts):
         advice = NO_BARRIER_YET
+    if elsewhere:
+        reason += _cluster(e, examples)
+        advice += f" Add {_row(e)} to soups for a soup of its cluster alone."
     return Verdict(e.model, verdict, reason, advice, e)
 
 
@@ -155,15 +166,29 @@ def _other_initialisation(e: Evidence, origin: str) -> str:
 
 def _line(e: Evidence, best: str, examples: str) -> str:
     """The sentence about the line to the best model, with a space before it, or ""."""
-    b = e.barrier
-    if b is None:
-        return ""
+    return _average(e.barrier, best, e.n_barrier, examples) if e.barrier else ""
+
+
+def _average(b: Barrier, other: str, n: int, examples: str) -> str:
     return (
-        f" Its average with {best} at α = {b.alpha:g} has {percent(b.accuracy)}, "
+        f" Its average with {other} at α = {b.alpha:g} has {percent(b.accuracy)}, "
         f"{apart(b.drop)} the straight line between their accuracies of {percent(b.ends[1])} and "
         f"{percent(b.ends[0])} (95% interval {points(-b.high)} to {points(-b.low)}, "
-        f"{e.n_barrier:,} {examples})."
+        f"{n:,} {examples})."
     )
+
+
+def _cluster(e: Evidence, examples: str) -> str:
+    """The sentences about another cluster than that of the best model."""
+    return (
+        f" It belongs to another cluster of {len(e.members)} models, cluster {e.cluster} "
+        f"({', '.join(e.members)})." + _average(e.midpoint, e.partner, e.n_barrier, examples)
+    )
+
+
+def _row(e: Evidence) -> str:
+    """The line of the configuration that makes a soup of a model's cluster."""
+    return f'cluster_{e.cluster}: {{method: uniform, query: "model in {list(e.members)}"}}'
 
 
 def _grown(e: Evidence, origin: str) -> str:
@@ -198,6 +223,12 @@ def points(difference: float) -> str:
 def apart(drop: float) -> str:
     """A difference of accuracies in words, such as "3.1 points below"."""
     return f"{abs(100 * drop):.1f} points {'below' if drop > 0 else 'above'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names of some models, shortened if there are many."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def signed(cosine: float) -> str:

@@ -18,7 +18,7 @@ STAGE = {
     "soups": 2,
     "ensembles": 1,
     "curves": 2,
-    "doctor": 1,
+    "doctor": 2,
     "tables": 3,
     "claims": 2,
     "figures": 3,
