@@ -151,6 +151,7 @@ def examined() -> pd.DataFrame:
         n_barrier=[300, 0, 300, 300, nan],
         origin=origin,
         heldout=[0.7, 0.8, 0.6, 0.75, nan],
+        cluster=[1, 1, nan, nan, nan],
     )
 
 
@@ -182,6 +183,19 @@ def _doctor(recorded):
     assert legend(figure) == [
         FINE, "left the basin", "other initialisation", "best model (m1)", "start (θ₀)",
     ]  # fmt: skip
+
+
+def test_the_figure_of_the_doctor_has_rings_around_clusters():
+    nan = np.nan
+    verdicts = [FINE, FINE, "other cluster", "other initialisation", "diverged"]
+    table = examined().assign(verdict=verdicts, cluster=[1, 1, 2, 2, nan])
+    figure = draw("doctor", {"doctor": table})
+    for ax, places in zip(
+        figure.axes[:2], ([(0, 1.5), (0.912, 5.17)], [(20, 2), (50, 3)]), strict=False
+    ):
+        [rings] = [part for part in scatters(ax) if not len(part.get_facecolors())]
+        np.testing.assert_allclose(rings.get_offsets(), places, atol=0.01)
+    assert "cluster 2 (2 models)" in legend(figure)
 
 
 @shows("scatter")

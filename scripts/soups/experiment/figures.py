@@ -76,7 +76,9 @@ FIGURES = [
         "paired bootstrap intervals. A barrier is the largest drop of accuracy below the "
         "straight line between the two models (at α = 0.25, 0.5 or 0.75). It counts if the "
         "interval lies beyond the dashed line, at two points. Models with a verdict other than "
-        "fine have a mark of their own. Look for red lines, and for models far from the others.",
+        "fine have a mark of their own. Rings mark models of a further cluster, which have a "
+        "barrier to the best model and none among themselves. Look for red lines, and for models "
+        "far from the others.",
         {"doctor": "doctor"},
     ),
     Figure(

@@ -17,8 +17,9 @@ LABELLED = 16  # most models with a name on the map; of more, only those that ar
 MARKERS = {
     FINE: "o", "left the basin": "X", "other initialisation": "s", "other head": "^",
     "other class order": "v", "at chance": "D", "batch norm": "h", "barely trained": "<",
-    "duplicate": "p",
+    "duplicate": "p", "other cluster": ">",
 }  # fmt: skip
+RINGS = ("#8A3A67", "#2A7B7B", "#7A5C00", "#000000")  # of clusters, from the second
 ROW = 0.165  # inches
 LETTER = 0.025  # of the height of the map, the width of a letter
 APART = 0.06  # of the height of the map, between two names
@@ -69,6 +70,7 @@ def _map(ax, placed: pd.DataFrame, norm: Normalize) -> None:
             [], [], color="#dddddd", s=38, linewidths=0.7, marker=MARKERS.get(verdict, "o"),
             edgecolors="black", label=verdict,
         )  # fmt: skip
+    _rings(ax, placed["cluster"], x, y, named=True)
     is_top = placed["heldout"][best] == placed["heldout"].max()
     words = "best model" if is_top else "best of most models"
     look = style.marker(BEST, f"{words} ({placed['model'][best]})", size=60)
@@ -94,6 +96,18 @@ def _map(ax, placed: pd.DataFrame, norm: Normalize) -> None:
     ax.set_ylabel("Distance across")
 
 
+def _rings(ax, clusters: pd.Series, x, y, named: bool = False) -> None:
+    """Draw a ring around each member of the second and further clusters."""
+    numbers = clusters.to_numpy(float)
+    for number in np.unique(numbers[numbers > 1]).astype(int):
+        rows = numbers == number
+        ax.scatter(
+            x[rows], y[rows], s=110, facecolors="none", linewidths=1.4, zorder=3,
+            edgecolors=RINGS[(number - 2) % len(RINGS)],
+            label=f"cluster {number} ({rows.sum()} models)" if named else None,
+        )  # fmt: skip
+
+
 def _label(ax, places: list[tuple[float, float, str]], extent: float) -> None:
     """Write names to the left of points, one above the other where points are close."""
     above = -np.inf
@@ -115,6 +129,7 @@ def _barriers(ax, doctor: pd.DataFrame, norm: Normalize) -> None:
     ax.axvline(0, color="#888888", linewidth=0.8, zorder=1)
     ax.axvline(100 * BARRIER, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
     known = np.isfinite(drop)
+    _rings(ax, rows["cluster"], drop, places)
     ax.hlines(places[known], low[known], high[known], color="#777777", linewidth=1, zorder=2)
     colours = plt.get_cmap(BARRIERS)(norm(np.nan_to_num(drop)))
     for i, verdict in enumerate(rows["verdict"]):
