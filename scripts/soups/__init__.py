@@ -3,8 +3,9 @@
 The library, a package per stage. A package imports only from packages above it in this list
 (tests/unit/test_packages.py checks this):
 
-- ``errors``, ``files``, ``hyperparameters``, ``outcomes``, ``problems``, ``roles``: modules that
-  every package may import.
+- ``errors``, ``files``, ``hyperparameters``, ``outcomes``, ``roles``: modules that every package
+  may import.
+- ``problems``: what differs between images and texts; every package may import it.
 - ``jobs``: log, threads, GPUs, saved states and status, for every job.
 - ``report``: tables for people, and figures, from CSV files alone.
 - ``data``: sets of examples on disk.
