@@ -58,13 +58,20 @@ def test_files_that_exist_need_no_more_space(config, tmp_path, free):
 def test_models_of_libraries_are_measured_without_memory(architecture, free, config, tmp_path):
     size = space._size({"model": {"architecture": architecture}}, IMAGES, ["x"] * 10)
     assert 1e6 < size < 4e8
-    assert size < space._largest(architecture)
-    config["model"]["architecture"] = architecture
+    config["model"] |= {"architecture": architecture, "pretrained": "a_tag"}
+    assert size < space._largest(config["model"])
     free(8e9)  # less than the largest possible files, and more than these
     space.enough(made(tmp_path, 10), config, tmp_path, {})
     free(9 * size)
     with pytest.raises(UserError, match="expected more free space or a smaller experiment"):
         space.enough(made(tmp_path, 10), config, tmp_path, {})
+
+
+def test_weights_on_the_disk_bound_the_size_without_building_the_model(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(10**6))
+    model = {"architecture": "timm/test_vit", "pretrained": str(weights)}
+    assert 2e6 < space._largest(model) < 1e8 < space._largest(model | {"pretrained": "a_tag"})
 
 
 def test_a_model_that_cannot_be_built_is_not_counted(config, tmp_path, free):

@@ -11,11 +11,13 @@ from pathlib import Path
 from soups import problems
 from soups.cost import estimate
 from soups.errors import UserError
+from soups.models import architectures
 
 # Bytes of one file of weights that no model here exceeds. If even so large files fit on the disk,
 # the model need not be built.
 LARGEST = 8e9
 WEIGHTS = ("models", "soups", "pretrained")  # folders of files of weights
+WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 
 def check(workflow, plan) -> None:
@@ -53,7 +55,7 @@ def enough(
     names = problem.class_names(config["data"])
     others = sum(_array(path, numbers, len(names), config) for path in new)
     free = _free(Path(folder))
-    if len(weights) * _largest(config["model"]["architecture"]) + others <= free:
+    if len(weights) * _largest(config["model"]) + others <= free:
         return
     each = _size(config, problem, names) if weights else 0
     if config["ingredients"]["source"] == "checkpoints":
@@ -77,8 +79,20 @@ def _array(path: Path, numbers: Mapping[str, int], classes: int, config: Mapping
     return estimate.LOGIT * classes * n if path.parent.parent.name == "logits" else 0
 
 
-def _largest(architecture: str | Mapping) -> float:
-    """An upper bound of the bytes of one file of weights, without building the model."""
+def _largest(model: Mapping) -> float:
+    """An upper bound of the bytes of one file of weights, without building the model.
+
+    Args:
+        model: the ``model`` section.
+    """
+    read = [path for path in architectures.files_of(model) if path.endswith(WEIGHT_FILES)]
+    # Half precision is stored in full. Headers and a head of a thousand classes need little.
+    bounds = [2 * sum(Path(path).stat().st_size for path in read) + 2**26] if read else []
+    return min(LARGEST, *bounds, _of_widths(model["architecture"]))
+
+
+def _of_widths(architecture: str | Mapping) -> float:
+    """The same bound for an architecture of the configuration's own."""
     if not isinstance(architecture, Mapping):
         return LARGEST
     total = 0.0
@@ -88,7 +102,7 @@ def _largest(architecture: str | Mapping) -> float:
             return LARGEST
         # A block has about 12 width² values. Twice as many leave room for embeddings and heads.
         total += 24 * width**2 * layers + 2**20
-    return min(LARGEST, 4 * total)
+    return 4 * total
 
 
 def _size(config: Mapping, problem: problems.Problem, names: list[str]) -> float:
