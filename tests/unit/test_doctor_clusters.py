@@ -71,6 +71,8 @@ def test_two_clusters_and_a_lone_model(clinic, known):
         assert rows[name]["partner_barrier"] == pytest.approx(ends - middle, abs=1e-5)
         assert f"cluster of {len(elsewhere)} models" in rows[name]["reason"]
         assert f"average with {partner} at α = 0.5 has {100 * middle:.1f}%" in rows[name]["reason"]
+        both = [f"{100 * accuracy(models[n]):.1f}%" for n in (name, partner)]
+        assert f"their accuracies of {both[0]} and {both[1]}" in rows[name]["reason"]
 
 
 def test_the_summary_counts_clusters_and_compares_their_soups(clinic):
