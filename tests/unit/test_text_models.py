@@ -246,6 +246,42 @@ def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path):
         load(tmp_path / "bare")
 
 
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "T5"])
+def test_a_folder_without_the_files_of_its_tokenizer_is_refused(tmp_path, kind):
+    # transformers itself makes a tokenizer that turns every word into the unknown one.
+    getattr(transformers, f"{kind}Config")(**texts.KINDS[kind]).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="whose tokenizer knows no words, expected a tokeniz"):
+        load(tmp_path, None)
+
+
+@pytest.mark.parametrize("content", ["no", "{}", '{"added_tokens": [], "model": {}}'])
+def test_a_broken_tokenizer_is_an_error_of_one_sentence(tmp_path, content):
+    (texts.bert(tmp_path) / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=r"whose tokenizer cannot be read \(.*\), expected a token"):
+        load(tmp_path, None)
+
+
+def test_a_model_that_does_not_ignore_padding_is_refused(tmp_path):
+    size = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    words = texts.tokenizer("Bert")
+    words.save_pretrained(tmp_path)
+    config = transformers.XLNetConfig(vocab_size=len(words), pad_token_id=0, **size)
+    config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="whose feature of a text changes with the padding behind"):
+        load(tmp_path, None).classifier(2)
+
+
+def test_patterns_of_transformers_for_old_tensors_leave_those_of_the_model(tmp_path):
+    size = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 40}
+    words = texts.tokenizer("Bert")
+    words.save_pretrained(tmp_path)
+    config = transformers.GPT2Config(vocab_size=len(words), pad_token_id=0, **size)
+    own = transformers.GPT2ForSequenceClassification(config)
+    own.save_pretrained(tmp_path)
+    state = load(tmp_path).whole.state_dict()
+    assert {f"transformer.{name}" for name in own.transformer.state_dict()} == set(state)
+
+
 def test_a_pooling_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"model\.pooling is 'decoder', but .* has no decoder, exp"):
         load(texts.bert(tmp_path / "bert"), pooling="decoder")

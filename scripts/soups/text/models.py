@@ -32,6 +32,8 @@ SEED = 0  # of layers that a checkpoint lacks
 # Entries of a header that describe the tokenizer, see `tokenizer.described`.
 TOKENIZER = ("tokenizer", "max_length", "pad", "mask", "special")
 POOLER = "pooler"
+# Change of a feature by padding, relative to the largest feature, that is more than rounding.
+PADDED = 1e-3
 
 
 class TextModel(FromConfiguration):
@@ -127,14 +129,25 @@ class TextModel(FromConfiguration):
 
     @cached_property
     def embed_dim(self) -> int:
-        """Length of a feature, found by running the encoder on two texts."""
-        batch = torch.from_numpy(tokenizing.encode(self.made_from, ["a", "a b"]))
-        training = self._own.training
+        """Length of a feature, found by running the encoder on two texts.
+
+        Raises:
+            UserError: if the feature of a text depends on the padding behind it.
+        """
+        batch = torch.from_numpy(tokenizing.encode(self.made_from, ["a", "a b c d"]))
+        training, run = self._own.training, poolings.POOLINGS[self.pooling]
         with torch.no_grad(), refusing(self.architecture, "text classifier", self._wanted):
-            run = poolings.POOLINGS[self.pooling]
-            features = run(self._own.eval(), arguments(batch, self._has_types))
+            both, alone = (
+                run(self._own.eval(), arguments(rows, self._has_types))
+                for rows in (batch, batch[:1, : 2 + batch[0, 0]])
+            )
             self._own.train(training)
-        return features.shape[1]
+        if (both[:1] - alone).abs().max() > PADDED * both.abs().max():
+            raise UserError(
+                f"model.architecture is {self.architecture!r}, whose feature of a text changes "
+                "with the padding behind the text, expected a model that ignores padding"
+            )
+        return both.shape[1]
 
     @property
     def _has_types(self) -> bool:
@@ -192,8 +205,12 @@ class TextModel(FromConfiguration):
         """Leave out all heads and all parts that the pooling does not need, and add new layers."""
         state = super()._without_heads(state)
         ours = self._own.state_dict()
-        known, ignored = {self._part(name) for name in ours}, self._ignored
-        outside = [name for name in state if self._part(name) not in known or ignored(name)]
+        known, wanted = {self._part(name) for name in ours}, set(map(self._file_name, ours))
+        outside = [
+            name
+            for name in state
+            if self._part(name) not in known or (name not in wanted and self._ignored(name))
+        ]
         _log_left_out(outside)
         state = {name: tensor for name, tensor in state.items() if name not in outside}
         return state | self._new_layers(ours, state)

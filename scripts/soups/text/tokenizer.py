@@ -13,6 +13,7 @@ DEFAULT_LENGTH = 512  # tokens, of models without a table of positions
 # Names of the table of positions in models of transformers.
 POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 SENTINEL = "<extra_id_0>"  # stands for hidden words in the pre-training of a T5
+FEWEST = 10  # tokens of a tokenizer that are not special
 
 
 def described(architecture: str, place: str, own: nn.Module, max_length: int | None) -> dict:
@@ -30,15 +31,21 @@ def described(architecture: str, place: str, own: nn.Module, max_length: int | N
         ``special`` (ids of the tokens that are no part of a text).
 
     Raises:
-        UserError: if the tokenizer has no padding token, if it has tokens without an embedding, or
-            if ``max_length`` is too large.
+        UserError: if the tokenizer cannot be read, if it has no words or no padding token, if it
+            has tokens without an embedding, or if ``max_length`` is too large.
     """
-    fast = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    fast = _read(architecture, place)
     made = getattr(fast, "backend_tokenizer", None)
     if made is None:
         raise UserError(
             f"model.architecture is {architecture!r}, whose tokenizer is a "
             f"{type(fast).__name__}, expected one that the tokenizers library has"
+        )
+    # transformers makes a tokenizer without words where the files of the tokenizer are missing.
+    if made.get_vocab_size() - len(set(fast.all_special_ids)) < FEWEST:
+        raise UserError(
+            f"model.architecture is {architecture!r}, whose tokenizer knows no words, expected a "
+            "tokenizer.json or a file of its vocabulary beside config.json"
         )
     if fast.pad_token_id is None:
         raise UserError(
@@ -58,6 +65,25 @@ def described(architecture: str, place: str, own: nn.Module, max_length: int | N
     special = sorted(set(fast.all_special_ids) - {mask})
     return {"tokenizer": made.to_str(), "max_length": length, "pad": fast.pad_token_id,
             "mask": mask, "special": special}  # fmt: skip
+
+
+def _read(architecture: str, place: str):
+    """The tokenizer of transformers in a folder or repository.
+
+    Raises:
+        UserError: if its files cannot be read.
+        OSError: if it cannot be downloaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except OSError:
+        raise
+    except Exception as error:  # the tokenizers library raises this class itself
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(
+            f"model.architecture is {architecture!r}, whose tokenizer cannot be read ({reason}), "
+            "expected a tokenizer.json that transformers has saved"
+        ) from error
 
 
 def vocabulary(own: nn.Module) -> int:
