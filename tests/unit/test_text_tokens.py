@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 pytest.importorskip("tokenizers", reason="`make text` installs it")
 pytest.importorskip("transformers", reason="`make text` installs it")
 
+from soups import problems
 from soups.data.prepared import PreparedSet
 from soups.errors import UserError
 from soups.models import checkpoints
-from soups.text import tokenizing
+from soups.models.pretrained import bring_in
+from soups.text import preparation, tokenizing
 from soups.text.augment import masked
 from soups.text.batches import CHUNK, of_similar_length
 from soups.text.sheet import LINES, sheet
@@ -31,6 +33,7 @@ def made():
     fast = texts.tokenizer("Bert")
     fast.backend_tokenizer.enable_truncation(12, strategy="longest_first")
     note = {"tokenizer": fast.backend_tokenizer.to_str(), "pad": 0, "max_length": 12}
+    note |= {"config": {}, "pooling": "native"}
     return note, fast
 
 
@@ -198,6 +201,22 @@ def test_a_text_without_a_token_is_refused_with_its_line(made, tmp_path, run_scr
     records[2]["text"] = " \t"
     with pytest.raises(UserError, match=r"films\.csv:4 has a text without any token"):
         run_script(records)
+
+
+def test_a_t5_of_its_own_pooling_takes_no_text_with_the_token_for_the_end(tmp_path):
+    folder = texts.t5(tmp_path)
+    records = texts.reviews(4)
+    records[2]["text"] += " </s> indeed"
+    for pooling in ("native", "decoder"):
+        model = bring_in(
+            f"transformers/{folder}", None, problem=problems.named("text"), pooling=pooling
+        )
+        preparation.tokenized(model.made_from, "train", records[:2])
+        if pooling == "decoder":
+            preparation.tokenized(model.made_from, "train", records)
+            continue
+        with pytest.raises(UserError, match=r"films\.csv:4 has a text that holds the token for"):
+            preparation.tokenized(model.made_from, "train", records)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

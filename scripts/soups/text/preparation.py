@@ -8,8 +8,10 @@ import numpy as np
 from soups.data.prepared import ClassMapping
 from soups.errors import UserError
 from soups.text import tokenizing
+from soups.text.pooling import NATIVE
 
 log = logging.getLogger("soups")
+
 
 SHOWN, LONGEST = 2, 300  # examples of a class in the metadata, and characters of each text
 
@@ -46,19 +48,45 @@ def tokenized(note: Mapping, name: str, records: Sequence[Mapping]) -> tuple[np.
         records: see `reading`.
 
     Raises:
-        UserError: if a text has no token.
+        UserError: if a text has no token, or more ends than the model's own classifier takes.
     """
     found = tokenizing.encoded(note, [text_of(record) for record in records])
     lengths = found.rows[:, 0]
     if (lengths == 0).any():
         where = records[int(np.flatnonzero(lengths == 0)[0])]["from"]
         raise UserError(f"{where} has a text without any token, expected a text with words")
+    _check_ends(note, records, found.rows)
     cut, most = int(found.cut.sum()), note["max_length"]
     log.info("%s: %d texts of %.1f tokens on average", name, len(lengths), lengths.mean())
     if cut:
         log.warning("%s: %d texts are longer than %d tokens and were cut", name, cut, most)
     more = {"problem": "text", "pad": note["pad"], "cut": cut}
     return found.rows, more | {"examples": examples(records)}
+
+
+def _check_ends(note: Mapping, records: Sequence[Mapping], rows: np.ndarray) -> None:
+    """Check that no text holds the token that ends texts, if the classifier counts these tokens.
+
+    Those of encoder-decoders such as T5 do. They take the state of the last end as the feature, and
+    refuse a batch whose texts have different numbers of ends.
+
+    Args:
+        note, records: see `tokenized`.
+        rows: see `tokenizing.Encoded`.
+
+    Raises:
+        UserError: with the first text that has more ends than others.
+    """
+    config = note["config"]
+    if note["pooling"] != NATIVE or not config.get("is_encoder_decoder"):
+        return
+    inside = np.arange(rows.shape[1] - 2) < rows[:, :1]
+    ends = ((rows[:, 2:] == config["eos_token_id"]) & inside).sum(1)
+    if (more := np.flatnonzero(ends > ends.min())).size:
+        raise UserError(
+            f"{records[int(more[0])]['from']} has a text that holds the token for the end of a "
+            "text, such as </s>, expected texts without it, or another model.pooling"
+        )
 
 
 def examples(records: Sequence[Mapping]) -> list[dict]:
