@@ -214,6 +214,14 @@ def test_the_order_of_classes_without_names_is_that_of_numbers_or_of_the_alphabe
             '{"text": ["a"], "label": 1}\n',
             "line 1: column 'text' holds list, expected text or a number",
         ),
+        (
+            "train.jsonl",
+            '{"text": "a", "label": 1}\n{"text": "b \\ud83d", "label": 0}\n',
+            "line 2: column 'text' holds '\\ud83d', half of a character, expected text that UTF-8",
+        ),
+        ("train.jsonl", "[" * 100_000, "line 1: not valid JSON (maximum recursion depth"),
+        ("train.jsonl", '{"label": ' + "1" * 5000, "line 1: not valid JSON (Exceeds the limit"),
+        ("train.json", '[\n{"text": "a", "label": 1}\n]', "expected one object per line"),
     ],
 )
 def test_bad_input_is_one_sentence_with_its_line(write, source, name, content, sentence):
@@ -228,6 +236,9 @@ def test_a_test_label_that_training_lacks_is_an_error(write, source):
     assert sentence in refusal(source(), "test")
     write("train.tsv", table([("a", "x"), ("b", "x")]))
     with pytest.raises(UserError, match=r"train.tsv: every label is 'x', expected at least two"):
+        source()
+    write("train.tsv", table([]))
+    with pytest.raises(UserError, match=r"train.tsv: there is no label, expected at least two cla"):
         source()
 
 

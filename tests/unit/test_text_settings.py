@@ -56,9 +56,9 @@ def validate(root, tmp_path, monkeypatch):
     return validated
 
 
-def write(path, content: str) -> None:
+def write(path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode())
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def refusal(validate, *arguments, **sections) -> str:
@@ -313,7 +313,12 @@ def test_a_mistake_is_one_sentence(validate, text, sentence):
         (
             "text\ttext\tlabel\n",
             "train.tsv",
-            "train.tsv: there are 2 columns 'text', expected one of",
+            "train.tsv: there are 2 columns 'text', expected one of this name",
+        ),
+        (
+            TSV.encode("utf-16"),
+            "train.tsv",
+            "train.tsv, line 1: byte 0 is 0xff, which is not UTF-8, expected a UTF-8 file",
         ),
         (
             "text\n",

@@ -6,6 +6,7 @@ in which line, counted from 1, or in which row of a Parquet file, counted from 0
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ JSON = (".jsonl", ".json", ".ndjson")
 PARQUET = (".parquet",)
 ENDINGS = (*tables.ENDINGS, *JSON, *PARQUET)
 Column = str | int
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can hold one of a pair alone
 
 
 class Row(NamedTuple):
@@ -126,11 +128,14 @@ def _positions(
                 )
             made.append(column - 1)
             continue
-        if (count := list(names).count(column)) != 1:
-            found = "no column" if not count else f"{count} columns"
+        if (count := list(names).count(column)) > 1:
             raise UserError(
-                f"{where}: there {'is' if count < 2 else 'are'} {found} {column!r}, expected one "
-                f"of {', '.join(names)}{near(str(column), names) if not count else ''}"
+                f"{where}: there are {count} columns {column!r}, expected one of this name"
+            )
+        if not count:
+            raise UserError(
+                f"{where}: there is no column {column!r}, expected one of "
+                f"{', '.join(names)}{near(str(column), names)}"
             )
         made.append(list(names).index(column))
     return made
@@ -147,9 +152,11 @@ def _table(path: Path, columns: Sequence[Column], layout: Layout) -> Iterator[Ro
 
 
 def _json_lines(path: Path, columns: Sequence[Column], whole: bool = True) -> Iterator[Row]:
-    with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as file:
-        source = io.StringIO(tables.text_of(path), newline="\n") if whole else file
-        yield from _records(path, source, columns)
+    if whole:
+        yield from _records(path, io.StringIO(tables.text_of(path), newline="\n"), columns)
+        return
+    with tables.opened(path, newline="\n") as file:
+        yield from _records(path, file, columns)
 
 
 def _records(path: Path, source: Iterable[str], columns: Sequence[Column]) -> Iterator[Row]:
@@ -157,13 +164,21 @@ def _records(path: Path, source: Iterable[str], columns: Sequence[Column]) -> It
         where = f"{path}, line {number}"
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not valid JSON ({error}), expected one object") from None
+        except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
+            raise UserError(
+                f"{where}: not valid JSON ({error}), expected one object per line"
+            ) from None
         if not isinstance(record, dict):
             raise UserError(f"{where}: the line holds no JSON object, expected one object per line")
         _positions(where, columns, list(record))
-        cells = [record[column] for column in columns]
-        yield Row(f":{number}", f"line {number}", texts_of(cells, columns, where))
+        cells = texts_of([record[column] for column in columns], columns, where)
+        for cell, column in zip(cells, columns, strict=True):
+            if cell and not cell.isascii() and (half := _SURROGATE.search(cell)):
+                raise UserError(
+                    f"{where}: column {column!r} holds {half[0]!a}, half of a character, "
+                    "expected text that UTF-8 can encode"
+                )
+        yield Row(f":{number}", f"line {number}", cells)
 
 
 def _file(path: Path):

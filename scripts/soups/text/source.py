@@ -111,10 +111,8 @@ def classes_of(settings: Mapping) -> dict[str, str]:
     how = spec["columns"]["label"], spec["quotes"], spec["header"]
     values = {v for path in paths for v in _labels(path, tuple(stamp(path)), *how)}
     if len(values) < 2:
-        raise UserError(
-            f"{', '.join(map(str, paths))}: every label is {next(iter(values), '')!r}, expected at "
-            "least two classes"
-        )
+        found = f"every label is {next(iter(values))!r}" if values else "there is no label"
+        raise UserError(f"{', '.join(map(str, paths))}: {found}, expected at least two classes")
     return {value: value for value in _sorted(values)}
 
 

@@ -3,8 +3,10 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from soups.errors import UserError
 
@@ -55,6 +57,21 @@ def text_of(path: Path) -> str:
         ) from None
 
 
+@contextmanager
+def opened(path: Path, newline: str) -> Iterator[TextIO]:
+    """A context with an open UTF-8 file, of which only the beginning is read.
+
+    Raises:
+        UserError: as from `text_of`.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline=newline) as file:
+            yield file
+    except UnicodeDecodeError:
+        text_of(path)
+        raise
+
+
 def lines(source: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank. Lines end with LF or CR LF."""
     for number, line in enumerate(source, 1):
@@ -88,8 +105,7 @@ def first_row(path: Path, layout: Layout) -> list[str]:
     Raises:
         UserError: if the file is empty.
     """
-    # `text_of` reports bytes that are not UTF-8 when the whole file is read.
-    with open(path, encoding="utf-8-sig", errors="replace", newline=layout.newline) as file:
+    with opened(path, layout.newline) as file:
         row = next(_rows(path, file, layout), None)
     if row is None:
         wanted = "the names of the columns" if layout.header else "texts and their labels"
