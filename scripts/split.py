@@ -1,4 +1,4 @@
-"""Hold out a share of each class of the training set, and write a manifest of the images."""
+"""Hold out a share of each class of the training set, and write a manifest of it."""
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from soups.jobs.job import log, run
 def main(job) -> None:
     data, settings = PreparedSet(job.input[0]), job.params.heldout
     labels, dropped = data.labels, data.meta.get("dropped", [])
-    train, heldout = splits.split(labels, data.classes, settings, dropped)
+    examples = data.problem.examples
+    train, heldout = splits.split(labels, data.classes, settings, dropped, examples)
     paths = data.meta["paths"]
     manifest = splits.manifest(settings, data.classes, labels, paths, train, heldout)
     files.write_array(job.output.train, train.astype(np.int64))
     files.write_array(job.output.heldout, heldout.astype(np.int64))
     files.write_json(job.output.manifest, manifest)
-    log.info("held out %d of %d training images", len(heldout), len(labels))
+    log.info("held out %d of %d training %s", len(heldout), len(labels), examples)
 
 
 if __name__ == "__main__":

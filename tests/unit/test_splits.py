@@ -161,8 +161,12 @@ def test_unreadable_images_do_not_shift_the_marks(data):
         ([0, 1, 0, 1], [1], r"int64 of shape \(4,\), .* of the 5 training images"),
         ([[0, 1, 0, 1]], [], r"of shape \(1, 4\)"),
         ([0, 2, 0, 1], [], "expected 0 or 1 for each"),
-        ([0, 0, 0, 0], [], "the array marks no image, expected 1 for each held-out image"),
-        ([0, 1, 0, 0, 0], [1], "marks no image"),
+        (
+            [0, 0, 0, 0],
+            [],
+            "the array marks none of the images, expected 1 for each that is held out",
+        ),
+        ([0, 1, 0, 0, 0], [1], "marks none of the images"),
         ([0, 1, 1, 1], [], "the array marks all images of class 'dog', expected at least"),
     ],
 )

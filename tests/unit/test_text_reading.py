@@ -368,6 +368,9 @@ def test_the_split_takes_any_training_set_of_two_classes(tmp_path):
     assert len(chosen) == 4
     manifest = json.loads(output.manifest.read_text())
     assert manifest["paths"] == [paths[i] for i in chosen]
+    few = heldout | {"fraction": 0.01}
+    with pytest.raises(UserError, match="takes 0 of the 10 training texts of class 'a', expected"):
+        split.main(SimpleNamespace(input=given, output=output, params=SimpleNamespace(heldout=few)))
 
 
 def test_reading_imports_neither_torch_nor_pandas(root):

@@ -10,7 +10,11 @@ from soups.files import fingerprint
 
 
 def split(
-    labels: np.ndarray, classes: Sequence[str], settings: Mapping, dropped: Sequence[int] = ()
+    labels: np.ndarray,
+    classes: Sequence[str],
+    settings: Mapping,
+    dropped: Sequence[int] = (),
+    examples: str = "images",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training set as the configuration says, at random or by a file of marks.
 
@@ -19,6 +23,7 @@ def split(
         classes: class names, for messages.
         settings: the config section ``data.heldout``.
         dropped: see `given_split`.
+        examples: what the set holds, for messages.
 
     Returns:
         indices of training images and of held-out images, as `heldout_split`.
@@ -27,9 +32,9 @@ def split(
         UserError: see `read_marks`, `given_split` and `heldout_split`.
     """
     if path := settings["indices"]:
-        return given_split(read_marks(path), labels, dropped, path, classes)
+        return given_split(read_marks(path), labels, dropped, path, classes, examples)
     how = {key: settings[key] for key in ("fraction", "per_class", "seed")}
-    return heldout_split(labels, classes=classes, **how)
+    return heldout_split(labels, classes=classes, **how, examples=examples)
 
 
 def manifest(
@@ -69,6 +74,7 @@ def heldout_split(
     key: str = "data.heldout.fraction",
     per_class: int | None = None,
     pretrain: np.ndarray | None = None,
+    examples: str = "images",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training set in two.
 
@@ -86,6 +92,7 @@ def heldout_split(
         per_class: held-out images of each class, instead of ``fraction``.
         pretrain: images of each class that pre-training has already taken, shape (classes,), for
             messages.
+        examples: what the set holds, for messages.
 
     Returns:
         indices of training images and of held-out images. Both are sorted, they are disjoint, and
@@ -107,19 +114,19 @@ def heldout_split(
     impossible = np.flatnonzero((held < 1) | (held >= count))
     if len(impossible):
         c = impossible[np.argmin(count[impossible])]
-        images = f"{count[c]} training images of class {classes[c]!r}"
+        those = f"{count[c]} training {examples} of class {classes[c]!r}"
         if pretrain is not None and pretrain[c]:
-            images += (
+            those += (
                 f" (data.folders.pretrain_fraction took {pretrain[c]} "
                 f"of the {pretrain[c] + count[c]} in its folder)"
             )
         if per_class is None:
-            setting = f"{key} is {fraction} and takes {held[c]} of the {images}"
+            setting = f"{key} is {fraction} and takes {held[c]} of the {those}"
         else:
-            setting = f"data.heldout.per_class is {per_class}, but there are {images}"
+            setting = f"data.heldout.per_class is {per_class}, but there are {those}"
         raise UserError(
             f"{setting}, expected at least 1 taken and 1 left; "
-            f"{_possible(count.min(), per_class is not None)}"
+            f"{_possible(count.min(), per_class is not None, examples)}"
         )
     chosen = [
         np.random.default_rng([seed, c]).permutation(np.flatnonzero(labels == c))[: held[c]]
@@ -130,15 +137,16 @@ def heldout_split(
     return train, heldout
 
 
-def _possible(fewest: int, per_class: bool) -> str:
+def _possible(fewest: int, per_class: bool, examples: str) -> str:
     """Name the values that would split every class.
 
     Args:
         fewest: number of images of the smallest class.
         per_class: whether the value is a number of images per class instead of a fraction.
+        examples: what the set holds.
     """
     if fewest < 2:
-        return "every class needs at least 2 images"
+        return f"every class needs at least 2 {examples}"
     low, high = 1, fewest - 1
     if not per_class:  # n * fraction, rounded down or up, is then between 1 and n - 1
         low, high = math.ceil(1000 / fewest) / 1000, math.floor(1000 - 1000 / fewest) / 1000
@@ -147,7 +155,12 @@ def _possible(fewest: int, per_class: bool) -> str:
 
 
 def given_split(
-    marks: np.ndarray, labels: np.ndarray, dropped: Sequence[int], path: str, classes: Sequence[str]
+    marks: np.ndarray,
+    labels: np.ndarray,
+    dropped: Sequence[int],
+    path: str,
+    classes: Sequence[str],
+    examples: str = "images",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a split that is given by a file, as with the paper's released models.
 
@@ -158,6 +171,7 @@ def given_split(
         dropped: positions in the folder of the images that could not be read.
         path: the file of the marks, for messages.
         classes: class names, for messages.
+        examples: what the set holds, for messages.
 
     Returns:
         indices of training images and of held-out images, as `heldout_split`.
@@ -169,15 +183,17 @@ def given_split(
     if marks.shape != (len(labels) + len(dropped),) or not set(np.unique(marks)) <= {0, 1}:
         raise UserError(
             f"{path}: the array is {marks.dtype} of shape {marks.shape}, expected 0 or 1 for each "
-            f"of the {len(labels) + len(dropped)} training images"
+            f"of the {len(labels) + len(dropped)} training {examples}"
         )
     held = np.delete(marks, list(dropped)).astype(bool)
     if not held.any():
-        raise UserError(f"{path}: the array marks no image, expected 1 for each held-out image")
+        raise UserError(
+            f"{path}: the array marks none of the {examples}, expected 1 for each that is held out"
+        )
     for c, name in enumerate(classes):
         if held[labels == c].all():
             raise UserError(
-                f"{path}: the array marks all images of class {name!r}, expected at least one 0"
+                f"{path}: the array marks all {examples} of class {name!r}, expected at least one 0"
             )
     return np.flatnonzero(~held), np.flatnonzero(held)
 
