@@ -1,6 +1,7 @@
 """Import a pre-trained model: of this workflow, or by a tag, an address, a file or a folder."""
 
 from soups import files, problems
+from soups.errors import UserError
 from soups.jobs.job import log, run
 from soups.models.architectures import header
 from soups.models.finite import check_finite
@@ -13,6 +14,11 @@ def main(job) -> None:
     ours = bool(source) and source.endswith(".safetensors") and "architecture" in header(source)
     if ours:
         model = Pretrained.load(source)
+        if model.problem is not problem:
+            raise UserError(
+                f"model.pretrained is {source!r}, a model of {model.problem.examples}, expected a "
+                f"model of {problem.examples} for this data.source"
+            )
     else:
         settings = job.params.get("settings", {})
         kind = job.params.get("weights", "plain")

@@ -10,7 +10,7 @@ from soups.errors import UserError
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained, bring_in
 
-IMAGES = {"data": {"source": "folders"}}
+IMAGES, TEXTS = ({"data": {"source": source}} for source in ("folders", "text"))
 
 
 class Params(dict):
@@ -23,13 +23,13 @@ class Params(dict):
 def run_import(tmp_path):
     """A function that imports a source and returns the file that it made."""
 
-    def run(architecture, source, image_size=None, **more):
+    def run(architecture, source, image_size=None, config=IMAGES, **more):
         pixels = {"mean": None, "std": None}
         params = Params(architecture=architecture, source=source, image_size=image_size,
                         pixels=pixels, **more)  # fmt: skip
         out = tmp_path / "out" / "model.safetensors"
         out.parent.mkdir(exist_ok=True)
-        import_pretrained.main(SimpleNamespace(params=params, output=[str(out)], config=IMAGES))
+        import_pretrained.main(SimpleNamespace(params=params, output=[str(out)], config=config))
         return out
 
     return run
@@ -77,3 +77,11 @@ def test_without_a_source_the_file_has_the_architecture_alone(run_import):
 def test_images_of_another_size_are_refused(run_import):
     with pytest.raises(UserError, match=r"image_size is 64, expected 160, .* 'timm/test_vit' with"):
         run_import("timm/test_vit", None, 64)
+
+
+def test_a_model_of_another_problem_is_refused(run_import, tmp_path):
+    bring_in("timm/test_vit", None).save(tmp_path / "ours.safetensors", {})
+    with pytest.raises(
+        UserError, match=r"ours\.safetensors', a model of images, expected a model of"
+    ):
+        run_import("transformers/bert", str(tmp_path / "ours.safetensors"), config=TEXTS)
