@@ -167,6 +167,11 @@ def test_a_shared_experiment_needs_the_same_data_and_starts(validate, tmp_path):
     validate({"shared": "first", "finetune": {"start": "zeroshot"}})
     with pytest.raises(UserError, match=r"data\.heldout differs from that of the shared"):
         validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
+    file = tmp_path / "results" / "first" / "settings.json"
+    old = json.loads(file.read_text())
+    del old["model"]["pooling"], old["data"]["text"]
+    file.write_text(json.dumps(old))
+    validate({"shared": "first"})
 
 
 def test_a_class_with_too_few_images_is_found_before_any_job(validate, folders):

@@ -232,9 +232,9 @@ def _check_shared(config: dict) -> None:
         )
     theirs = json.loads(made.read_text(encoding="utf-8"))
     for section, ours in sections(config).items():
-        key = next(
-            (k for k in ours | theirs[section] if ours.get(k) != theirs[section].get(k)), None
-        )
+        # An experiment of an older version lacks keys that are new. Its data and starts have their
+        # defaults.
+        key = next((k for k, value in theirs[section].items() if ours.get(k) != value), None)
         if key:
             raise UserError(
                 f"{section}.{key} differs from that of the shared experiment "
