@@ -318,7 +318,7 @@ def test_a_mistake_is_one_sentence(validate, text, sentence):
         (
             TSV.encode("utf-16"),
             "train.tsv",
-            "train.tsv, line 1: byte 0 is 0xff, which is not UTF-8, expected a UTF-8 file",
+            "train.tsv, line 1: byte 0 is 0xff, which is not UTF-8, expected text in UTF-8",
         ),
         (
             "text\n",

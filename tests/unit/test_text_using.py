@@ -112,11 +112,18 @@ def test_parquet_files_numbers_of_columns_and_the_standard_input(
     (tmp_path / "bare.tsv").write_text("".join(f"0\t{text}\n" for text in TEXTS[:3]))
     run(soup, tmp_path / "bare.tsv", "--columns", "2", "--out", tmp_path / "out.csv")
     assert [row["class"] for row in read(tmp_path / "out.csv")] == want
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(TEXTS[:3])))
+
+    def type_in(content: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    type_in("\n".join(TEXTS[:3]).encode())
     run(soup, "-", "--out", tmp_path / "out.csv")
     assert [(row["from"], row["class"]) for row in read(tmp_path / "out.csv")] == list(
         zip(["-:1", "-:2", "-:3"], want, strict=True)
     )
+    type_in(b"a\ncaf\xe9\n")
+    with pytest.raises(UserError, match="standard input, line 2: byte 5 is 0xe9, which is not UTF"):
+        run(soup, "-", "--out", tmp_path / "out.csv")
     arrow = pytest.importorskip("pyarrow", reason="`make parquet` installs it")
     from pyarrow import parquet
 

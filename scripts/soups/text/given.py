@@ -130,7 +130,7 @@ def _columns(given: str, pair: bool) -> list[str | int]:
 
 def _read(place: str, asked: list[str | int] | None, pair: bool) -> Found:
     if place == STDIN:
-        return _lines(STDIN, sys.stdin.read(), pair)
+        return _lines(STDIN, tables.decoded(sys.stdin.buffer.read(), "standard input"), pair)
     path = Path(place)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"

@@ -44,16 +44,28 @@ def text_of(path: Path) -> str:
     """Return the text of a UTF-8 file without its byte order mark.
 
     Raises:
+        UserError: see `decoded`.
+    """
+    return decoded(path.read_bytes(), path)
+
+
+def decoded(content: bytes, place: Path | str) -> str:
+    """Return the text of UTF-8 bytes without their byte order mark.
+
+    Args:
+        content: all bytes of a file.
+        place: the file, for messages.
+
+    Raises:
         UserError: with the position of the first byte that is not UTF-8.
     """
-    content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         at = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
         raise UserError(
-            f"{path}, line {content[:at].count(10) + 1}: byte {at} is {content[at]:#04x}, which is "
-            "not UTF-8, expected a UTF-8 file"
+            f"{place}, line {content[:at].count(10) + 1}: byte {at} is {content[at]:#04x}, which "
+            "is not UTF-8, expected text in UTF-8"
         ) from None
 
 
