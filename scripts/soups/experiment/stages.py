@@ -20,7 +20,7 @@ STAGE = {
     "curves": 2,
     "doctor": 2,
     "tables": 3,
-    "claims": 2,
+    "claims": 3,
     "figures": 3,
     "report": 3,
 }
