@@ -13,9 +13,13 @@ import pytest
 
 pytest.importorskip("transformers", reason="`make text` installs it")
 
-from soups.jobs import events
+from safetensors.torch import load_file, save_file
+
+from soups.jobs import events, left_out
+from soups.usage.export import export
 from tests import texts
-from tests.workflow.conftest import Project
+from tests.unit.test_overlays import merge
+from tests.workflow.conftest import FEW, Project
 from tests.workflow.test_interrupt import interrupt
 
 LONGEST = 24  # tokens, more than any generated review has
@@ -231,3 +235,151 @@ def test_a_new_text_changes_its_set_alone(copied):
     planned = copied.planned()
     assert (planned["read_texts"], planned["tokenize_set"]) == (1, 1)
     assert not {"split", "initialize", "finetune", "cook"} & planned.keys()
+
+
+READY = merge(
+    merge(TEXT, FEW),
+    {
+        "name": "ready",
+        "data": {"heldout": {"fraction": 1}},
+        "model": {"architecture": "transformers/runs/m00", "pretrained": None},
+        "sweep": {"kind": "files"},
+        "ingredients": {"source": "checkpoints", "checkpoints": {"files": "runs/*"}},
+    },
+)
+del READY["data"]["text"]["shifts"]["books"]
+
+
+@pytest.mark.workflow
+def test_ready_made_text_classifiers_score_as_in_the_run_that_trained_them(done, project):
+    """Folders as Hugging Face has them, one of which has a weight that is not a number."""
+    ready = project(READY)
+    write_texts(ready.folder)
+    for name in MODELS:
+        export(
+            done.results / "models" / f"{name}.safetensors",
+            "huggingface",
+            ready.folder / "runs" / name,
+        )
+    bad = ready.folder / "runs" / "m03"
+    shutil.copytree(ready.folder / "runs" / "m00", bad)
+    state = load_file(bad / "model.safetensors")
+    state["classifier.weight"][1, 2] = float("nan")
+    save_file(state, bad / "model.safetensors", {"format": "pt"})
+
+    printed = ready.run()
+    line = left_out.line("m03", left_out.reason(ready.results / "models" / "m03.safetensors"))
+    assert "'classifier.weight' has 1 values that are not finite" in line
+    assert line in printed.stdout + printed.stderr
+    theirs, ours = (table(each, "models").set_index("model") for each in (done, ready))
+    assert ours.loc["m03", ["heldout", "test", "typos"]].isna().all()
+    scores = ["test", "typos"]
+    pd.testing.assert_frame_equal(ours.loc[MODELS, scores], theirs.loc[MODELS, scores])
+    methods = table(ready, "methods").set_index("method")
+    assert methods.loc["uniform", "members"].split() == MODELS
+    assert methods.loc["uniform", "n_heldout"] == 300
+    assert (ready.results / "report.html").stat().st_size > 10_000
+
+    # The report of ready-made models has the examination of the doctor.
+    assert ready.planned("doctor") == {}
+    doctor = table(ready, "doctor").set_index("model")
+    assert doctor.loc["m03", "verdict"] == "diverged"
+    assert not {"diverged", "other initialisation", "duplicate"} & set(
+        doctor.loc[MODELS, "verdict"]
+    )
+
+
+# Pairs of texts in a table without a header, and an encoder-decoder.
+PAIRS = merge(
+    merge(TEXT, FEW),
+    {
+        "name": "pairs",
+        "data": {
+            "text": {
+                "train": "train.tsv",
+                "test": "test.tsv",
+                "max_length": 64,
+                "header": False,
+                "columns": {"text": 1, "second": 2, "label": 3},
+                "classes": {"bad": "negative", "good": "positive"},
+                "limit": {"test": 90},
+            }
+        },
+        "model": {"architecture": "transformers/t5", "pretrained": "t5", "pooling": "decoder"},
+        "metric": None,
+        "sweep": {"random": {"n": 2, "parameters": {"augment": 1}}},
+    },
+)
+del PAIRS["data"]["text"]["shifts"]["books"]
+
+
+@pytest.mark.workflow
+def test_an_encoder_decoder_on_pairs_of_texts_runs_from_the_estimate_to_the_report(project):
+    pairs = project(PAIRS, "experiments/minimal.yaml")
+    for name, count in (("train", 300), ("test", 120)):
+        path = texts.write_csv(
+            pairs.folder / f"{name}.tsv", texts.reviews(count, count, pairs=True), "\t"
+        )
+        path.write_text(path.read_text().partition("\n")[2])
+    texts.t5(pairs.folder / "t5")
+
+    printed = pairs.run("estimate").stdout
+    cost, planned = table(pairs, "estimate").set_index("stage"), pairs.planned()
+    for stage in ("finetune", "evaluate", "cook"):
+        assert cost.loc[stage, "jobs"] == planned[stage]
+    assert cost.loc["prepare", "texts"] == 300 + 90 + 90
+    assert "image" not in printed.partition("stage")[2]
+
+    pairs.run()
+    assert (pairs.results / "report.html").stat().st_size > 10_000
+    data = table(pairs, "data").set_index("set")
+    assert list(data["texts_each"]) == [2, 2]
+    assert list(data["in_files"]) == [300, 120]
+    methods = table(pairs, "methods").set_index("method")
+    assert methods.loc["best_individual", "test"] > 0.7  # Chance is a half.
+    assert (methods["n_test"] == 90).all()
+    log = (pairs.results / "logs" / "import_pretrained.log").read_text()
+    assert "augmentation puts <extra_id_0> in the place of a token" in log
+    assert pairs.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            {"columns": {"label": "labels"}},
+            "train.csv: there is no column 'labels', expected one of text, label; did you mean",
+        ),
+        ({"preset": "rtee"}, "data.text.preset is 'rtee', expected one of rte, mrpc, cola, sst2"),
+    ],
+)
+def test_a_mistake_in_the_settings_of_texts_ends_a_dry_run_with_one_sentence(
+    project, text, sentence
+):
+    copy = project(merge(TEXT, {"data": {"text": text}}))
+    write_texts(copy.folder)
+    done = copy.run("-n", check=False)
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.workflow
+def test_mistakes_in_files_end_a_run_before_anything_is_trained(project):
+    """A label that no training text has, a text in another encoding, and too few embeddings."""
+    copy = project(TEXT)
+    write_texts(copy.folder)
+    texts.bert(copy.folder / "bert", vocab_size=100)
+    with open(copy.folder / "test.csv", "a", encoding="utf-8") as file:
+        file.write("a film,fair\n")
+    with open(copy.folder / "books.jsonl", "ab") as file:
+        file.write('{"text": "h\u00fcbsch", "label": "good"}\n'.encode("latin-1"))
+    done = copy.run("--keep-going", check=False)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "test.csv, line 124: the label is 'fair', expected one of bad, good" in said
+    assert "books.jsonl, line 101: " in said
+    assert "not UTF-8, expected a UTF-8 file" in said
+    assert "expected at most 99, because the model has 100 embeddings" in said
+    assert "Traceback" not in said
+    assert not (copy.results / "models").exists()
