@@ -5,6 +5,7 @@ The models are saved as Hugging Face saves them. Their weights are random, and n
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from tokenizers import (
     normalizers,
     pre_tokenizers,
     processors,
-    trainers,
 )
 
 CLASSES = ("bad", "good")
@@ -108,14 +108,13 @@ def tokenizer(kind: str, length: int = 40) -> transformers.PreTrainedTokenizerFa
 
 
 def _wordpiece(texts: list[str], length: int) -> transformers.PreTrainedTokenizerFast:
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words, letters = _parts([text.lower() for text in texts])
+    pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words])
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    made.train_from_iterator(
-        texts,
-        trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False),
-    )
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -128,16 +127,18 @@ def _wordpiece(texts: list[str], length: int) -> transformers.PreTrainedTokenize
     )  # fmt: skip
 
 
+def _parts(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Words and letters in order. Trainers of tokenizers order equal counts at random."""
+    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text)})
+    return words, sorted({letter for word in words for letter in word})
+
+
 def _unigram(texts: list[str], length: int) -> transformers.PreTrainedTokenizerFast:
-    made = Tokenizer(models.Unigram())
+    words, letters = _parts(texts)
+    pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>", "<extra_id_0>")]
+    pieces += [(piece, -8.0) for piece in ("▁", *letters)] + [(f"▁{word}", -5.0) for word in words]
+    made = Tokenizer(models.Unigram(pieces, 2))  # 2 is the place of <unk>
     made.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<pad>", "</s>", "<unk>", "<extra_id_0>"]
-    made.train_from_iterator(
-        texts,
-        trainers.UnigramTrainer(
-            vocab_size=400, special_tokens=special, unk_token="<unk>", show_progress=False
-        ),
-    )
     made.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )

@@ -334,3 +334,9 @@ def test_depths_go_from_the_embeddings_to_the_head(tmp_path, kind, pooling, bloc
     assert {depth[name] for name in embeddings} == {0}
     if kind == "T5":
         assert depth[next(n for n in names if "encoder.final_layer_norm" in n)] == 2
+
+
+def test_the_small_model_of_the_experiments_names_the_tool_that_fetches_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no folder models/minilm, expected .* tools/fetch_minilm"):
+        problems.named("text").family("")("transformers/models/minilm")

@@ -293,7 +293,7 @@ def test_defaults_are_filled_in():
             PLAIN | {"classes": {"0": "a", "1": "a"}},
             "data.text.classes has only 'a', expected at least",
         ),
-        (PLAIN | {"max_length": 3}, "data.text.max_length is 3, expected at least 4"),
+        (PLAIN | {"max_length": 7}, "data.text.max_length is 7, expected at least 8"),
         (PLAIN | {"colums": {}}, "config key data.text.colums is unknown; did you mean columns?"),
     ],
 )

@@ -14,8 +14,8 @@ from soups.errors import UserError
 from soups.models import checkpoints, sources
 from soups.models.architectures import TRANSFORMERS, is_path
 from soups.models.families.transformers_base import FromConfiguration, refusing
+from soups.text import packages, tokenizing
 from soups.text import pooling as poolings
-from soups.text import tokenizing
 from soups.text.classifier import TextClassifier, arguments
 from soups.text.ties import untie
 
@@ -77,6 +77,8 @@ class TextModel(FromConfiguration):
         self.architecture, self.words = architecture, None
         place = architecture.removeprefix(TRANSFORMERS)
         self.pooling = pooling if note is None else note["pooling"]
+        if note is None:
+            packages.check_fetched(place)
         with refusing(architecture, "text classifier", self._wanted):
             if note is None:
                 self._read_config(place)

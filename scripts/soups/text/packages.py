@@ -1,13 +1,15 @@
-"""The optional packages for texts, whose absence is an error before any job runs."""
+"""The optional packages for texts, and the small model that the experiments on texts use."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 from soups.errors import UserError
 from soups.text.settings import sets, settings_of
 
 ALWAYS, FOR_HUB = ("transformers", "tokenizers"), ("datasets",)
 INSTALLS = "which `make text` installs (python -m pip install -r envs/requirements-text.txt)"
+FETCHED = "models/minilm"  # folder of the model that tools/fetch_minilm.py writes
 
 
 def check(data: Mapping) -> None:
@@ -22,3 +24,19 @@ def check(data: Mapping) -> None:
     for package, why in wanted.items():
         if find_spec(package) is None:
             raise UserError(f"{why}, expected the package {package}, {INSTALLS}")
+
+
+def check_fetched(place: str) -> None:
+    """Check that the small model was fetched, if an experiment uses it.
+
+    Args:
+        place: a folder, or the name of a model on Hugging Face's hub.
+
+    Raises:
+        UserError: if the folder of the small model does not exist.
+    """
+    if Path(place) == Path(FETCHED) and not Path(place).is_dir():
+        raise UserError(
+            f"there is no folder {FETCHED}, expected the small model that "
+            "`python tools/fetch_minilm.py` writes there"
+        )
