@@ -27,11 +27,11 @@ rule report:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.worded,
         name=config["name"],
         figures={name: figure.caption for name, figure in plan.figures.items()},
         roles=plan.roles,
         weights=plan.greedy_weights,
-        **plan.worded,
         stage=plan.stage["report"],
     script:
         "../scripts/report.py"
