@@ -162,7 +162,7 @@ def test_the_page_of_texts_names_the_metric_and_no_images(root, tables, figures)
     assert "Matthews correlation × 100, with 95% bootstrap intervals over texts." in text
     assert "Matthews correlations are multiplied by 100. The columns" in text
     assert "the classes of the texts in a file" in text
-    assert "soups/greedy.safetensors texts.tsv --out predictions.csv" in text
+    assert "soups/greedy.safetensors texts.txt --out predictions.csv" in text
     assert "calibration error are in points, which are hundredths." in text
     assert "before anything was computed. The column cut counts texts" in text
     assert "Show all of the texts" in text

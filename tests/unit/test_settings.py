@@ -191,6 +191,21 @@ def test_valid_image_folders_are_accepted(validate, folder_config):
     assert settings.shifts(folder_config) == ["sketch", "blurred"]
 
 
+@pytest.mark.parametrize(
+    ("key", "section"),
+    [
+        ("text", {"preset": "rte"}),
+        (
+            "folders",
+            {"root": "x", "train": "a", "test": "b", "image_size": 8, "shifts": {"c": None}},
+        ),
+    ],
+)
+def test_a_section_of_another_source_is_refused(validate, key, section):
+    with pytest.raises(UserError, match=f"data.source is 'world', expected '{key}' because"):
+        validate({f"data.{key}": section})
+
+
 SKETCH = "data.folders.shifts.sketch"
 
 

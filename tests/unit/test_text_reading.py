@@ -99,7 +99,7 @@ def test_the_rows_of_parquet_files_are_read_in_their_order(tmp_path, source):
     parquet.write_table(arrow.table(numbers), tmp_path / "train.parquet")
     sentence = refusal(source("train.parquet", classes={"1.0": "one", "2.0": "two"}))
     assert sentence.endswith("train.parquet, row 1: the label is '', expected one of 1.0, 2.0, the "
-         "classes of the training set")  # fmt: skip
+         "classes of the training set by name or number")  # fmt: skip
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
     assert "train.parquet: not a readable Parquet file" in refusal(
         source("train.parquet", classes=["a", "b"])

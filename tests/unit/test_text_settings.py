@@ -316,6 +316,11 @@ def test_a_mistake_is_one_sentence(validate, text, sentence):
             "train.tsv: there are 2 columns 'text', expected one of this name",
         ),
         (
+            "text;label\n",
+            "train.tsv",
+            "expected one of text;label; cells are divided by ';' there, expected ','",
+        ),
+        (
             TSV.encode("utf-16"),
             "train.tsv",
             "train.tsv, line 1: byte 0 is 0xff, which is not UTF-8, expected text in UTF-8",

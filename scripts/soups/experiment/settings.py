@@ -63,6 +63,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         config["ingredients"]["checkpoints"] = given
         ready_made.check(config)
         notes = ready_made.adapt(config, asked)
+    _check_source(config["data"])
     problem = problems.of(config)
     notes += _without(config, problem, asked)
     _check_ingredients(config)
@@ -260,6 +261,16 @@ def _check_ingredients(config: dict) -> None:
         raise UserError(
             "data.heldout.fraction is 1, expected less than 1 because ingredients.source is 'train'"
         )
+
+
+def _check_source(data: Mapping) -> None:
+    """Refuse a section that the source of the data does not read."""
+    for key in ("folders", "text"):
+        if data[key] and data["source"] != key:
+            raise UserError(
+                f"data.source is {data['source']!r}, expected {key!r} because there are settings "
+                f"in data.{key}, or data.{key}: null"
+            )
 
 
 def _without(config: dict, problem: Problem, asked: ready_made.Asked) -> list[str]:

@@ -135,10 +135,18 @@ def _positions(
         if not count:
             raise UserError(
                 f"{where}: there is no column {column!r}, expected one of "
-                f"{', '.join(names)}{near(str(column), names)}"
+                f"{', '.join(names)}{_divided(names) or near(str(column), names)}"
             )
         made.append(list(names).index(column))
     return made
+
+
+def _divided(names: Sequence[str]) -> str:
+    """A hint if the one column of a file holds another sign between its cells."""
+    sign = next((sign for sign in ";\t,|" if len(names) == 1 and sign in names[0]), "")
+    if not sign:
+        return ""
+    return f"; cells are divided by {sign!r} there, expected ',' in .csv files and tabs in others"
 
 
 def _table(path: Path, columns: Sequence[Column], layout: Layout) -> Iterator[Row]:

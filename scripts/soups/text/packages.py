@@ -1,6 +1,6 @@
 """The optional packages for texts, and the small model that the experiments on texts use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,20 @@ def check(data: Mapping) -> None:
     if data["text"] and any("hub" in spec for spec in sets(settings_of(data)).values()):
         wanted |= dict.fromkeys(FOR_HUB, "data.text has a set of Hugging Face's hub")
     for package, why in wanted.items():
+        require(why, [package])
+
+
+def require(why: str, packages: Sequence[str] = ALWAYS) -> None:
+    """Check that packages are installed, without an import.
+
+    Args:
+        why: what needs them, for the message.
+        packages: their names.
+
+    Raises:
+        UserError: with the first package that is missing.
+    """
+    for package in packages:
         if find_spec(package) is None:
             raise UserError(f"{why}, expected the package {package}, {INSTALLS}")
 

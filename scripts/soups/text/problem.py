@@ -10,14 +10,14 @@ class Text(Problem):
 
     name = "text"
     example, examples = "text", "texts"
-    unlabelled = "texts.tsv"
+    unlabelled = "texts.txt"
     checked = (
         "The column cut counts texts that are longer than the model takes. Repeated texts, and "
         "texts that are also in the training set, are counted and stay."
     )
     captions: ClassVar = {
         "contact_sheet": (
-            "Up to two texts of every class in the test set and every shift. Long texts are cut."
+            "One text of every class in the test set and every shift. Long texts are cut."
         ),
     }
     tower, compared = "text encoder", ("pooling",)
@@ -117,6 +117,9 @@ class Text(Problem):
 
     def given(self, card, places, listed=None, columns=None):
         from soups.errors import UserError
+        from soups.text import packages
+
+        packages.require("the model classifies texts")
         from soups.text.given import GivenTexts
 
         if listed:

@@ -96,7 +96,8 @@ def _records(origin: Mapping) -> Iterator[dict]:
             more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
             raise UserError(
                 f"{file}, {row.where}: the label is {label!r}, expected one of "
-                f"{', '.join(values[:SHOWN])}{more}, the classes of the training set"
+                f"{', '.join(values[:SHOWN])}{more}, the classes of the training set "
+                "by name or number"
             )
         texts = dict(zip(("text", "second"), cells, strict=False))
         yield texts | {"label": classes[label], "from": f"{source}{row.place}"}
