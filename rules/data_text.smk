@@ -88,13 +88,3 @@ rule tokenize_set:
         stage=plan.stage["data"],
     script:
         "../scripts/tokenize_set.py"
-
-
-localrules:
-    check_data,
-
-
-# `snakemake check_data` checks the data of any experiment.
-rule check_data:
-    input:
-        f"{R}/tables/data.csv",
