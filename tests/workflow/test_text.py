@@ -379,7 +379,7 @@ def test_mistakes_in_files_end_a_run_before_anything_is_trained(project):
     said = done.stdout + done.stderr
     assert "test.csv, line 124: the label is 'fair', expected one of bad, good" in said
     assert "books.jsonl, line 101: " in said
-    assert "not UTF-8, expected a UTF-8 file" in said
+    assert "not UTF-8, expected text in UTF-8" in said
     assert "expected at most 99, because the model has 100 embeddings" in said
     assert "Traceback" not in said
     assert not (copy.results / "models").exists()
