@@ -3,7 +3,7 @@
 A test compares them with the recorded tables.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from soups.errors import UserError
 
@@ -24,21 +24,23 @@ def is_reserved(name: str) -> bool:
     return ends or name in RESERVED_COLUMNS
 
 
-def check(key: str, names: Iterable[str], hyperparameters: Iterable[str]) -> None:
-    """Check the names of the shifts.
+def check(key: str, shifts: Mapping, hyperparameters: Iterable[str]) -> None:
+    """Check the names of the shifts, and that there is one.
 
     Args:
         key: config key of the shifts, for messages.
-        names: of the shifts.
+        shifts: name to shift, or to null if it is switched off.
         hyperparameters: names of the hyperparameters, which are columns too.
 
     Raises:
-        UserError: with the first reserved name.
+        UserError: with the first reserved name, or if all shifts are null.
     """
     taken = set(hyperparameters)
-    for name in names:
+    for name in shifts:
         if name in taken or is_reserved(name):
             raise UserError(
                 f"{key} has the name {name!r}, expected another one because a set or "
                 "a column of the tables has this name"
             )
+    if not any(shifts.values()):
+        raise UserError(f"{key} has only null entries, expected at least one shift")

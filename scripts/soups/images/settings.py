@@ -82,8 +82,6 @@ def _check_shifts(shifts: dict, hyperparameters: Mapping) -> None:
                 "or corruption and severity"
             )
     set_names.check("data.folders.shifts", shifts, hyperparameters)
-    if not any(shifts.values()):
-        raise UserError("data.folders.shifts has only null entries, expected at least one shift")
 
 
 def _check_store(config: dict, data: dict) -> None:

@@ -6,8 +6,6 @@ import numpy as np
 
 from soups.data.prepared import PreparedSet
 
-# Entries of a pre-trained model's header that describe its tokenizer.
-KEYS = ("tokenizer", "max_length", "pad", "mask", "special")
 SAMPLE = 64  # held-out examples that tell whether examples have two texts
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from soups.data import set_names
 from soups.errors import UserError, near
+from soups.models.architectures import TRANSFORMERS
 from soups.text import formats, hub
 from soups.text.perturbations import PERTURBATIONS
 from soups.text.settings import columns_of, sets, settings_of
 from soups.text.source import files_of, names_of
-
-PREFIX = "transformers/"  # of the architectures that classify texts
 
 
 def check(config: dict) -> list[str]:
@@ -27,7 +26,7 @@ def check(config: dict) -> list[str]:
             "experiments/glue.yaml"
         )
     settings = settings_of(config["data"])
-    _check_shifts(settings, config["finetune"])
+    set_names.check("data.text.shifts", settings["shifts"], config["finetune"])
     for name, spec in sets(settings).items():
         _check_set(_key(name), spec)
     _check_limit(settings)
@@ -46,11 +45,11 @@ def check_model(config: Mapping) -> None:
     """Check that the model is one of transformers, and that no setting is for images alone."""
     model = config["model"]
     named, weights = model["architecture"], model["pretrained"]
-    if not isinstance(named, str) or not named.startswith(PREFIX) or named == PREFIX:
+    if not isinstance(named, str) or not named.startswith(TRANSFORMERS) or named == TRANSFORMERS:
         shown = repr(named) if isinstance(named, str) else "an architecture of images"
         raise UserError(
-            f"model.architecture is {shown}, expected {PREFIX} and a folder or a name of Hugging "
-            "Face's hub because data.source is 'text'"
+            f"model.architecture is {shown}, expected {TRANSFORMERS} and a folder or a name of "
+            "Hugging Face's hub because data.source is 'text'"
         )
     if weights == "train" or (weights or "").startswith("results/recorded/pretrained/"):
         raise UserError(
@@ -78,12 +77,6 @@ def check_model(config: Mapping) -> None:
 
 def _key(name: str) -> str:
     return f"data.text.{name}" if name in ("train", "test") else f"data.text.shifts.{name}"
-
-
-def _check_shifts(settings: Mapping, hyperparameters: Mapping) -> None:
-    set_names.check("data.text.shifts", settings["shifts"], hyperparameters)
-    if not settings["shifts"]:
-        raise UserError("data.text.shifts has only null entries, expected at least one shift")
 
 
 def _check_set(key: str, spec: Mapping) -> None:
