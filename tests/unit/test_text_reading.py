@@ -12,7 +12,7 @@ import split
 
 from soups.data.prepared import identity, write_set
 from soups.errors import UserError
-from soups.text import checks, formats, reading
+from soups.text import formats, reading
 from soups.text.source import Texts
 
 PAIRS = [
@@ -395,4 +395,3 @@ def test_the_first_line_is_enough_for_the_check(tmp_path, write):
     formats.check(tmp_path / "b.csv", [1, 2], None, False)
     write("c.jsonl", '{"text": "a", "label": 1}\nno')
     formats.check(tmp_path / "c.jsonl", ["text", "label"], None, True)
-    assert checks.PREFIX == "transformers/"
