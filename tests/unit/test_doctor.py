@@ -307,12 +307,23 @@ def test_a_renaming_of_classes_gains_nothing_from_noise():
     guesses = rng.integers(0, 50, 200)
     after = predictions.renamed(guesses, labels, 50)
     assert not predictions.has_other_order(guesses == labels, after, best=0.1)
-    assert predictions.is_at_chance(guesses == labels, predictions.chance(labels), best=0.9)
+    guess = predictions.chance(guesses, labels)
+    assert predictions.is_at_chance(guesses == labels, guess, best=0.9)
 
 
 def test_few_images_do_not_put_a_fair_model_at_chance():
     right = np.arange(20) < 13
-    assert not predictions.is_at_chance(right, guess=0.5, best=0.7)
+    assert not predictions.is_at_chance(right, guess=0.5, best=0.4)
+
+
+def test_a_model_that_finds_a_rare_class_is_not_at_chance():
+    labels = np.arange(1000) % 10 == 0
+    often = np.zeros(1000, int)
+    finds = np.where(labels | (np.arange(1000) % 8 == 0), 1, 0)
+    assert (finds == labels).mean() < (often == labels).mean()
+    for guesses, expected in ((often, True), (finds, False)):
+        guess = predictions.chance(guesses, labels.astype(int))
+        assert predictions.is_at_chance(guesses == labels, guess, best=0.6) == expected
 
 
 def test_two_classes_in_another_order_are_enough():

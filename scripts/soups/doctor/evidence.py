@@ -14,7 +14,7 @@ class Evidence:
         model: its id.
         heldout: accuracy on the held-out examples.
         n_heldout: number of these examples.
-        guess: accuracy of guessing.
+        guess: accuracy of a guess, see `predictions.chance`.
         renamed: accuracy after the best renaming of its classes.
         other_order: whether that renaming shows another order of classes.
         at_chance: whether the model is no better than guessing.

@@ -139,19 +139,20 @@ def _predicted(name: str, patients: Patients) -> Evidence:
         model=name,
         heldout=float((guesses == labels).mean()),
         n_heldout=len(labels),
-        guess=predictions.chance(labels),
+        guess=predictions.chance(guesses, labels),
     )
 
 
 def _judge_predictions(
     tables: Mapping[str, Evidence], right: Mapping[str, np.ndarray], patients: Patients, best: str
 ) -> None:
+    most = predictions.gained(tables[best].heldout, tables[best].guess)
     for name, e in tables.items():
         logits = patients.logits(name)
         after = predictions.renamed(logits.argmax(1), patients.labels, logits.shape[1])
         e.renamed = float(after.mean())
         e.other_order = predictions.has_other_order(right[name], after, tables[best].heldout)
-        e.at_chance = predictions.is_at_chance(right[name], e.guess, tables[best].heldout)
+        e.at_chance = predictions.is_at_chance(right[name], e.guess, most)
 
 
 def _relate(

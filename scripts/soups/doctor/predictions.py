@@ -8,9 +8,28 @@ from soups.doctor import thresholds
 from soups.evaluation.metrics import bootstrap_mean
 
 
-def chance(labels: np.ndarray) -> float:
-    """Accuracy of the best guess without an example: the share of the most frequent class."""
-    return float(np.bincount(labels).max() / len(labels))
+def chance(guesses: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy of a guess that names each class as often as a model does.
+
+    A model that always names the most frequent class has this accuracy. A model that names rare
+    classes too may learn much without a higher accuracy than that.
+
+    Args:
+        guesses, labels: predicted and true class, shape (n,).
+    """
+    classes = 1 + max(guesses.max(), labels.max())
+    named, true = (np.bincount(of, minlength=classes) for of in (guesses, labels))
+    return float(named @ true) / len(labels) ** 2
+
+
+def gained(accuracy: float, guess: float) -> float:
+    """Share of a guess's errors that a model avoids (Cohen's κ), at most 1.
+
+    Args:
+        accuracy: accuracy of the model.
+        guess: see `chance`.
+    """
+    return (accuracy - guess) / (1 - guess) if guess < 1 else 0.0
 
 
 def is_at_chance(right: np.ndarray, guess: float, best: float) -> bool:
@@ -22,13 +41,13 @@ def is_at_chance(right: np.ndarray, guess: float, best: float) -> bool:
     Args:
         right: bool, shape (n,): whether each prediction is right.
         guess: see `chance`.
-        best: accuracy of the best model.
+        best: what the best model has `gained`.
     """
-    gained = (right.mean() - guess) / max(best - guess, 1e-9)
+    share = gained(right.mean(), guess) / max(best, 1e-9)
     test = binomtest(int(right.sum()), len(right), guess, alternative="greater")
-    if test.pvalue > thresholds.CHANCE and gained <= 0.5:
+    if test.pvalue > thresholds.CHANCE and share <= 0.5:
         return True
-    return bool(gained <= thresholds.HARDLY)
+    return bool(share <= thresholds.HARDLY)
 
 
 def renamed(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

@@ -37,7 +37,7 @@ RENAMED = 0.5  # accuracy after the renaming, relative to the best model
 
 CHANCE = 0.05  # level of the test against guessing
 # Many held-out examples detect any accuracy above chance. A model that learned this little failed.
-HARDLY = 0.1  # accuracy above chance, relative to the best model's
+HARDLY = 0.1  # share of the errors of a guess that it avoids, relative to the best model
 
 # Copies in float16 or bfloat16 differ by at most 2⁻⁸ of every value.
 ROUNDING = 2.0**-8

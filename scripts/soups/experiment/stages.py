@@ -18,7 +18,7 @@ STAGE = {
     "soups": 2,
     "ensembles": 1,
     "curves": 2,
-    "doctor": 2,
+    "doctor": 3,
     "tables": 3,
     "claims": 3,
     "figures": 3,
