@@ -1,10 +1,12 @@
 import pandas as pd
 import pytest
+import yaml
 
 from soups.claims import published
 from soups.claims.reproduction import compare
 from soups.experiment import sweep
 from soups.roles import GREEDY, UNIFORM, Roles
+from tests.unit.test_overlays import merge
 
 MEASURES = list(published.SETS_OF_MEASURES)
 
@@ -68,4 +70,24 @@ def test_the_published_sweep_has_the_hyperparameters_of_the_released_table(root,
             assert row[key] == table.loc[name, key]
         magnitude, operations = published.rand_augment(table.loc[name, "rand_augment"])
         assert row["rand_augment_ops"] == (operations or 0)
+        # CLIP's own preprocessing, or timm's training transforms.
+        plain = pd.isna(table.loc[name, "rand_augment"])
+        assert (row["crop"], row["flip"]) == ((1, 0) if plain else (0.08, 0.5))
         assert row["rand_augment_magnitude"] == (magnitude or 0)
+
+
+def test_the_search_of_the_main_experiment_draws_both_pipelines_as_often(root, config, table):
+    """The search has the published shares of the pipelines and of RandAugment's operations."""
+    overlay = yaml.safe_load((root / "experiments" / "imagenet.yaml").read_text(encoding="utf-8"))
+    search = merge(config, overlay)["sweep"]["random"] | {"n": 1000}
+    rows = sweep.draw({"kind": "random", "random": search}, config["finetune"]).values()
+    known = [
+        published.rand_augment(text)[1] for text in published.fine_tuned(table)["rand_augment"]
+    ]
+    timm = [operations for operations in known if operations is not None]
+    ours = [row["rand_augment_ops"] for row in rows if row["crop"] < 1]
+    assert len(ours) / len(rows) == pytest.approx(len(timm) / len(known), abs=0.04)
+    for number in range(3):
+        share = ours.count(number) / len(ours)
+        assert share == pytest.approx(timm.count(number) / len(timm), abs=0.1)
+    assert all(not row["rand_augment_ops"] and not row["flip"] for row in rows if row["crop"] == 1)

@@ -101,6 +101,36 @@ def test_a_value_against_the_schema_is_an_error(validate, changes, sentence):
             {"sweep.random.parameters.lr": {"uniform": [0, 1]}},
             "sweep.random.parameters.lr is {'uniform': [0, 1]}, expected number or string or null",
         ),
+        (
+            {"sweep.random.choices": {"size": {"small": {"set": {"warmup": "unifrom(0, 1)"}}}}},
+            "sweep.random.choices.size.small.set.warmup is 'unifrom(0, 1)', expected a number, ",
+        ),
+        (
+            {"sweep.random.choices": {"size": {"small": {"set": {"lr": 0.1}}}}},
+            "sweep.random.choices.size.small sets lr, which sweep.random.parameters sets too, "
+            "expected one of them to leave it out",
+        ),
+        (
+            {
+                "sweep.random.choices": {
+                    "a": {"x": {"set": {"crop": 0.1}}},
+                    "b": {"y": {"set": {"crop": 0.2}}},
+                }
+            },
+            "sweep.random.choices.b.y sets crop, which sweep.random.choices.a sets too, expected",
+        ),
+        (
+            {"sweep.random.choices": {"size": {"small": None}}},
+            "sweep.random.choices.size is empty, expected at least one option",
+        ),
+        (
+            {"sweep.random.choices": {"size": {"small": {"weight": 0, "set": {"crop": 1}}}}},
+            "config key sweep.random.choices.size.small.weight is 0, expected more than 0",
+        ),
+        (
+            {"sweep.random.choices": {"size": {"small": {"set": {"crp": 1}}}}},
+            "config key sweep.random.choices.size.small.set.crp is unknown; did you mean",
+        ),
         ({"sweep.random.n": 12.0}, "config key sweep.random.n is 12.0, expected integer"),
         (
             {"sweep.random.parameters.momentum": 0.9},

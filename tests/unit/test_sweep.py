@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.errors import UserError
-from soups.experiment.sweep import check_different, draw
+from soups.experiment.sweep import check_different, draw, ready_made
 from soups.experiment.variants import pairs, pool, vary
 
 DEFAULTS = {
@@ -25,8 +25,8 @@ PARAMETERS = {
 }
 
 
-def random(n: int, parameters: dict, seed: int = 0) -> dict[str, dict]:
-    spec = {"n": n, "seed": seed, "parameters": parameters}
+def random(n: int, parameters: dict, seed: int = 0, choices: dict | None = None) -> dict[str, dict]:
+    spec = {"n": n, "seed": seed, "parameters": parameters, "choices": choices or {}}
     return draw({"kind": "random", "random": spec}, DEFAULTS)
 
 
@@ -94,6 +94,54 @@ def test_a_number_stands_for_itself_and_null_for_the_default():
 def test_values_have_six_digits():
     for value in column(random(20, PARAMETERS), "lr"):
         assert value == float(f"{value:.6g}")
+
+
+PIPELINES = {
+    "plain": {"weight": 1, "set": {"crop": 1, "rand_augment_ops": 0}},
+    "strong": {"weight": 3, "set": {"crop": 0.1, "flip": 0.5, "rand_augment_ops": "integer(1, 2)"}},
+}
+
+
+def test_hyperparameters_of_one_option_are_drawn_together():
+    rows = random(400, PARAMETERS, choices={"pipeline": PIPELINES})
+    plain, strong = ({"crop": 1, "flip": 0}, {"crop": 0.1, "flip": 0.5})
+    for row in rows.values():
+        assert {key: row[key] for key in ("crop", "flip")} in (plain, strong)
+        assert (row["rand_augment_ops"] > 0) == (row["crop"] < 1)
+    assert 0.7 < (column(rows, "crop") < 1).mean() < 0.8  # 3 of 4 by weight
+    assert set(column(rows, "rand_augment_ops")) == {0, 1, 2}
+
+
+def test_options_without_a_weight_are_equally_likely():
+    options = {name: {"set": option["set"]} for name, option in PIPELINES.items()}
+    rows = random(400, {}, choices={"pipeline": options})
+    assert 0.42 < (column(rows, "crop") < 1).mean() < 0.58
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.integers(0, 1000))
+def test_a_choice_changes_no_other_parameter_and_grows_like_one(n, more, seed):
+    before = random(n, PARAMETERS, seed)
+    after = random(n + more, PARAMETERS, seed, {"pipeline": PIPELINES})
+    assert dict(itertools.islice(after.items(), n)) == (
+        random(n, PARAMETERS, seed, {"pipeline": PIPELINES})
+    )
+    for name, row in before.items():
+        assert {key: after[name][key] for key in PARAMETERS} == {
+            key: row[key] for key in PARAMETERS
+        }
+
+
+def test_null_switches_an_option_or_a_choice_off():
+    one = random(50, {}, choices={"pipeline": PIPELINES | {"plain": None}})
+    assert set(column(one, "crop")) == {0.1}
+    assert random(5, {}, choices={"pipeline": None}) == random(5, {})
+
+
+def test_drawn_rows_of_ready_made_models_have_the_same_columns():
+    spec = {"n": 20, "seed": 0, "parameters": {}, "choices": {"pipeline": PIPELINES}}
+    rows = ready_made({"kind": "random", "random": spec}).values()
+    assert len({tuple(row) for row in rows}) == 1
+    assert {row["flip"] for row in rows} == {None, 0.5}
 
 
 # Grids

@@ -71,7 +71,10 @@ def _complete(sections: dict) -> None:
     names = list(HYPERPARAMETERS)
     sections["finetune"] |= {"properties": HYPERPARAMETERS, "required": names}
     sweep = sections["sweep"]["properties"]
-    sweep["random"]["properties"]["parameters"]["propertyNames"] = {"enum": names}
+    search = sweep["random"]["properties"]
+    search["parameters"]["propertyNames"] = {"enum": names}
+    option = search["choices"]["additionalProperties"]["additionalProperties"]
+    option["properties"]["set"]["propertyNames"] = {"enum": names}
     sweep["grid"]["propertyNames"] = {"enum": names}
     variant = sweep["variants"]["additionalProperties"]["properties"]
     variant["set"]["properties"] = HYPERPARAMETERS

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from soups import problems
 from soups.errors import UserError, near
-from soups.experiment import ready_made
+from soups.experiment import ready_made, search
 from soups.experiment.registry import SECTIONS
 from soups.experiment.schema import check, hint, read_yaml
-from soups.experiment.sweep import parse
 from soups.problems import Problem
 from soups.roles import INITIALIZATION, ZEROSHOT
 
@@ -302,9 +301,7 @@ def _check_sweep(sweep: dict) -> None:
     kind = sweep["kind"]
     if kind != "files" and not sweep[kind]:
         raise UserError(f"sweep.kind is {kind!r} but sweep.{kind} is empty")
-    for name, spec in sweep["random"]["parameters"].items():
-        if isinstance(spec, str) and spec != "null":
-            parse(name, spec)
+    search.check(sweep["random"])
 
 
 def _check_pretrain(pretrain: dict) -> None:

@@ -70,10 +70,11 @@ def photos(folder: Path, size: int, short: int | None = None) -> ImageFiles:
     Args:
         folder: folder of the files.
         size: pixels per side after decoding.
-        short: pixels of the shorter side of each file, instead of that of `PHOTO`.
+        short: pixels of the shorter side of each file, at most that of `PHOTO`, which is the
+            default. Packing does not enlarge an image.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scale = short / min(PHOTO) if short else 1
+    scale = min(1, short / min(PHOTO)) if short else 1
     width, height = (round(side * scale) for side in PHOTO)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     amplitude = 1 / np.maximum(frequency, 1 / width)
