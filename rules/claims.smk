@@ -6,6 +6,7 @@ rule claims:
         tables=[plan.table(name) for name in plan.evidence],
         points=expand(f"{R}/curves/{{curve}}.safetensors", curve=plan.curves.tables),
         published=f"{workflow.basedir}/experiments/published/clip-vitb32-72.csv",
+        paper=f"{workflow.basedir}/experiments/published/paper.csv",
         weaker=list(plan.weaker.values()),
         replicates=plan.replicates,
     output:

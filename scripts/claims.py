@@ -25,7 +25,8 @@ def main(job) -> None:
     problem = Words.of(job.params.get("words")).problem
     evidence = Evidence(tables, points, large_lr, roles, weaker, **scored, problem=problem)
     parts = verdicts.effects(evidence)
-    columns = published.columns(parts, published.load(job.input.published))
+    released, paper = published.load(job.input.published), published.load_paper(job.input.paper)
+    columns = published.columns(parts, released, paper)
     parts = pd.concat([parts, columns], axis=1)
     if job.input.replicates:
         others = [pd.read_csv(path) for path in job.input.replicates]

@@ -757,11 +757,13 @@ def _published_greedy_order(recorded):
     sizes = {"heldout": "26,000", "test": "50,000", "shifts_mean": "116,963"}
     for ax, (measure, n) in zip(figure.axes, sizes.items(), strict=True):
         wanted = np.column_stack([order["rank"], percent(order, measure)])
-        same_points(points(*scatters(ax)), wanted)
+        kept = order["kept"].to_numpy()  # these are marked twice
+        same_points(points(*scatters(ax)), np.concatenate([wanted, wanted[kept]]))
         soups = [line.get_ydata()[0] for line in ax.lines]
         np.testing.assert_allclose(soups, percent(rows.loc[[UNIFORM, GREEDY]], measure)[:, 0])
         assert f"n = {n}" in ax.get_title()
     labels = ["fine-tuned model", *(TITLES[role] for role in (BEST, INITIALIZATION))]
+    labels += ["kept by the greedy soup"]
     assert legend(figure) == [*labels, TITLES[UNIFORM], TITLES[GREEDY]]
 
 

@@ -8,14 +8,17 @@ from matplotlib.collections import PathCollection
 from scipy.stats import binomtest, spearmanr
 
 from soups import outcomes
-from soups.claims import published, verdicts
+from soups.claims import published, released_tables, verdicts
 from soups.claims.evidence import Evidence
 from soups.errors import UserError
 from soups.experiment.figures import PUBLISHED_TABLES
 from soups.report import figures, presentation
-from soups.roles import Roles
+from soups.roles import BEST, Roles
 
 ROLES = Roles.named()
+MEMBERS = ["model_43", "model_44", "model_32", "model_47", "model_50"]
+# Timm's transforms without operations minus CLIP's own preprocessing, in points.
+PIPELINES = {"test": 1.38, "v2": 1.08, "sketch": 0.94, "objectnet": -2.43, "a": -4.10, "r": -0.10}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +32,21 @@ def table(path):
 
 
 @pytest.fixture(scope="module")
+def paper(path):
+    return published.load_paper(path.with_name("paper.csv"))
+
+
+@pytest.fixture(scope="module")
 def tables(table, tmp_path_factory):
     """The tables, read from CSV files as the figures read them."""
     folder = tmp_path_factory.mktemp("tables")
     for name in PUBLISHED_TABLES:
-        getattr(published, name)(table).to_csv(folder / f"{name}.csv", index=False)
+        getattr(released_tables, name)(table).to_csv(folder / f"{name}.csv", index=False)
     return {name: pd.read_csv(folder / f"{name}.csv") for name in PUBLISHED_TABLES}
 
 
 def test_every_accuracy_is_a_whole_number_of_images(table):
-    assert len(table) == 72 + 2 + 1
+    assert len(table) == 72 + 3 + 1
     for name, n in published.IMAGES.items():
         images = table[name].astype(float) * n
         assert (images - images.round()).abs().max() < 1e-6
@@ -58,18 +66,81 @@ def test_the_interval_of_one_set_is_that_of_two_binomials(table):
     assert (high - value, value - low) == (pytest.approx(half), pytest.approx(half))
 
 
-def test_the_published_verdicts_follow_the_numbers(table):
+def test_the_ensemble_has_the_numbers_of_the_authors_file(table):
+    assert 100 * table.loc["ensemble", "ImageNet2p"] == pytest.approx(83.81, abs=0.005)
+    assert 100 * table.loc["ensemble", "ImageNet"] == pytest.approx(81.188)
+    assert 100 * table.loc["ensemble", "shifts_mean"] == pytest.approx(50.875, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "sets", "bounds"),
+    [
+        ("ensemble", "uniform_soup", ["ImageNet"], (1.22, 0.73, 1.71)),
+        ("uniform_soup", "ensemble", published.RELEASED_SHIFTS, (0.70, 0.22, 1.18)),
+    ],
+)
+def test_released_numbers_decide_between_ensemble_and_uniform_soup(
+    table, better, worse, sets, bounds
+):
+    found = 100 * np.array(published.difference(table, better, worse, sets))
+    assert found == pytest.approx(bounds, abs=0.006)
+
+
+def test_the_paper_s_table_agrees_with_the_released_files_within_their_rounding(table, paper):
+    rows = {role: name for name, role in published.ROLES_OF_SOUPS.items()} | {BEST: BEST}
+    for role, name in rows.items():
+        assert paper.loc[role, "ImageNet"] == pytest.approx(table.loc[name, "ImageNet"], abs=1e-4)
+        # The paper's means of shifts are slightly other numbers.
+        assert paper.loc[role, "shifts_mean"] == pytest.approx(
+            table.loc[name, "shifts_mean"], abs=2e-3
+        )
+
+
+def test_the_interval_of_a_mean_of_shifts_in_the_paper_is_at_least_the_exact_one(table, paper):
+    found = published.difference_in_paper(paper, "ensemble", "uniform", "shifts_mean")
+    exact = published.difference(table, "ensemble", "uniform_soup", published.RELEASED_SHIFTS)
+    assert found[2] - found[1] > exact[2] - exact[1]
+    assert found[2] - found[1] < 1.15 * (exact[2] - exact[1])
+
+
+def test_published_numbers_decide_all_parts_of_the_claim_about_ensembles(table, paper):
     parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
-    columns = published.columns(parts, table)
+    columns = published.columns(parts, table, paper)
+    of_ensembles = columns[parts["claim"] == 6]
+    assert of_ensembles["published_part"].tolist() == [
+        "ensemble − uniform soup, ImageNet",
+        "uniform soup − ensemble, mean of shifts",
+        "greedy ensemble − greedy soup, ImageNet, paper's table",
+        "greedy soup − greedy ensemble, mean of shifts, paper's table",
+    ]
+    assert set(of_ensembles["published_verdict"]) == {outcomes.SUPPORTED}
+
+
+def test_the_published_parts_compare_what_the_claims_compare(table, paper):
+    """A claim whose parts change order must not get another part's published numbers."""
+    parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
+    columns = published.columns(parts, table, paper)
+    for claim in (1, 4, 5, 6):
+        rows = columns["published_part"][parts["claim"] == claim]
+        for ours, theirs in zip(parts["part"][parts["claim"] == claim], rows, strict=True):
+            words = [text.split(",")[0].split(" − ") for text in (ours, theirs)]
+            plain = [[word.replace(" soup", "").replace(",", "") for word in w] for w in words]
+            assert plain[0][0][:6] == plain[1][0][:6], (ours, theirs)
+            assert ("shifts" in ours) == ("shifts" in theirs)
+
+
+def test_the_published_verdicts_follow_the_numbers(table, paper):
+    parts = verdicts.effects(Evidence({}, {}, 1.0, ROLES))
+    columns = published.columns(parts, table, paper)
     judged = columns[columns["published_verdict"] != outcomes.NOT_TESTED]
-    assert set(parts.loc[judged.index, "claim"]) == {1, 2, 3}
+    assert set(parts.loc[judged.index, "claim"]) == {1, 2, 3, 4, 5, 6}
     assert (judged["published_verdict"].iloc[:2] == outcomes.SUPPORTED).all()
 
     worse = table.copy()
     worse.loc["greedy_soup", list(published.IMAGES)] -= 0.1
     flipped = published.columns(parts, worse.assign(
         shifts_mean=worse[published.RELEASED_SHIFTS].mean(axis=1)
-    ))  # fmt: skip
+    ), paper)  # fmt: skip
     assert (flipped["published_verdict"].iloc[:2] == outcomes.NOT_SUPPORTED).all()
 
 
@@ -80,6 +151,7 @@ def test_the_published_verdicts_follow_the_numbers(table):
         ("uniform", 79.972, 51.58),
         ("greedy", 81.026, 50.86),
         ("second_best", 79.888, 43.99),
+        ("ensemble", 81.188, 50.875),
     ],
 )
 def test_methods_have_the_published_numbers(tables, method, test, shifts):
@@ -94,8 +166,10 @@ def test_the_table_of_methods_names_members_and_marks_the_best(tables):
     assert methods.loc["best_individual", "members"] == "model_43"
     assert methods.loc["uniform", "members"].split() == [f"model_{i}" for i in range(72)]
     assert methods.loc["greedy", "ingredients"] == 5
-    assert pd.isna(methods.loc["greedy", "members"])  # The authors did not release them.
-    assert list(methods.index[methods["test_top"]]) == ["greedy"]
+    assert methods.loc["greedy", "members"].split() == MEMBERS
+    assert methods.loc["ensemble", ["ingredients", "inference_cost"]].tolist() == [72, 72]
+    assert methods.loc["greedy", "inference_cost"] == 1
+    assert list(methods.index[methods["test_top"]]) == ["greedy", "ensemble"]
     assert list(methods.index[methods["shifts_mean_top"]]) == ["uniform"]
 
 
@@ -138,7 +212,7 @@ def test_the_interval_of_the_mean_of_shifts_equals_that_of_simulated_sets(table,
 def test_differences_are_those_between_accuracies_of_methods(tables):
     methods = tables["methods"].set_index("method")
     differences = tables["differences"]
-    assert len(differences) == 4 * len(published.SETS_OF_MEASURES)
+    assert len(differences) == 5 * len(published.SETS_OF_MEASURES)
     for _, row in differences.iterrows():
         apart = methods[row["measure"]][row["method"]] - methods[row["measure"]]["best_individual"]
         assert row["difference"] == pytest.approx(apart, abs=2e-6)
@@ -151,7 +225,7 @@ def test_differences_are_those_between_accuracies_of_methods(tables):
 
 
 def test_models_keep_every_released_number(path, tables):
-    released = pd.read_csv(path).iloc[:72]
+    released = pd.read_csv(path, comment="#").iloc[:72]
     models = tables["models"]
     assert list(models["model"]) == list(released["model"])
     for name in published.HYPERPARAMETERS:
@@ -170,13 +244,36 @@ def test_models_keep_every_released_number(path, tables):
 
 def test_greedy_order_is_by_falling_held_out_accuracy(path, tables):
     order = tables["greedy_order"]
-    released = pd.read_csv(path).iloc[:72]
+    released = pd.read_csv(path, comment="#").iloc[:72]
     expected = released.sort_values("ImageNet2p", ascending=False, kind="stable")["model"]
     assert list(order["model"]) == list(expected)
     assert list(order["rank"]) == list(range(1, 73))
     assert (order["model"].iloc[0], order["model"].iloc[-1]) == ("model_43", "model_0")
     # These two models have the same configuration and the same accuracies.
     assert order["model"].tolist().index("model_5") == order["model"].tolist().index("model_4") + 1
+
+
+def test_the_greedy_soup_keeps_five_models_in_the_order_of_their_ranks(tables):
+    order = tables["greedy_order"]
+    kept = order[order["kept"]]
+    assert kept["model"].tolist() == MEMBERS
+    assert kept["rank"].tolist() == [1, 2, 11, 17, 18]
+    assert kept["ingredients"].tolist() == [1, 2, 3, 4, 5]
+    assert order["ingredients"].iloc[-1] == 5
+
+
+def test_the_two_augmentation_pipelines_differ_and_operations_add_nothing(tables):
+    """Both pipelines stand in the published sweep without operations, and must stay told apart."""
+    found = tables["pipelines"].set_index(["operations", "measure"])
+    for measure, difference in PIPELINES.items():
+        row = 100 * found.loc[(0, measure), ["difference", "lo", "hi"]]
+        assert row["difference"] == pytest.approx(difference, abs=0.006)
+        assert (row["lo"] > 0 or row["hi"] < 0) == (measure != "r")
+        for operations in (1, 2):  # their intervals hold the difference without operations
+            lo, hi = 100 * found.loc[(operations, measure), ["lo", "hi"]]
+            assert lo < row["difference"] < hi
+    assert found["models"].groupby("operations").first().tolist() == [21, 18, 5]
+    assert set(found["plain"]) == {27}
 
 
 def test_rank_correlations_equal_spearman_s(tables):
@@ -204,7 +301,7 @@ def test_rank_correlations_equal_spearman_s(tables):
 )
 def test_a_table_with_missing_or_impossible_entries_is_refused(path, tmp_path, change, message):
     broken = tmp_path / "broken.csv"
-    change(pd.read_csv(path)).to_csv(broken, index=False)
+    change(pd.read_csv(path, comment="#")).to_csv(broken, index=False)
     with pytest.raises(UserError, match=message) as error:
         published.load(broken)
     assert str(broken) in str(error.value)
@@ -241,11 +338,12 @@ def test_figures_show_every_model_and_both_soups(tables):
     draw = figures.function("published_greedy_order")
     figure = draw(tables["greedy_order"], tables["rank_correlations"], methods, ROLES)
     for ax, name in zip(figure.axes, ("heldout", "test", "shifts_mean"), strict=True):
-        points = drawn(ax)
-        points = points[points[:, 0].argsort()]
+        points = np.unique(drawn(ax), axis=0)  # those that the soup kept are marked twice
         np.testing.assert_allclose(points[:, 1], 100 * tables["greedy_order"][name])
         lines = {round(float(line.get_ydata()[0]), 4) for line in ax.lines}
         assert lines == set((100 * methods[name][methods["kind"] == "soup"]).round(4))
+        ranks, times = np.unique(drawn(ax)[:, 0], return_counts=True)
+        assert ranks[times == 2].tolist() == [1, 2, 11, 17, 18]
     plt.close(figure)
 
 

@@ -115,17 +115,26 @@ def _ticks(ax, name: str, values: pd.Series, apart: float) -> None:
 def published_greedy_order(
     order: pd.DataFrame, correlations: pd.DataFrame, methods: pd.DataFrame, roles: Roles
 ) -> Figure:
-    """Accuracies of the models by their rank on the held-out set, and of the soups."""
+    """Accuracies of the models by their rank on the held-out set, and of the soups.
+
+    Squares mark the models that the greedy soup kept, which it added from left to right.
+    """
     known = correlations[correlations["of"] == "heldout"].set_index("with")
     rows = methods.set_index("method")
     panels = ("heldout", "test", "shifts_mean")
-    figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDE, 2.7), sharex=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDE, 2.9), sharex=True)
     start, first = order["variant"].isna(), order["rank"] == 1
     parts = {style.INGREDIENT: ~start & ~first, BEST: first, INITIALIZATION: start}
     for ax, measure in zip(axes, panels, strict=True):
         size = "shifts" if measure == "shifts_mean" else measure
         for look, part in parts.items():
             ax.scatter(order["rank"][part], 100 * order[measure][part], **style.marker(look))
+        kept = order[order["kept"]]
+        ax.scatter(
+            kept["rank"], 100 * kept[measure], marker="s", s=34, facecolors="none",
+            edgecolors=style.COLOURS[GREEDY], linewidths=1.2, label="kept by the greedy soup",
+            zorder=4,
+        )  # fmt: skip
         for role, line in ((UNIFORM, "--"), (GREEDY, "-")):
             ax.axhline(
                 100 * rows.loc[roles.row(role), measure], color=style.COLOURS[role], linestyle=line,
@@ -141,7 +150,7 @@ def published_greedy_order(
     label = "Rank on the held-out set: the order in which the greedy soup tries"
     figure.supxlabel(f"{label} {len(order)} models", fontsize=8)
     figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5,
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3,
         columnspacing=1.0, handletextpad=0.4,
     )  # fmt: skip
     return figure
