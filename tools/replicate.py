@@ -38,19 +38,22 @@ def main(arguments: list[str]) -> None:
 
 def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
     """Run one replicate, and return its methods table with the world and the sweep's seed."""
-    first, name = experiment(world, 0), experiment(world, seed)
-    overlay = {
-        "name": name,
-        "shared": None if seed == 0 else first,
-        "data": {"world": {"seed": world}},
-        "sweep": {"random": {"seed": seed}},
-    }
-    path = Path(f"results/seeds/w{world}s{seed}.yaml")
-    files.write_text(path, yaml.safe_dump(overlay, sort_keys=False))
+    name, path = experiment(world, seed), Path(f"results/seeds/w{world}s{seed}.yaml")
+    files.write_text(path, yaml.safe_dump(overlay(world, seed), sort_keys=False))
     command = ["snakemake", f"results/{name}/tables/effects.csv", *arguments]
     subprocess.run([*command, "--quiet", "rules", "--configfile", str(path)], check=True)
     table = pd.read_csv(f"results/{name}/tables/methods.csv")
     return table.assign(world=world, sweep_seed=seed).drop(columns="members")
+
+
+def overlay(world: int, seed: int) -> dict:
+    """The configuration of a replicate, as far as it differs from the default."""
+    return {
+        "name": experiment(world, seed),
+        "shared": None if seed == 0 else experiment(world, 0),
+        "data": {"world": {"seed": world}},
+        "sweep": {"random": {"seed": seed}},
+    }
 
 
 def experiment(world: int, seed: int) -> str:

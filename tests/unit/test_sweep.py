@@ -75,6 +75,12 @@ def test_rows_have_all_hyperparameters_and_different_seeds():
         assert row == DEFAULTS | {"seed": i}
 
 
+def test_two_searches_share_no_seed_and_the_first_has_the_numbers_of_its_rows():
+    seeds = [row["seed"] for seed in range(9) for row in random(1000, {}, seed).values()]
+    assert len(set(seeds)) == 9 * 1000
+    assert seeds[:1000] == list(range(1000))
+
+
 def test_values_lie_in_their_distributions():
     rows = random(300, PARAMETERS)
     lr, mixup = column(rows, "lr"), column(rows, "mixup")

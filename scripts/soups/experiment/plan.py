@@ -10,7 +10,7 @@ from typing import Any
 
 from soups import problems
 from soups.errors import UserError
-from soups.experiment import catalog, figures, ready_made, settings, variants
+from soups.experiment import catalog, figures, ready_made, replicates, settings, variants
 from soups.experiment.assignment import assign, rows_of, with_rows
 from soups.experiment.curves import Curves, curves
 from soups.experiment.estimated import estimated
@@ -123,21 +123,19 @@ class Plan(Places, Parameters):
             paths = of_experiment("claims.weaker", claims["weaker"], name, _OF_WEAKER)
             weaker = dict(zip(_OF_WEAKER, paths, strict=True))
             weaker_roles = roles_of(claims["weaker"])
-        replicates = [
-            of_experiment("claims.replicates", other, name, ["effects"])[0]
-            for other in claims["replicates"]
-        ]
+        others = claims["replicates"]
+        marks = replicates.fingerprints(config, models) if others else {}
         problem = problems.of(config)
         source = problem.source(config["data"])
         tables = _tables(roles, problem.tables(source), config["published"])
         tables += ["doctor"] if elsewhere else []
-        others = ["reliability", "effects", *planned.tables]
-        others += ["rejection"] if planned.large else []
-        others += ["landscape"] if planned.panels else []
-        others += ["weaker_methods"] if weaker else []
+        further = ["reliability", "effects", *planned.tables]
+        further += ["rejection"] if planned.large else []
+        further += ["landscape"] if planned.panels else []
+        further += ["weaker_methods"] if weaker else []
         store = settings.store(config)
         drawn = figures.drawn(
-            [*tables, *others],
+            [*tables, *further],
             [role for role, row in roles.items() if row in references],
             Words.of(Parameters(config).words),
         )
@@ -162,10 +160,10 @@ class Plan(Places, Parameters):
             curves=planned,
             tables=tables,
             figures=drawn,
-            available=[*tables, *others],
+            available=[*tables, *further],
             weaker=weaker,
             weaker_roles=weaker_roles,
-            replicates=replicates,
+            replicates=replicates.effects(others, name, marks),
             gpus=0 if config["compute"]["device"] in ("cpu", "mps") else 1,
             # Packed or folder images are decoded in every epoch, by worker processes.
             readers=1 if store == "array" else 8,
@@ -249,6 +247,7 @@ class Plan(Places, Parameters):
             "shared": self.config["shared"],
             "rule": "import_checkpoint" if self.checkpoints else "finetune",
             "ingredients": self.ingredients,
+            "fingerprints": replicates.fingerprints(self.config, self.sweep),
             "starts": self.starts,
             "soups": list(self.soups),
             "ensembles": list(self.ensembles),

@@ -2,7 +2,8 @@
 
 Every value has a random generator of its own, which depends on the seed of the search, the number
 of the row and the name of the hyperparameter. Therefore a longer search keeps its first rows, and
-another hyperparameter changes no other value.
+another hyperparameter changes no other value. Two searches with different seeds share no seed of
+training, so no model of one is a model of the other.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from soups.hyperparameters import TEXT, to_number
 
 PARAMETERS = "sweep.random.parameters"
 CHOICES = "sweep.random.choices"
+MOST = 1000  # rows of a search, a limit that the schema of the configuration has too
 _DISTRIBUTION = re.compile(r"(uniform|log_uniform|integer|choice)\((.*)\)(\s+or\s+0)?")
 
 
@@ -38,6 +40,16 @@ def name_of(i: int) -> str:
     return f"m{i:02d}"
 
 
+def training_seed(seed: int, i: int) -> int:
+    """The seed with which row ``i`` of a search is trained.
+
+    Args:
+        seed: the seed of the search.
+        i: below `MOST`, so that no two searches share a seed.
+    """
+    return MOST * seed + i
+
+
 def _row(settings: Mapping, i: int) -> dict:
     def generator(name: str) -> np.random.Generator:
         return np.random.default_rng([settings["seed"], i, zlib.crc32(name.encode())])
@@ -49,7 +61,7 @@ def _row(settings: Mapping, i: int) -> dict:
         number = np.searchsorted(np.cumsum(weights / weights.sum()), share, side="right")
         drawn |= list(options.values())[min(number, len(options) - 1)]["set"]
     specs = {name: spec for name, spec in drawn.items() if _is_on(spec)}
-    return {"seed": i} | {
+    return {"seed": training_seed(settings["seed"], i)} | {
         name: _sample(name, spec, generator(name)) for name, spec in specs.items()
     }
 

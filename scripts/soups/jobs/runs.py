@@ -46,7 +46,8 @@ def begin(folder: str, **plan) -> None:
             workflow, or None. ``shared`` is the name of the experiment that data and starting
             points come from, or None. ``rule`` is the rule that makes the ingredients. The other
             keys are lists of names: ``ingredients, starts, soups, ensembles, evaluated`` (models
-            with logits), ``tests, tables, figures``.
+            with logits), ``tests, tables, figures``. ``fingerprints`` maps an ingredient to a hash
+            of its settings.
     """
     files.write_json(f"{folder}/{PLAN}", {"begun": _now(), "folder": folder, **plan})
 
