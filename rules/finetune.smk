@@ -47,7 +47,7 @@ rule finetune:
     resources:
         gpu=plan.gpus * config["compute"]["gpus"],
     params:
-        hyperparameters=lambda w: plan.sweep.rows[w.ingredient],
+        hyperparameters=lambda w: plan.sweep.trained(w.ingredient),
         compute=plan.training,
         classes=lambda w: plan.tasks.get(plan.sweep.rows[w.ingredient]["task"]),
         state=f"{R}/.state",

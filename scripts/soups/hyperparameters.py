@@ -26,14 +26,17 @@ HYPERPARAMETERS: dict[str, dict] = {
     "task": {"type": "string"},
     "lr": _POSITIVE,
     "weight_decay": _AMOUNT,
+    "decayed": {"enum": ["matrices", "all"]},
     "epochs": _AMOUNT,
     "batch_size": _COUNT,
     "warmup": _AMOUNT,
+    "warmup_peak": {"enum": ["after", "last"]},
     "clip": _POSITIVE,
     "label_smoothing": _BELOW_ONE,
     "mixup": _AMOUNT,
     "augment": _AMOUNT,
     "crop": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "interpolation": {"enum": ["bicubic", "random"]},
     "flip": _SHARE,
     "rand_augment_ops": _WHOLE,
     "rand_augment_magnitude": _WHOLE,
@@ -46,6 +49,9 @@ HYPERPARAMETERS: dict[str, dict] = {
     "distill_temperature": _POSITIVE,
     "seed": _WHOLE,
 }
+# Hyperparameters that are newer than models which users have trained, with the value that those
+# models have. Rows leave them out where they have this value, so that such models stay valid.
+NEWER = {"decayed": "matrices", "warmup_peak": "after", "interpolation": "bicubic"}
 INTEGERS = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") == "integer")
 # Hyperparameters whose values are words.
 TEXT = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") in (None, "string"))
@@ -91,8 +97,9 @@ def checked(name: str, row: dict) -> dict:
     """
     row = dict(row)
     for key, value in row.items():
-        if key == "start" and value not in START:
-            raise UserError(f"sweep: {name} has start = {value!r}, expected {_or(START)}")
+        known = HYPERPARAMETERS[key].get("enum", [value])
+        if value not in known:
+            raise UserError(f"sweep: {name} has {key} = {value!r}, expected {_or(known)}")
         if key in TEXT:
             continue
         if isinstance(value, str):  # YAML files and --config give 1e-4 as text
@@ -129,6 +136,17 @@ def checked(name: str, row: dict) -> dict:
             "expected swa above 0 with swa_lr"
         )
     return row
+
+
+def without_newer(row: dict) -> dict:
+    """Leave out the hyperparameters of a row that are newer and have the value of `NEWER`."""
+    return {key: value for key, value in row.items() if key not in NEWER or NEWER[key] != value}
+
+
+def without_unused(rows: dict[str, dict]) -> dict[str, dict]:
+    """Leave out newer hyperparameters that have the value of `NEWER` in all rows."""
+    used = {key for row in rows.values() for key in without_newer(row)}
+    return {name: {k: v for k, v in row.items() if k in used} for name, row in rows.items()}
 
 
 def to_number(text: str) -> float:

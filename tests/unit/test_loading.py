@@ -53,6 +53,22 @@ def test_pixels_without_transforms_are_those_of_evaluation(photos, images):
     assert Transforms.of({}, 16) is None
 
 
+def test_random_interpolation_draws_bilinear_or_bicubic_for_each_image(photos):
+    from torchvision.transforms import v2
+
+    transforms = Transforms.of({"crop": 0.5, "interpolation": "random"}, 16)
+    (choice,) = transforms._apply.transforms
+    modes = [crop.interpolation for crop in choice.transforms]
+    assert modes == [v2.InterpolationMode.BILINEAR, v2.InterpolationMode.BICUBIC]
+    assert choice.p == [0.5, 0.5]
+    assert equal(
+        read(photos, {"crop": 0.5, "interpolation": "bicubic"}), read(photos, {"crop": 0.5})
+    )
+    assert not equal(
+        read(photos, {"crop": 0.5, "interpolation": "random"}), read(photos, {"crop": 0.5})
+    )
+
+
 @pytest.mark.parametrize("hyperparameters", [{}, RANDOM, {"flip": 0.5}])
 def test_workers_change_no_pixel(photos, images, hyperparameters):
     for source in (photos, images):

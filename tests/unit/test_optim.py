@@ -43,6 +43,23 @@ def test_gains_and_biases_are_not_decayed():
     assert sizes == {0.5: [2], 0.0: [1, 1, 1]}
 
 
+def test_all_parameters_are_decayed_on_request_with_the_same_steps():
+    """The reference decays gains and biases too."""
+    torch.manual_seed(0)
+    ours, theirs = (nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = (
+        optim.adamw(ours, 0.1, 0.5, decayed="all"),
+        torch.optim.AdamW(theirs.parameters(), lr=0.1, weight_decay=0.5),
+    )
+    assert [group["weight_decay"] for group in optimizers[0].param_groups] == [0.5]
+    for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+        model(torch.ones(4, 2)).square().sum().backward()
+        optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_layer_decay_scales_the_learning_rate(start):
     optimizer = optim.adamw(start, 0.1, 0.5, layer_decay=0.5)
     optim.set_lr(optimizer, 0.8)

@@ -36,6 +36,18 @@ def test_a_short_curve_has_the_factors_worked_out_by_hand():
     assert factors == pytest.approx([1 / 3, 2 / 3, 1, 0.5 + half, 0.5, 0.5 - half, 0], abs=1e-12)
 
 
+def test_the_peak_is_the_last_step_of_the_warmup_or_the_first_after_it():
+    after = [warmup_cosine(step, 8, 4) for step in range(8)]
+    last = [warmup_cosine(step, 8, 4, "last") for step in range(8)]
+    assert after[:5] == [1 / 5, 2 / 5, 3 / 5, 4 / 5, 1]
+    assert last[:5] == [1 / 4, 2 / 4, 3 / 4, 1, 1]
+    assert last[4:] == after[4:]
+    row = {"epochs": 1, "warmup": 4, "warmup_peak": "last", "swa": 0, "swa_lr": 0}
+    assert [Schedule.finetuning(row, 8).factor(step) for step in range(8)] == last
+    del row["warmup_peak"]
+    assert [Schedule.finetuning(row, 8).factor(step) for step in range(8)] == after
+
+
 def test_warmup_is_a_share_of_the_steps_or_their_number():
     assert warmup_steps(0.1, 250) == 25
     assert warmup_steps(0.999, 100) == 99

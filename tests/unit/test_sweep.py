@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from soups.errors import UserError
 from soups.experiment.sweep import check_different, draw, ready_made
-from soups.experiment.variants import pairs, pool, vary
+from soups.experiment.variants import Sweep, pairs, pool, vary
+from soups.hyperparameters import NEWER
 
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
@@ -148,6 +149,29 @@ def test_drawn_rows_of_ready_made_models_have_the_same_columns():
     rows = ready_made({"kind": "random", "random": spec}).values()
     assert len({tuple(row) for row in rows}) == 1
     assert {row["flip"] for row in rows} == {None, 0.5}
+
+
+def newer(rows: dict[str, dict], variants: dict | None = None) -> Sweep:
+    """The sweep of a table of rows, which may have hyperparameters that are newer."""
+    values = [row | {"seed": i} for i, row in enumerate(rows.values())]
+    section = {"kind": "grid", "grid": {"seed": [0]}, "variants": variants or {}}
+    return Sweep.of(section, DEFAULTS | NEWER | values[0], ["initialization", "zeroshot"])
+
+
+def test_models_that_are_trained_already_know_no_newer_hyperparameter():
+    """Neither tables nor the parameters of training change where a newer one has its old value."""
+    sweep = newer({"a": {}})
+    assert NEWER.keys().isdisjoint(next(iter(sweep.rows.values())))
+    varied = newer({"a": {}}, {"all": {"set": {"decayed": "all"}}})
+    base, other = varied.rows
+    assert varied.rows[base]["decayed"] == varied.base[base]["decayed"] == "matrices"
+    assert varied.trained(base) == sweep.trained(base)
+    assert varied.trained(other) == sweep.trained(base) | {"decayed": "all"}
+
+
+def test_words_have_to_be_known_ones():
+    with pytest.raises(UserError, match="decayed = 'most', expected 'matrices', 'all'"):
+        newer({"a": {"decayed": "most"}})
 
 
 # Grids

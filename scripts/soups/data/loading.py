@@ -36,9 +36,18 @@ class Transforms:
         ops: number of RandAugment operations; 0 disables RandAugment.
         magnitude: magnitude of each operation, on timm's scale.
         size: pixels per side of the result.
+        interpolation: of crops. ``random`` takes bilinear or bicubic for each image, as timm does.
     """
 
-    def __init__(self, crop: float, flip: float, ops: int, magnitude: int, size: int) -> None:
+    def __init__(
+        self,
+        crop: float,
+        flip: float,
+        ops: int,
+        magnitude: int,
+        size: int,
+        interpolation: str = "bicubic",
+    ) -> None:
         # These imports take seconds. Evaluation needs no transforms and skips them.
         from timm.data.auto_augment import rand_augment_transform
         from torchvision.transforms import v2
@@ -46,10 +55,14 @@ class Transforms:
         self.crops = crop < 1
         steps: list[Callable[[Tensor], Tensor]] = []
         if self.crops:
-            bicubic = v2.InterpolationMode.BICUBIC
-            steps.append(
-                v2.RandomResizedCrop(size, (crop, 1), interpolation=bicubic, antialias=True)
-            )
+            modes = ["bilinear", "bicubic"] if interpolation == "random" else [interpolation]
+            crops = [
+                v2.RandomResizedCrop(
+                    size, (crop, 1), interpolation=v2.InterpolationMode(mode), antialias=True
+                )
+                for mode in modes
+            ]
+            steps.append(v2.RandomChoice(crops) if len(crops) > 1 else crops[0])
         steps += [v2.RandomHorizontalFlip(flip)] if flip else []
         if ops:
             augment = rand_augment_transform(f"rand-m{magnitude}-n{ops}")
@@ -76,6 +89,7 @@ class Transforms:
             ops=hyperparameters.get("rand_augment_ops", 0),
             magnitude=hyperparameters.get("rand_augment_magnitude", 0),
             size=size,
+            interpolation=hyperparameters.get("interpolation", "bicubic"),
         )
         return made if made._apply else None
 

@@ -279,7 +279,7 @@ def _check_meaning(models: Sweep, problem: Problem) -> None:
     """Check that no model has a hyperparameter that means nothing for the problem."""
     for name, row in models.rows.items():
         for key, wanted in problem.off.items():
-            if row[key] != wanted:
+            if row.get(key, wanted) != wanted:
                 raise UserError(
                     f"sweep: {name} has {key} = {row[key]!r}, expected {wanted!r} because "
                     f"{problem.examples} have no {key}"

@@ -30,7 +30,7 @@ def fingerprints(config: Mapping, sweep: Sweep) -> dict[str, str]:
     if given["source"] == "checkpoints":
         made |= {"checkpoints": given["checkpoints"]}
     shared = files.fingerprint(made)
-    rows = {name: {"shared": shared, **row} for name, row in sweep.rows.items()}
+    rows = {name: {"shared": shared, **sweep.trained(name)} for name in sweep.rows}
     if given["source"] == "checkpoints":  # their rows may be empty
         rows = {name: row | {"file": sweep.files.get(name, name)} for name, row in rows.items()}
     return {name: files.fingerprint(row)[:16] for name, row in rows.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from soups.errors import UserError
 from soups.experiment.found import find
 from soups.experiment.sweep import check_different, draw, ready_made
-from soups.hyperparameters import START, checked
+from soups.hyperparameters import START, checked, without_newer, without_unused
 from soups.roles import BASE
 
 
@@ -51,6 +51,8 @@ class Sweep:
         base = draw(section, defaults)
         rows, origin = vary(base, section["variants"])
         check_different(base)
+        rows = without_unused(rows)
+        base = {name: rows[name] for name in base}
         return cls(base, rows, origin, origins(rows, starts), [BASE, *section["variants"]])
 
     @classmethod
@@ -84,6 +86,10 @@ class Sweep:
             for name in rows[0]
             if name != "seed"
         )
+
+    def trained(self, model: str) -> dict:
+        """The hyperparameters of a model for its training, see `hyperparameters.NEWER`."""
+        return without_newer(self.rows[model])
 
     def pool(self, names: list[str], query: str | None, key: str) -> list[str]:
         """Models of some variants that satisfy a query, see `pool`."""

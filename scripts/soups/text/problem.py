@@ -25,6 +25,7 @@ class Text(Problem):
     off: ClassVar = {
         "mixup": 0,
         "crop": 1,
+        "interpolation": "bicubic",
         "flip": 0,
         "rand_augment_ops": 0,
         "rand_augment_magnitude": 0,

@@ -50,7 +50,8 @@ def finetune(
         hyperparameters: one row of the sweep. ``epochs`` may be a fraction, or 0 for no step.
             ``warmup`` is a fraction of all steps or a number of steps. ``mixup`` is the parameter
             of the Beta distribution, and ``swa`` the share of the last steps that are averaged.
-            ``sam`` is the radius ρ, and ``distill`` the weight of the teacher in the loss.
+            ``sam`` is the radius ρ, and ``distill`` the weight of the teacher in the loss. A row
+            may lack the hyperparameters of `hyperparameters.NEWER`.
         state: the saved state that an interrupted run resumes from. It is written at the end of
             every epoch, every `compute.save_minutes`, and before a signal of `resume.SIGNALS` ends
             the run.
@@ -76,7 +77,8 @@ def finetune(
     if chosen.checkpoint_activations:
         devices.checkpointing(model.tower, True)
     layer_decay = hyperparameters["layer_decay"]
-    optimizer = optim.adamw(model, lr, hyperparameters["weight_decay"], layer_decay=layer_decay)
+    decay, decayed = hyperparameters["weight_decay"], hyperparameters.get("decayed", "matrices")
+    optimizer = optim.adamw(model, lr, decay, layer_decay=layer_decay, decayed=decayed)
     average = weight_average(model, hyperparameters["ema"], hyperparameters["swa"])
     alpha, classes = hyperparameters["mixup"], model.head.out_features
     mixup = MixUp(alpha=alpha, num_classes=classes) if alpha else None

@@ -30,17 +30,25 @@ def seed_everything(seed: int) -> torch.Generator:
 
 
 def adamw(
-    module: nn.Module, lr: float, weight_decay: float, betas=(0.9, 0.999), layer_decay: float = 1
+    module: nn.Module,
+    lr: float,
+    weight_decay: float,
+    betas=(0.9, 0.999),
+    layer_decay: float = 1,
+    decayed: str = "matrices",
 ) -> torch.optim.AdamW:
-    """Make an AdamW optimizer that does not decay gains, biases and scalars, as CLIP's does not.
+    """Make an AdamW optimizer. By default it leaves gains, biases and scalars without decay.
+
+    CLIP was pre-trained in this way. The paper's fine-tunes decay all parameters.
 
     Args:
         module: its parameters that require gradients are optimized.
         lr: the learning rate.
-        weight_decay: of all parameters with two or more dimensions.
+        weight_decay: of the decayed parameters.
         betas: decay rates of AdamW's two averages.
         layer_decay: factor on the learning rate for every block further from the head
             (Clark et al., 2020); 1 is off.
+        decayed: ``matrices`` for all parameters with two or more dimensions, or ``all``.
 
     Returns:
         an optimizer whose groups have a ``scale``, the factor that `set_lr` multiplies by.
@@ -50,7 +58,7 @@ def adamw(
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.ndim <= 1
+        plain = parameter.ndim <= 1 and decayed != "all"
         scale = layer_decay ** (max(depth.values()) - depth[name])
         group = groups.setdefault(
             (plain, scale),

@@ -24,6 +24,8 @@ class Schedule:
         cooldown: steps at the end of the run in which the factor falls linearly to 0.
         averaged_from: the first step whose weights enter the average.
         averaged_factor: the constant factor of the averaged steps; 0 keeps the cosine.
+        peak: ``after`` if the factor reaches 1 in the first step after the warm-up, or ``last`` if
+            it does in the last step of the warm-up, as in the paper's code.
     """
 
     per_epoch: int
@@ -33,14 +35,15 @@ class Schedule:
     cooldown: int = 0
     averaged_from: int = 0
     averaged_factor: float = 0
+    peak: str = "after"
 
     @classmethod
     def finetuning(cls, hyperparameters: Mapping, per_epoch: int) -> "Schedule":
         """The schedule of one fine-tune, whose cosine ends with the run.
 
         Args:
-            hyperparameters: ``epochs, warmup, swa, swa_lr`` of one row of the sweep. ``swa`` is
-                the share of the last steps that are averaged.
+            hyperparameters: ``epochs, warmup, warmup_peak, swa, swa_lr`` of one row of the sweep.
+                ``swa`` is the share of the last steps that are averaged.
             per_epoch: steps in one epoch.
         """
         epochs, swa = hyperparameters["epochs"], hyperparameters["swa"]
@@ -52,6 +55,7 @@ class Schedule:
             horizon=total,
             averaged_from=total - max(1, round(swa * total)) if swa else 0,
             averaged_factor=hyperparameters["swa_lr"],
+            peak=hyperparameters.get("warmup_peak", "after"),
         )
 
     @classmethod
@@ -91,14 +95,22 @@ class Schedule:
         """The factor on the learning rate at a step, counted from 0."""
         if self.averaged_factor and step >= self.averaged_from:
             return self.averaged_factor
-        factor = warmup_cosine(min(step, self.total - self.cooldown), self.horizon, self.warmup)
+        at = min(step, self.total - self.cooldown)
+        factor = warmup_cosine(at, self.horizon, self.warmup, self.peak)
         return factor * min(1.0, (self.total - step) / self.cooldown) if self.cooldown else factor
 
 
-def warmup_cosine(step: int, total: int, warmup: int) -> float:
-    """Learning-rate factor of a linear warm-up and a cosine to 0 (paper, appendix J)."""
+def warmup_cosine(step: int, total: int, warmup: int, peak: str = "after") -> float:
+    """Learning-rate factor of a linear warm-up and a cosine to 0 (paper, appendix J).
+
+    Args:
+        step: counted from 0.
+        total: the step at which the cosine reaches 0.
+        warmup: steps of the warm-up.
+        peak: see `Schedule`.
+    """
     if step < warmup:
-        return (step + 1) / (warmup + 1)
+        return (step + 1) / (warmup + (peak == "after"))
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
