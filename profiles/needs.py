@@ -147,7 +147,8 @@ class Site:
 
     def defaults(self) -> dict:
         """`default-resources`: the resources of a rule without a line in the table."""
-        return self._asked(SHORT)
+        # Without a number for `disk_mb`, Snakemake adds up the sizes of each job's inputs.
+        return self._asked(SHORT) | {"disk_mb": 1000}
 
     def resources(self) -> dict[str, dict]:
         """`set-resources`: rule to the resources that its jobs ask for."""

@@ -191,22 +191,34 @@ def pairs(
         they differ, ``several``, or ``unknown`` if no known one differs; and their learning rates
         ``lr_1`` <= ``lr_2``, or None for an unknown rate.
     """
-    out = []
     # A model with 0 epochs is equal to its start, so it has no direction from there.
     trained = [name for name, row in rows.items() if row.get("epochs") != 0]
-    for one, two in itertools.combinations(trained, 2):
-        differ = [name for name in rows[one] if rows[one][name] != rows[two][name]]
-        if starts[one] != starts[two] or (single and len(differ) != 1):
-            continue
-        rate = {name: rate_of(rows[name]) for name in (one, two)}
-        one, two = sorted((one, two), key=lambda name: rate[name] or 0)
-        differ = (differ[0] if len(differ) == 1 else "several") if differ else "unknown"
-        lr = {"lr_1": rate[one], "lr_2": rate[two]}
-        out.append({"model_1": one, "model_2": two, "differ": differ} | lr)
-    if most is None or len(out) <= most:
-        return out
-    chosen = np.random.default_rng(0).permutation(len(out))[:most]
-    return [out[i] for i in sorted(chosen)]
+    found = [
+        pair for pair in itertools.combinations(trained, 2) if starts[pair[0]] == starts[pair[1]]
+    ]
+    if single:
+        found = [pair for pair in found if len(_differing(rows, pair)) == 1]
+    # A thousand models have half a million pairs, so only those that are chosen get an entry.
+    if most is not None and len(found) > most:
+        chosen = np.random.default_rng(0).permutation(len(found))[:most]
+        found = [found[i] for i in sorted(chosen)]
+    return [_entry(rows, pair) for pair in found]
+
+
+def _differing(rows: dict[str, dict], pair: tuple[str, str]) -> list[str]:
+    """Names of the hyperparameters in which two models differ."""
+    one, two = (rows[name] for name in pair)
+    return [name for name in one if one[name] != two[name]]
+
+
+def _entry(rows: dict[str, dict], pair: tuple[str, str]) -> dict:
+    """The entry of a pair, see `pairs`."""
+    differ = _differing(rows, pair)
+    differ = (differ[0] if len(differ) == 1 else "several") if differ else "unknown"
+    rate = {name: rate_of(rows[name]) for name in pair}
+    one, two = sorted(pair, key=lambda name: rate[name] or 0)
+    lr = {"lr_1": rate[one], "lr_2": rate[two]}
+    return {"model_1": one, "model_2": two, "differ": differ} | lr
 
 
 def rate_of(row: Mapping) -> float | None:
