@@ -90,18 +90,20 @@ def greedy(folder: Path, images) -> int:
 
     from soups.evaluation.metric import ACCURACY
     from soups.mixing.mixed_model import MixedModel
-    from soups.mixing.select import greedy
+    from soups.mixing.select import full, greedy
+    from soups.mixing.trial import evaluate
     from soups.models.batch_norm import kept
-    from soups.models.forward import scored
+    from soups.models.forward import forward
 
     paths = _paths(folder)
     labels = np.arange(len(images)) % CLASSES
     mixed = MixedModel(_model(folder), paths, kept)
 
     def score(names: tuple[str, ...]) -> float:
-        return scored(mixed.average(names), images, lambda x: ACCURACY.of(x, labels))
+        average = mixed.average(names)
+        return evaluate(lambda rows: forward(average, images, rows).numpy(), labels, ACCURACY).score
 
-    greedy(list(paths), score)
+    greedy(list(paths), full(score))
     return len(paths)
 
 

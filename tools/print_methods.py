@@ -56,6 +56,9 @@ def main(folder: str) -> None:
         print(f"{presentation.TOP} not significantly different from the column's best", end=" ")
         print("(paired tests, 0.05).")
     print(f"n = {n['heldout']} held out, {n['test']} test, {n['shifts']} over all shifts.")
+    if (tables / "greedy_trace.csv").is_file():
+        trace = pd.read_csv(tables / "greedy_trace.csv")
+        print(evaluated(trace, int(table["n_heldout"][0]), words), end="")
     if warning := few_examples(int(table["n_heldout"][0]), words):
         print(warning)
     if not published:
@@ -69,6 +72,24 @@ def main(folder: str) -> None:
         print(f"Weights of the soups: {folder}/soups{beside}")
         if weights := greedy_weights(folder):
             print(f"Predict with the greedy soup: {prediction(weights, words)}")
+
+
+def evaluated(trace: pd.DataFrame, n: int, words: Words) -> str:
+    """A line on the held-out examples that greedy evaluated, or "" if it tried no average.
+
+    Args:
+        trace: `greedy_trace.csv`.
+        n: number of held-out examples.
+        words: for the examples of the experiment.
+    """
+    counts = trace.get("evaluated", pd.Series(dtype=int))
+    averages, seen = int((counts > 0).sum()), int(counts.sum())
+    if not averages:
+        return ""
+    return (
+        f"Greedy tried {averages:,} averages on {seen:,} of {averages * n:,} held-out "
+        f"{words.examples} ({seen / (averages * n):.0%}).\n"
+    )
 
 
 def plan_of(folder: str) -> dict:

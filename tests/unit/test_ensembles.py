@@ -8,7 +8,7 @@ from soups.evaluation.metric import METRICS
 from soups.experiment.registry import ENSEMBLE_METHODS
 from soups.mixing import ensembles
 from soups.mixing.recipes import recipe
-from soups.mixing.select import by_score, greedy
+from soups.mixing.select import by_score, full, greedy
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 200)
@@ -56,7 +56,7 @@ def test_the_score_of_models_is_the_metric_of_their_ensemble():
 
 
 def test_a_greedy_ensemble_is_never_worse_than_its_first_member():
-    chosen, trace = greedy(list(LOGITS), ensembles.scorer(read, LABELS))
+    chosen, trace = greedy(list(LOGITS), full(ensembles.scorer(read, LABELS)))
     assert accuracy(ensembles.combine(chosen, read)) >= accuracy(read("m0"))
     assert trace[0]["with"] == accuracy(read("m0"))
     assert len(chosen) > 1
@@ -84,7 +84,9 @@ def test_every_ensemble_method_is_registered():
 # For every ensemble method, the members that it chooses for a score.
 MEMBERS = {
     "uniform": lambda score: list(LOGITS),
-    "greedy": lambda score: greedy(by_score({name: score((name,)) for name in LOGITS}), score)[0],
+    "greedy": lambda score: greedy(
+        by_score({name: score((name,)) for name in LOGITS}), full(score)
+    )[0],
     "members": lambda score: ["m3", "m1"],  # without the start
 }
 

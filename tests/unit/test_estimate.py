@@ -130,10 +130,10 @@ def test_greedy_rules_score_no_more_soups_than_are_counted(seed):
     def cost(method: str) -> registry.Cost:
         return registry.SOUP_METHODS[method].cost({}, len(names), 0)
 
-    chosen, _ = select.greedy(names, select.remembered(score))
+    chosen, _ = select.greedy(names, select.full(select.remembered(score)))
     # The accuracy of the first model is known from its own logits.
     assert len(asked) - 1 == cost("greedy").scored == 8
-    select.prune(chosen, score)
+    select.prune(chosen, select.full(score))
     assert len(asked) - 2 <= cost("greedy_pruned").scored
 
 
@@ -149,7 +149,7 @@ def test_soups_of_the_first_n_score_about_as_many_soups_as_are_counted(plan):
             asked.append(members)
             return len(members)
 
-        list(select.greedy_first(names, quality, select.remembered(score)))
+        list(select.greedy_first(names, quality, select.full(select.remembered(score))))
         counts.append(len(asked))
     plan |= {"base": names, "curves": plan["curves"] | {"number_of_models": {"orders": 1}}}
     part = 100 + 50 + 20

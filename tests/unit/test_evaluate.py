@@ -10,10 +10,11 @@ from soups.jobs import compute, devices
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
 from soups.mixing.recipes import uniform
-from soups.mixing.select import greedy
+from soups.mixing.select import full, greedy
+from soups.mixing.trial import evaluate
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
-from soups.models.forward import forward, scored
+from soups.models.forward import forward
 
 NAMES = [f"m{i}" for i in range(5)]
 ROWS = np.arange(1, 60, 2)  # of the held-out images
@@ -45,9 +46,14 @@ def paths(model, tmp_path) -> dict:
 def scorer(model, paths, images, labels):
     """A function: accuracy of the plain average of some ingredients."""
     mixed = MixedModel(model, paths, kept)
-    return lambda names: scored(
-        mixed.average(names), images[ROWS], lambda logits: ACCURACY.of(logits, labels[ROWS])
-    )
+
+    def score(names) -> float:
+        average = mixed.average(names)
+        return evaluate(
+            lambda rows: forward(average, images[ROWS], rows).numpy(), labels[ROWS], ACCURACY
+        ).score
+
+    return score
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_scores_do_not_depend_on_earlier_requests(scorer, explicit):
 
 
 def test_greedy_finds_the_soup_it_would_find_by_cooking(scorer, explicit):
-    assert greedy(NAMES, scorer) == greedy(NAMES, explicit)
+    assert greedy(NAMES, full(scorer)) == greedy(NAMES, full(explicit))
 
 
 def test_ingredients_that_cannot_be_mixed_are_refused(scorer, model, paths):

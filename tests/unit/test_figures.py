@@ -299,10 +299,12 @@ def _greedy_trace(recorded):
     figure = draw("greedy_trace", {"trace": trace, "methods": methods})
     [ax] = figure.axes
     added, left_out = scatters(ax)
+    early = "at_most" in trace  # Traces of earlier versions have no bounds.
     for part, accepted in ((added, True), (left_out, False)):
         mine = trace[trace["accepted"] == accepted]
+        value = "at_most" if early and not accepted else "with"
         np.testing.assert_allclose(
-            points(part), np.column_stack([mine["step"], percent(mine, "with")])
+            points(part), np.column_stack([mine["step"], percent(mine, value)])
         )
     # The line has the accuracy of the soup before each step, and at its end the recorded accuracy.
     soup = xy(ax.lines[0])[:, 1]
@@ -311,7 +313,31 @@ def _greedy_trace(recorded):
     assert soup[-1] == pytest.approx(100 * heldout)
     assert texts(ax.get_xticklabels()) == list(trace["candidate"])
     assert ax.get_ylabel() == "Held-out accuracy (%)\nn = 1,000"
-    assert [text.split(":")[0] for text in legend(figure)] == ["added", "left out"]
+    left = ["left out early"] if early else ["left out"]
+    assert [text.split(":")[0] for text in legend(figure)] == ["added", *left]
+
+
+def test_a_greedy_trace_shows_bounds_as_bounds(recorded):
+    methods = recorded("miniature/methods")
+    trace = pd.DataFrame(
+        {
+            "step": [1, 2, 3, 4],
+            "candidate": ["m3", "m1", "m0", "m2"],
+            "without": [np.nan, 0.7, 0.71, 0.71],
+            "with": [0.7, 0.71, 0.69, np.nan],
+            "at_most": [np.nan, np.nan, np.nan, 0.705],
+            "evaluated": [0, 1000, 1000, 320],
+            "accepted": [True, True, False, False],
+        }
+    )
+    figure = draw("greedy_trace", {"trace": trace, "methods": methods})
+    added, exact, bound = scatters(figure.axes[0])
+    np.testing.assert_allclose(points(added), [[1, 70], [2, 71]])
+    np.testing.assert_allclose(points(exact), [[3, 69]])
+    np.testing.assert_allclose(points(bound), [[4, 70.5]])
+    assert [text.split(":")[0] for text in legend(figure)] == [
+        "added", "left out", "left out early",
+    ]  # fmt: skip
 
 
 @shows("landscape")

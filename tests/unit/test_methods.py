@@ -197,7 +197,8 @@ def test_model_stock_of_equal_ingredients_is_that_ingredient(kitchen):
 def test_a_single_model_gets_new_batch_statistics_before_it_is_scored(kitchen):
     calls = []
     fresh = replace(kitchen, settle=lambda model: calls.append(1))
-    assert fresh.average(("m1",)) == kitchen.scores["m1"]  # because it has no batch statistics
+    # The score is the same, because the model has no batch statistics.
+    assert fresh.average(("m1",)).score == kitchen.scores["m1"]
     assert calls
 
 

@@ -7,7 +7,7 @@ import torch
 from soups.mixing import plans
 from soups.mixing.ensembles import scorer
 from soups.mixing.kitchen import Kitchen
-from soups.mixing.select import by_score, greedy
+from soups.mixing.select import by_score, full, greedy
 from soups.models.checkpoints import Checkpoint
 from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, INITIALIZATION, UNIFORM
 from tests.unit.kitchens import NAMES, tiny_kitchen
@@ -53,7 +53,7 @@ def test_a_growing_sweep_has_a_point_for_each_order_number_of_models_and_method(
             soup = list(points[GREEDY, n]["recipe"]["coefficients"])
             assert soup == greedy(ranking, kitchen.average)[0]
             assert points[ENSEMBLE, n]["ensemble"] == names[:n]
-            assert points[GREEDY_ENSEMBLE, n]["ensemble"] == greedy(ranking, score)[0]
+            assert points[GREEDY_ENSEMBLE, n]["ensemble"] == greedy(ranking, full(score))[0]
 
 
 def test_models_with_a_large_learning_rate_are_added_one_by_one(kitchen):

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
-from print_methods import folder_of, greedy_weights
+from print_methods import evaluated, folder_of, greedy_weights
+
+from soups.report.words import USUAL
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,13 @@ def test_unfinished_results_give_one_sentence(root, tmp_path):
         f"error: {tmp_path}/tables/methods.csv does not exist, expected the folder of an "
         "experiment whose tables are done (tools/status.py shows what is left)\n"
     )
+
+
+def test_the_evaluated_examples_of_a_greedy_trace_are_counted():
+    trace = pd.DataFrame({"evaluated": [0, 1000, 320, 280]})
+    assert evaluated(trace, 1000, USUAL) == (
+        "Greedy tried 3 averages on 1,600 of 3,000 held-out images (53%).\n"
+    )
+    # The trace of one model, and traces of earlier versions.
+    assert evaluated(trace[:1], 1000, USUAL) == ""
+    assert evaluated(pd.DataFrame({"with": [0.5]}), 1000, USUAL) == ""

@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from soups.mixing.select import (
     RunningSum,
+    Tried,
     by_score,
+    full,
     greedy,
     greedy_first,
     prune,
@@ -40,7 +42,7 @@ SOUPS = {"count": st.integers(1, 12), "seed": st.integers(0, 10_000)}
 def test_greedy_chooses_as_the_recipe_of_the_paper(count, seed):
     score = random_score(seed)
     order = by_score({f"m{i}": score([f"m{i}"]) for i in range(count)})
-    chosen, _ = greedy(order, score)
+    chosen, _ = greedy(order, full(score))
     assert chosen == naive(order, score)
 
 
@@ -48,7 +50,7 @@ def test_greedy_chooses_as_the_recipe_of_the_paper(count, seed):
 def test_greedy_is_never_worse_than_the_first_ingredient(count, seed):
     score = random_score(seed)
     order = [f"m{i}" for i in range(count)]
-    chosen, _ = greedy(order, score)
+    chosen, _ = greedy(order, full(score))
     assert chosen[0] == order[0]
     assert score(chosen) >= score(order[:1])
 
@@ -57,7 +59,7 @@ def test_greedy_is_never_worse_than_the_first_ingredient(count, seed):
 def test_the_trace_records_every_step(count, seed):
     score = random_score(seed)
     order = [f"m{i}" for i in range(count)]
-    chosen, trace = greedy(order, score)
+    chosen, trace = greedy(order, full(score))
     assert [step["candidate"] for step in trace] == order
     assert [step["candidate"] for step in trace if step["accepted"]] == chosen
     soup: list[str] = []
@@ -71,23 +73,47 @@ def test_the_trace_records_every_step(count, seed):
 def test_each_candidate_is_scored_once_and_comes_last(count, seed):
     score, calls = random_score(seed), []
     order = [f"m{i}" for i in range(count)]
-    greedy(order, lambda names: calls.append(names) or score(names))
+    greedy(order, full(lambda names: calls.append(names) or score(names)))
     assert [names[-1] for names in calls] == order
 
 
 def test_greedy_accepts_a_candidate_that_changes_nothing():
-    assert greedy(["a", "b", "c"], lambda names: 0.5)[0] == ["a", "b", "c"]
+    assert greedy(["a", "b", "c"], full(lambda names: 0.5))[0] == ["a", "b", "c"]
 
 
 def test_greedy_refuses_a_candidate_that_lowers_the_score_slightly():
     scores = {("a",): 0.5, ("a", "b"): 0.5 - 1e-12, ("a", "c"): 0.5}
-    assert greedy(["a", "b", "c"], scores.get)[0] == ["a", "c"]
+    assert greedy(["a", "b", "c"], full(scores.get))[0] == ["a", "c"]
 
 
 def test_a_single_model_is_its_own_soup_even_with_score_0():
-    chosen, trace = greedy(["a"], lambda names: 0.0)
+    chosen, trace = greedy(["a"], full(lambda names: 0.0))
     assert chosen == ["a"]
     assert trace == [{"candidate": "a", "without": None, "with": 0.0, "accepted": True}]
+
+
+def test_a_step_says_whether_its_score_is_a_bound():
+    assert Tried(0.5).step("with") == {"with": 0.5}
+    assert Tried(float("nan")).step("with") == {"with": None}
+    exact = {"with": 0.5, "at_most": None, "evaluated": 9}
+    assert Tried(0.5, evaluated=9).step("with") == exact
+    assert Tried(float("nan"), evaluated=3).step("without") == {
+        "without": None, "at_most": None, "evaluated": 3,
+    }  # fmt: skip
+    bound = {"with": None, "at_most": 0.5, "evaluated": 4}
+    assert Tried(0.5, exact=False, evaluated=4).step("with") == bound
+
+
+def test_a_trial_that_ends_early_is_refused():
+    tried = {("a",): Tried(0.5), ("a", "b"): Tried(0.4, exact=False, evaluated=3)}
+    asked = []
+    chosen, trace = greedy(["a", "b"], lambda names, rival: asked.append(rival) or tried[names])
+    assert chosen == ["a"]
+    assert asked == [(), ("a",)]
+    assert trace[1] == {
+        "candidate": "b", "without": 0.5, "with": None, "at_most": 0.4, "evaluated": 3,
+        "accepted": False,
+    }  # fmt: skip
 
 
 def test_candidates_are_sorted_by_falling_score_then_by_id():
@@ -101,7 +127,7 @@ def test_candidates_are_sorted_by_falling_score_then_by_id():
 def test_a_pruned_soup_is_a_subset_of_the_soup_and_not_worse(count, seed):
     score = random_score(seed)
     chosen = [f"m{i}" for i in range(count)]
-    left, trace = prune(chosen, score)
+    left, trace = prune(chosen, full(score))
     assert [name for name in chosen if name in left] == left
     assert left[0] == chosen[0]
     assert score(left) >= score(chosen)
@@ -111,9 +137,9 @@ def test_a_pruned_soup_is_a_subset_of_the_soup_and_not_worse(count, seed):
 
 def test_pruning_removes_ingredients_that_do_not_help():
     scores = {"abc": 0.5, "ab": 0.5, "ac": 0.6, "a": 0.4}
-    assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "b"]
+    assert prune(["a", "b", "c"], full(lambda names: scores["".join(names)]))[0] == ["a", "b"]
     scores = {"abc": 0.5, "ab": 0.4, "ac": 0.6, "a": 0.4}
-    assert prune(["a", "b", "c"], lambda names: scores["".join(names)])[0] == ["a", "c"]
+    assert prune(["a", "b", "c"], full(lambda names: scores["".join(names)]))[0] == ["a", "c"]
 
 
 def test_random_orders_are_seeded_permutations():
@@ -131,11 +157,11 @@ def test_greedy_soups_of_the_first_n_models_score_no_set_twice(count, seed):
     names = [f"m{i}" for i in range(count)]
     scores = {name: score([name]) for name in names}
     known = remembered(lambda members: calls.append(frozenset(members)) or score(members))
-    soups = list(greedy_first(names, scores, known))
+    soups = list(greedy_first(names, scores, full(known)))
     assert len(soups) == count
     for n, soup in enumerate(soups, start=1):
         order = by_score({name: scores[name] for name in names[:n]})
-        assert soup == greedy(order, score)[0]
+        assert soup == greedy(order, full(score))[0]
     assert len(calls) == len(set(calls))
 
 

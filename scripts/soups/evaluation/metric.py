@@ -37,7 +37,25 @@ class Metric:
             members: training classes of each class of the set, see `metrics.restrict`; None if the
                 classes are the training classes.
         """
-        return predicted(logits if members is None else restrict(logits, members)) == labels
+        logits = logits if members is None else restrict(logits, members)
+        return self.judged(predicted(logits), labels)
+
+    def judged(self, guesses: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The outcome of every example, shape (n,).
+
+        Args:
+            guesses: predicted class, or -1 for an example without a prediction, shape (n,).
+            labels: shape (n,).
+        """
+        return guesses == labels
+
+    def rises(self, classes: int) -> bool:
+        """Whether the metric never falls if a wrong prediction is replaced by the right one.
+
+        Args:
+            classes: number of classes.
+        """
+        return True
 
     def value(self, outcomes: np.ndarray) -> float:
         """The metric of outcomes."""
@@ -88,7 +106,14 @@ class Confusion(Metric):
                 f"metric is {self.name!r}, which needs {self.classes} classes, but a set has "
                 f"{logits.shape[1]}, expected metric: matthews, macro_f1 or accuracy"
             )
-        return confusion.encode(predicted(logits), labels)
+        return self.judged(predicted(logits), labels)
+
+    def judged(self, guesses, labels):
+        return confusion.encode(guesses, labels)
+
+    def rises(self, classes):
+        # For more than two classes, the correlation of Gorodkin can fall.
+        return self.score is not confusion.matthews or classes == 2
 
     def value(self, outcomes):
         return confusion.value(self.score, outcomes)

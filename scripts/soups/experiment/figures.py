@@ -126,7 +126,9 @@ FIGURES = [
         "greedy_trace",
         "The greedy soup, step by step. Candidates come in order of their own held-out "
         "{accuracy}. Each point is the held-out {accuracy} of the soup with that candidate, and "
-        "its mark says whether the candidate was added. The line is the {accuracy} of the "
+        "its mark says whether the candidate was added. A triangle that points down is a bound: "
+        "the {accuracy} is at most this value, which is less than that of the soup so far, so "
+        "the rest of the held-out set was not evaluated. The line is the {accuracy} of the "
         "soup so far. A candidate is added if the soup is at least as good with it, so the "
         "soup is never worse on the held-out set than its first model.",
         {"trace": "greedy_trace", "methods": "methods"},

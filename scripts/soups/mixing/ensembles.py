@@ -35,7 +35,7 @@ def uniform(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> 
 def greedy(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> Choice:
     """Choose members by the greedy rule, see `select.greedy`. The arguments are as in `uniform`."""
     order = select.by_score({name: score((name,)) for name in ingredients})
-    return select.greedy(order, score)
+    return select.greedy(order, select.full(score))
 
 
 def members(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> Choice:

@@ -18,11 +18,12 @@ from soups.jobs import devices, left_out
 from soups.mixing import recipes
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
-from soups.mixing.select import Score, by_score, greedy, remembered
+from soups.mixing.select import by_score, greedy
+from soups.mixing.trial import Known, Run, Trials, evaluate, margins
 from soups.models import usable
 from soups.models.batch_norm import Settle, kept, settler
 from soups.models.checkpoints import Checkpoint
-from soups.models.forward import scored
+from soups.models.forward import forward
 from soups.roles import BEST, GREEDY, UNIFORM
 
 
@@ -99,9 +100,19 @@ class Kitchen:
         )
 
     @cached_property
+    def own(self) -> dict[str, Known]:
+        """The trial of every ingredient on its own, from its cached logits."""
+
+        def known(logits: np.ndarray) -> Known:
+            score = self.metric.of(logits, self.labels)
+            return Known(score, evaluated=0, margins=margins(logits, self.labels))
+
+        return {name: known(self.logits(name)) for name in self.ingredients}
+
+    @cached_property
     def scores(self) -> dict[str, float]:
         """Held-out score of every ingredient on its own."""
-        return {name: self.metric.of(self.logits(name), self.labels) for name in self.ingredients}
+        return {name: known.score for name, known in self.own.items()}
 
     @cached_property
     def ranking(self) -> list[str]:
@@ -124,20 +135,20 @@ class Kitchen:
         return MixedModel(self.model, self.paths, self.settle, self.start)
 
     @cached_property
-    def average(self) -> Score:
-        """Held-out score of uniform averages, each of which is computed once."""
-        # Recalibration changes even a single model, so its cached score cannot be used.
-        cached = self.settle is kept
-        return remembered(
-            lambda names: (
-                self.scores[names[0]]
-                if cached and len(names) == 1
-                else self._score(self.mixed.average(names))
-            )
+    def average(self) -> Trials:
+        """Trials of uniform averages, each of which is evaluated no further than needed."""
+        return Trials(
+            lambda names: self._run(self.mixed.average(names)),
+            self.own,
+            self.labels,
+            self.metric,
+            self.logits(self.ingredients[0]).shape[1],
+            # Recalibration changes even a single model, so its cached score cannot be used.
+            reused=self.settle is kept,
         )
 
     def score(self, recipe: dict) -> float:
-        """Held-out score of any recipe, or NaN as from `forward.scored`."""
+        """Held-out score of any recipe, or NaN if a logit is NaN or infinite."""
         return self._score(self.mixed.of(recipe))
 
     def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
@@ -152,7 +163,10 @@ class Kitchen:
         ]
 
     def _score(self, model: nn.Module) -> float:
-        return scored(model, self.inputs, lambda logits: self.metric.of(logits, self.labels))
+        return evaluate(self._run(model), self.labels, self.metric).score
+
+    def _run(self, model: nn.Module) -> Run:
+        return lambda rows: forward(model, self.inputs, rows, exact=True).numpy()
 
     def present(self, names: Sequence[str]) -> list[str]:
         """Those of some models that are ingredients, in the same order."""

@@ -46,26 +46,20 @@ def wise_ft(
 def number_of_models(kitchen: Kitchen, orders: int, seed: int) -> list[dict]:
     """Plan soups and ensembles of the first n models, for every n, in several orders.
 
-    No average is scored twice.
+    No average is tried twice.
 
     Args:
         kitchen: the models.
         orders: number of orders. The first is that of the sweep, and the others are random.
         seed: of the random orders.
     """
-    asked = []
-
-    def average(members: tuple[str, ...]) -> float:
-        asked.append(frozenset(members))
-        return kitchen.average(members)
-
     labels = np.asarray(kitchen.labels)
-    score = ensembles.scorer(kitchen.logits, labels, metric=kitchen.metric)
+    score = select.full(ensembles.scorer(kitchen.logits, labels, metric=kitchen.metric))
     plan = []
     for order in range(orders):
         names = list(kitchen.ingredients)
         names = select.shuffled(names, seed, order) if order else names
-        soups = select.greedy_first(names, kitchen.scores, average)
+        soups = select.greedy_first(names, kitchen.scores, kitchen.average)
         chosen = select.greedy_first(names, kitchen.scores, score)
         for n, (soup, members) in enumerate(zip(soups, chosen, strict=True), start=1):
             best = select.by_score({name: kitchen.scores[name] for name in names[:n]})[0]
@@ -78,7 +72,13 @@ def number_of_models(kitchen: Kitchen, orders: int, seed: int) -> list[dict]:
             }
             for row, point in made.items():
                 plan.append({"labels": {"method": row, "order": order, "n": n}} | point)
-    log.info("%d averages were needed, %d of them scored", len(asked), len(set(asked)))
+    tried = kitchen.average
+    log.info(
+        "%d averages were tried on %d of %d held-out examples, all together",
+        tried.averages,
+        tried.evaluated,
+        tried.averages * len(labels),
+    )
     return plan
 
 

@@ -2,14 +2,55 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from soups.errors import UserError
 
-# The held-out score of the uniform average of some ingredients. When a rule adds ingredients one
-# by one, the last name is the candidate, and the names before it are in the soup already.
+# The held-out score of an average of some ingredients. When a rule adds ingredients one by one,
+# the last name is the candidate, and the names before it are in the soup already.
 Score = Callable[[tuple[str, ...]], float]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The outcome of a trial.
+
+    Attributes:
+        score: the held-out score, NaN if a logit is NaN or infinite. If the trial ended early, it
+            is a number that the score does not exceed.
+        exact: whether the trial was not ended early.
+        evaluated: number of examples whose logits were computed for it, None if no model ran.
+    """
+
+    score: float
+    exact: bool = True
+    evaluated: int | None = None
+
+    def step(self, key: str) -> dict:
+        """The entries of a trace, in which None stands for NaN, because JSON has no NaN.
+
+        Args:
+            key: name of the score. It is None if the trial ended early, and ``at_most`` has the
+                bound.
+        """
+        value = recorded(self.score)
+        if self.evaluated is None:
+            return {key: value}
+        score, bound = (value, None) if self.exact else (None, value)
+        return {key: score, "at_most": bound, "evaluated": self.evaluated}
+
+
+# A trial of the average of some ingredients, with names as of `Score`. The second argument has the
+# ingredients of the soup to beat, or none. The trial may end early if the average is certain to
+# score less than that soup. The score of a soup to beat is always exact.
+Trial = Callable[[tuple[str, ...], tuple[str, ...]], Tried]
+
+
+def full(score: Score) -> Trial:
+    """Trials that never end early, for scores that cost little."""
+    return lambda names, rival: Tried(score(names))
 
 
 def by_score(scores: Mapping[str, float]) -> list[str]:
@@ -23,21 +64,22 @@ def shuffled(names: Sequence[str], seed: int, order: int) -> list[str]:
     return [str(name) for name in rng.permutation(sorted(names))]
 
 
-def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
+def greedy(order: Sequence[str], trial: Trial) -> tuple[list[str], list[dict]]:
     """Choose the ingredients of a greedy soup (paper, Recipe 1).
 
     An ingredient stays if the held-out score of the average with it is at least the score
     without it. On the held-out set, the soup is therefore never worse than its first ingredient.
-    An average whose score is NaN is never chosen.
+    An average whose score is NaN is never chosen. A trial that ended early has a bound below the
+    score to beat, so the choice is the same as with exact scores.
 
     Args:
         order: ingredients in the order of the trials, best first.
-        score: see `Score`.
+        trial: see `Trial`.
 
     Returns:
         the chosen ingredients, and the trace. The trace has a step per ``candidate`` with the
-        scores ``without`` it (None for the first) and ``with`` it (None for NaN), and whether it
-        was ``accepted``.
+        scores ``without`` it (None for the first) and ``with`` it, see `Tried.step`, and whether
+        it was ``accepted``.
 
     Raises:
         UserError: if all scores are NaN.
@@ -46,13 +88,13 @@ def greedy(order: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
     trace = []
     best = None
     for candidate in order:
-        value = score((*chosen, candidate))
-        accepted = not math.isnan(value) and (best is None or value >= best)
-        step = {"candidate": candidate, "without": best, "with": recorded(value)}
+        tried = trial((*chosen, candidate), tuple(chosen))
+        accepted = not math.isnan(tried.score) and (best is None or tried.score >= best)
+        step = {"candidate": candidate, "without": best} | tried.step("with")
         trace.append(step | {"accepted": accepted})
         if accepted:
             chosen.append(candidate)
-            best = value
+            best = tried.score
     if trace and not chosen:
         raise UserError(
             f"none of the {len(trace)} averages has finite held-out logits, expected at least one"
@@ -65,7 +107,7 @@ def recorded(score: float) -> float | None:
     return None if math.isnan(score) else score
 
 
-def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
+def prune(chosen: Sequence[str], trial: Trial) -> tuple[list[str], list[dict]]:
     """Remove ingredients from a soup, the last one first, where that does not hurt.
 
     An ingredient is removed if the held-out score of the average without it is at least the
@@ -74,23 +116,23 @@ def prune(chosen: Sequence[str], score: Score) -> tuple[list[str], list[dict]]:
 
     Args:
         chosen: ingredients in the order in which they were added.
-        score: see `Score`.
+        trial: see `Trial`.
 
     Returns:
         the remaining ingredients, and a trace like that of `greedy` with ``removed`` in place of
         ``accepted``.
     """
     left = list(chosen)
-    best = score(tuple(left))
+    best = trial(tuple(left), ()).score
     trace = []
     for candidate in reversed(left[1:]):
         rest = [name for name in left if name != candidate]
-        value = score(tuple(rest))
-        removed = value >= best
-        step = {"candidate": candidate, "with": best, "without": recorded(value)}
+        tried = trial(tuple(rest), tuple(left))
+        removed = tried.score >= best
+        step = {"candidate": candidate, "with": best} | tried.step("without")
         trace.append(step | {"removed": removed})
         if removed:
-            left, best = rest, value
+            left, best = rest, tried.score
     return left, trace
 
 
@@ -108,19 +150,19 @@ def remembered(score: Score) -> Score:
 
 
 def greedy_first(
-    names: Sequence[str], scores: Mapping[str, float], score: Score
+    names: Sequence[str], scores: Mapping[str, float], trial: Trial
 ) -> Iterator[list[str]]:
     """Yield the greedy soup of the first n ingredients, for n from 1 to all.
 
     Args:
         names: ingredients in the order in which they are added to the sweep.
         scores: held-out score of each.
-        score: see `Score`. It should be `remembered`, because most averages occur again as n
+        trial: see `Trial`. It should remember its results, because most averages occur again as n
             grows.
     """
     for n in range(1, len(names) + 1):
         order = by_score({name: scores[name] for name in names[:n]})
-        yield greedy(order, score)[0]
+        yield greedy(order, trial)[0]
 
 
 class RunningSum:

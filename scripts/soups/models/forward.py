@@ -1,7 +1,6 @@
 """Evaluation of a model on examples, in batches."""
 
 import logging
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -65,23 +64,6 @@ def forward(
                 out = torch.empty(len(rows), *values.shape[1:])
             out[part] = values
     return out
-
-
-def scored(model: nn.Module, inputs, score: Callable[[np.ndarray], float]) -> float:
-    """The score of a model's logits on examples.
-
-    It is NaN if any logit is NaN or infinite, because such a model must not be chosen.
-
-    Args:
-        model: the classifier.
-        inputs: n examples, see `forward`.
-        score: takes the logits, shape (n, classes).
-    """
-    logits = forward(model, inputs, exact=True).numpy()
-    if not is_usable(logits):
-        log.warning("the soup has logits that are NaN or infinite, so no rule chooses it")
-        return float("nan")
-    return score(logits)
 
 
 def write_heldout_logits(model: nn.Module, heldout: PreparedSet, path: str | Path) -> None:

@@ -75,25 +75,37 @@ def shifts(
 
 
 def greedy_trace(trace: pd.DataFrame, methods: pd.DataFrame, words: Words = USUAL) -> Figure:
-    """Held-out accuracy of the soup as candidates are tried in order."""
+    """Held-out accuracy of the soup as candidates are tried in order.
+
+    A candidate whose trial ended early has a bound of its accuracy, which gets a mark of its own.
+    """
     figure, ax = plt.subplots(figsize=(style.WIDE, 2.4))
     steps = trace["step"]
     kept = trace["accepted"].astype(bool)
+    bound = trace["at_most"] if "at_most" in trace else trace["with"] * float("nan")
+    exact, early = ~kept & bound.isna(), ~kept & bound.notna()
+    left_out = style.COLOURS[style.INGREDIENT]
     soup = 100 * trace["with"].where(kept).ffill()
     ax.step(steps, soup, where="post", color=style.COLOURS[GREEDY], linewidth=1.5)
     ax.scatter(
         steps[kept], 100 * trace["with"][kept], color=style.COLOURS[GREEDY], marker="o", s=28,
         zorder=3, label="added: the average with it is at least as good",
     )  # fmt: skip
-    ax.scatter(
-        steps[~kept], 100 * trace["with"][~kept], color=style.COLOURS[style.INGREDIENT], marker="x",
-        s=28, zorder=3, label="left out: the average with it is worse",
-    )  # fmt: skip
+    if exact.any():
+        ax.scatter(
+            steps[exact], 100 * trace["with"][exact], color=left_out, marker="x", s=28, zorder=3,
+            label="left out: the average with it is worse",
+        )  # fmt: skip
+    if early.any():
+        ax.scatter(
+            steps[early], 100 * bound[early], color=left_out, marker="v", s=28, zorder=3,
+            label="left out early: the average with it is at most this good",
+        )  # fmt: skip
     ax.set_xticks(steps, trace["candidate"], rotation=90 if len(steps) > 20 else 0)
     ax.grid(axis="x", visible=False)
     ax.set_xlabel(f"Candidate, in order of its own held-out {words.quantity}")
     ax.set_ylabel(f"{words.axis('heldout')}\nn = {methods['n_heldout'][0]:,}")
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(loc="outside upper center", ncols=1 if exact.any() and early.any() else 2)
     return figure
 
 
