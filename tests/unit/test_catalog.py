@@ -31,6 +31,17 @@ def test_a_soup_gets_the_defaults_of_its_method():
     }
 
 
+def test_an_option_newer_than_finished_soups_is_left_out_at_its_old_value():
+    """The parameters of rules that made these soups stay the same."""
+    for spec in ({}, {"accept": "at_least"}):
+        assert soups({"g": {"method": "greedy", **spec}})["g"]["options"] == {}
+    assert soups({"g": {"method": "greedy", "accept": "better"}})["g"]["options"] == {
+        "accept": "better"
+    }
+    made = catalog.ensembles({"e": {"method": "greedy", "accept": "better"}}, {}, pool)
+    assert made["e"]["options"] == {"average": "logits", "accept": "better"}
+
+
 def test_each_order_is_a_recipe():
     made = soups({"mixed": {"method": "greedy_random", "orders": 2}})
     assert list(made) == ["mixed_0", "mixed_1"]

@@ -27,9 +27,9 @@ REQUIRED = {
 # the tests below until it has an entry here.
 ALTERNATIVES = {
     "uniform": {},
-    "greedy": {},
-    "greedy_random": {"orders": 2, "seed": 1},
-    "greedy_pruned": {},
+    "greedy": {"accept": "better"},
+    "greedy_random": {"orders": 2, "seed": 1, "accept": "better"},
+    "greedy_pruned": {"accept": "better"},
     "learned": {
         "groups": "block", "lr": 0.1, "epochs": 2, "batch_size": 7, "seed": 1, "memory_gb": 0,
     },

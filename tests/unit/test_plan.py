@@ -56,6 +56,15 @@ def test_the_default_is_planned(planned):
     assert {"slices", "tasks", "averaging", "pretraining", "reproduction"}.isdisjoint(shown)
 
 
+def test_greedy_soups_of_curves_follow_the_rule_of_the_greedy_soup(planned):
+    assert "accept" not in planned({}).entry()
+    chosen = planned({"soups": {"greedy": {"accept": "better"}}})
+    assert chosen.entry()["accept"] == "better"
+    assert chosen.soups["greedy_pruned"]["options"] == {}
+    mine = planned({"soups": {**MINE["soups"], "mine": {"method": "greedy", "accept": "better"}}})
+    assert mine.entry()["accept"] == "better"
+
+
 def test_a_plan_cannot_be_changed(planned):
     with pytest.raises(dataclasses.FrozenInstanceError):
         planned({}).soups = {}

@@ -76,6 +76,22 @@ def test_the_published_sweep_has_the_hyperparameters_of_the_released_table(root,
         assert row["rand_augment_magnitude"] == (magnitude or 0)
 
 
+def test_the_released_experiment_takes_models_as_the_authors_code_does(root, config):
+    """It takes a model only if the soup becomes better. Every greedy rule has this option."""
+    for name in ("imagenet", "released"):
+        path = root / "experiments" / f"{name}.yaml"
+        config = merge(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    rules = [
+        spec.get("accept")
+        for section in ("soups", "ensembles")
+        for spec in config[section].values()
+        if spec["method"].startswith("greedy")
+    ]
+    assert rules == ["better"] * 4
+    learned = [spec for spec in config["soups"].values() if spec["method"] == "learned"]
+    assert [spec["batch_size"] for spec in learned] == [256, 256]
+
+
 def test_the_search_of_the_main_experiment_draws_both_pipelines_as_often(root, config, table):
     """The search has the published shares of the pipelines and of RandAugment's operations."""
     overlay = yaml.safe_load((root / "experiments" / "imagenet.yaml").read_text(encoding="utf-8"))

@@ -3,6 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soups.mixing.select import (
+    AT_LEAST,
+    BETTER,
     RunningSum,
     Tried,
     by_score,
@@ -75,6 +77,35 @@ def test_each_candidate_is_scored_once_and_comes_last(count, seed):
     order = [f"m{i}" for i in range(count)]
     greedy(order, full(lambda names: calls.append(names) or score(names)))
     assert [names[-1] for names in calls] == order
+
+
+@given(**SOUPS)
+def test_the_rule_of_the_authors_code_takes_only_what_makes_the_soup_better(count, seed):
+    score = random_score(seed)
+    order = by_score({f"m{i}": score([f"m{i}"]) for i in range(count)})
+    soup = order[:1]
+    for candidate in order[1:]:
+        if score([*soup, candidate]) > score(soup):
+            soup = [*soup, candidate]
+    chosen, trace = greedy(order, full(score), BETTER)
+    assert chosen == soup
+    assert [step["candidate"] for step in trace if step["accepted"]] == soup
+
+
+@given(**SOUPS)
+def test_soups_of_the_first_models_follow_the_rule_too(count, seed):
+    score = random_score(seed)
+    names = [f"m{i}" for i in range(count)]
+    scores = {name: score([name]) for name in names}
+    for accept in (AT_LEAST, BETTER):
+        for n, soup in enumerate(greedy_first(names, scores, full(score), accept), start=1):
+            order = by_score({name: scores[name] for name in names[:n]})
+            assert soup == greedy(order, full(score), accept)[0]
+
+
+def test_the_rules_differ_where_a_candidate_changes_nothing():
+    assert greedy(["a", "b"], full(lambda names: 0.5), BETTER)[0] == ["a"]
+    assert greedy(["a", "b"], full(lambda names: 0.5), AT_LEAST)[0] == ["a", "b"]
 
 
 def test_greedy_accepts_a_candidate_that_changes_nothing():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from soups.errors import UserError
 from soups.experiment.assignment import is_of_the_sweep, sources
-from soups.experiment.registry import ENSEMBLE_METHODS, POOL, SOUP_METHODS, Method
+from soups.experiment.registry import ENSEMBLE_METHODS, NEWER, POOL, SOUP_METHODS, Method
 from soups.hyperparameters import START
 from soups.roles import BEST, ROLES
 
@@ -212,7 +212,8 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
             f"{key}.{useless[0]} is {given[useless[0]]!r}, expected no such key because the "
             f"ingredients are those of {', '.join(of)}"
         )
-    return {"method": method.name, "options": both, "pool": ingredients, "of": of}
+    options = {k: v for k, v in both.items() if k not in NEWER or NEWER[k] != v}
+    return {"method": method.name, "options": options, "pool": ingredients, "of": of}
 
 
 def _check_source(key: str, source: str, settings: Mapping, path: set[str]) -> None:

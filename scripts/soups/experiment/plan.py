@@ -17,6 +17,7 @@ from soups.experiment.estimated import estimated
 from soups.experiment.given import RESERVED
 from soups.experiment.parameters import Parameters
 from soups.experiment.places import Places, of_experiment, roles_of
+from soups.experiment.registry import ACCEPT
 from soups.experiment.sources import Checkpoints, Folders
 from soups.experiment.stages import STAGE
 from soups.experiment.variants import Sweep
@@ -199,7 +200,10 @@ class Plan(Places, Parameters):
             ingredients: models that the curve may use; None for those of the sweep itself.
         """
         chosen = self.base if ingredients is None else list(ingredients)
-        return {"ingredients": chosen, "pool": self.base, "start": None}
+        # The greedy soups of curves follow the rule of the row that is the greedy soup.
+        greedy = self.soups.get(self.roles.get(GREEDY), {"options": {}})
+        accept = {key: greedy["options"][key] for key in ACCEPT if key in greedy["options"]}
+        return {"ingredients": chosen, "pool": self.base, "start": None, **accept}
 
     @property
     def figure_options(self) -> dict:

@@ -13,6 +13,12 @@ ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 SCALES = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
 # Options of every method: variants of the sweep, and a query on hyperparameters.
 POOL = {"variants": ["base"], "query": None}
+# When a greedy rule takes a model: if the score is at least that without it, as the paper says, or
+# only if it is better, as in the authors' code.
+ACCEPT = {"accept": "at_least"}
+# Options that are newer than soups which users have made, with the value that those soups have.
+# Entries leave them out where they have this value, so that such soups stay valid.
+NEWER = {**ACCEPT}
 
 
 @dataclass(frozen=True)
@@ -69,17 +75,19 @@ _SOUPS = [
         "greedy",
         "tries ingredients by falling held-out accuracy and keeps each that does not hurt "
         "(paper, Recipe 1)",
+        ACCEPT,
         cost=lambda options, n, sources: Cost(n - 1, 2 * n),
     ),
     Method(
         "greedy_random",
         "the greedy rule in random orders; its row holds means over orders, with `_sd` columns",
-        {"orders": 3, "seed": 0},
+        {"orders": 3, "seed": 0, **ACCEPT},
         cost=lambda options, n, sources: Cost(n - 1, 2 * n),
     ),
     Method(
         "greedy_pruned",
         "the greedy soup, from which ingredients are removed again where that does not hurt",
+        ACCEPT,
         # Each soup without one ingredient needs a sum of its own.
         cost=lambda options, n, sources: Cost(2 * (n - 1), 2 * n + n * (n - 1) / 2),
     ),
@@ -149,7 +157,7 @@ _ENSEMBLES = [
     Method(
         "greedy",
         "the greedy rule, applied to averages of logits instead of weights",
-        {"average": "logits"},
+        {"average": "logits", **ACCEPT},
     ),
     Method(
         "members",
@@ -193,6 +201,7 @@ LIMITS: dict[str, dict] = {
     "density": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "trim": {"type": "number", "minimum": 0, "exclusiveMaximum": 0.5},
     "average": {"enum": ["logits", "probabilities"]},
+    "accept": {"enum": ["at_least", "better"]},
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 

@@ -32,10 +32,15 @@ def uniform(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> 
     return list(ingredients), None
 
 
-def greedy(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> Choice:
-    """Choose members by the greedy rule, see `select.greedy`. The arguments are as in `uniform`."""
+def greedy(
+    ingredients: Sequence[str],
+    score: Score,
+    soups: Sequence[dict],
+    accept: str = select.AT_LEAST,
+) -> Choice:
+    """Choose members by the greedy rule, see `select.greedy` for ``accept`` and `uniform`."""
     order = select.by_score({name: score((name,)) for name in ingredients})
-    return select.greedy(order, select.full(score))
+    return select.greedy(order, select.full(score), accept)
 
 
 def members(ingredients: Sequence[str], score: Score, soups: Sequence[dict]) -> Choice:

@@ -18,7 +18,7 @@ from soups.jobs import devices, left_out
 from soups.mixing import recipes
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
-from soups.mixing.select import by_score, greedy
+from soups.mixing.select import AT_LEAST, by_score, greedy
 from soups.mixing.trial import Known, Run, Trials, evaluate, margins
 from soups.models import usable
 from soups.models.batch_norm import Settle, kept, settler
@@ -45,6 +45,7 @@ class Kitchen:
         settle: sets the statistics of batch normalisation in a mixed model, see `batch_norm`.
         made: id of a soup made before to its recipe.
         metric: the metric of all held-out scores.
+        accept: the rule of the greedy soups in `usual`, see `select.greedy`.
     """
 
     ingredients: Sequence[str]
@@ -58,6 +59,7 @@ class Kitchen:
     settle: Settle
     made: Mapping[str, dict] = field(default_factory=dict)
     metric: Metric = ACCURACY
+    accept: str = AT_LEAST
 
     @classmethod
     def of_job(cls, job, made: Sequence[str] = ()) -> "Kitchen":
@@ -97,6 +99,7 @@ class Kitchen:
             settle=settler(heldout.inputs, job.params.recalibrate),
             made={Path(path).stem: files.read_json(path) for path in made},
             metric=metrics.of_job(job),
+            accept=entry.get("accept", AT_LEAST),
         )
 
     @cached_property
@@ -186,7 +189,7 @@ class Kitchen:
             row of the methods table to recipe.
         """
         order = by_score({name: self.scores[name] for name in names})
-        chosen, trace = greedy(order, self.average)
+        chosen, trace = greedy(order, self.average, self.accept)
         # Keys name roles, and the text in a recipe names the method that made it.
         return {
             BEST: recipes.recipe({order[0]: 1.0}, BEST),

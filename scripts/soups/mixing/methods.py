@@ -20,24 +20,39 @@ def uniform(kitchen: Kitchen) -> dict:
     return recipes.uniform(kitchen.ingredients)
 
 
-def greedy(kitchen: Kitchen) -> dict:
-    """The greedy rule, which tries ingredients by falling held-out score (paper, Recipe 1)."""
-    chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
-    return recipes.uniform(chosen, "greedy", trace=trace)
+def greedy(kitchen: Kitchen, accept: str = select.AT_LEAST) -> dict:
+    """The greedy rule, which tries ingredients by falling held-out score (paper, Recipe 1).
+
+    Args:
+        kitchen: see `Kitchen`.
+        accept: see `select.greedy`.
+    """
+    chosen, trace = select.greedy(kitchen.ranking, kitchen.average, accept)
+    return recipes.uniform(chosen, "greedy", trace=trace, **_rule(accept))
 
 
-def greedy_random(kitchen: Kitchen, seed: int, order: int) -> dict:
+def greedy_random(kitchen: Kitchen, seed: int, order: int, accept: str = select.AT_LEAST) -> dict:
     """The greedy rule, which tries ingredients in a random order (paper, table 3)."""
     names = select.shuffled(kitchen.ingredients, seed, order)
-    chosen, trace = select.greedy(names, kitchen.average)
-    return recipes.uniform(chosen, "greedy_random", trace=trace, seed=seed, order=order)
+    chosen, trace = select.greedy(names, kitchen.average, accept)
+    return recipes.uniform(
+        chosen, "greedy_random", trace=trace, seed=seed, order=order, **_rule(accept)
+    )
 
 
-def greedy_pruned(kitchen: Kitchen) -> dict:
-    """The greedy soup, from which ingredients are removed again where that does not hurt."""
-    chosen, trace = select.greedy(kitchen.ranking, kitchen.average)
+def greedy_pruned(kitchen: Kitchen, accept: str = select.AT_LEAST) -> dict:
+    """The greedy soup, from which ingredients are removed again where that does not hurt.
+
+    An ingredient that changes no score is removed, whatever the rule by which it came in.
+    """
+    chosen, trace = select.greedy(kitchen.ranking, kitchen.average, accept)
     left, pruning = select.prune(chosen, kitchen.average)
-    return recipes.uniform(left, "greedy_pruned", trace=trace, pruning=pruning)
+    return recipes.uniform(left, "greedy_pruned", trace=trace, pruning=pruning, **_rule(accept))
+
+
+def _rule(accept: str) -> dict:
+    """The rule of a greedy soup for its recipe. Recipes by the paper's rule do not name it."""
+    return {} if accept == select.AT_LEAST else {"accept": accept}
 
 
 def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:

@@ -59,8 +59,8 @@ def number_of_models(kitchen: Kitchen, orders: int, seed: int) -> list[dict]:
     for order in range(orders):
         names = list(kitchen.ingredients)
         names = select.shuffled(names, seed, order) if order else names
-        soups = select.greedy_first(names, kitchen.scores, kitchen.average)
-        chosen = select.greedy_first(names, kitchen.scores, score)
+        soups = select.greedy_first(names, kitchen.scores, kitchen.average, kitchen.accept)
+        chosen = select.greedy_first(names, kitchen.scores, score, kitchen.accept)
         for n, (soup, members) in enumerate(zip(soups, chosen, strict=True), start=1):
             best = select.by_score({name: kitchen.scores[name] for name in names[:n]})[0]
             made = {

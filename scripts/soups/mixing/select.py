@@ -13,6 +13,10 @@ from soups.errors import UserError
 Score = Callable[[tuple[str, ...]], float]
 
 
+# When a greedy rule takes an ingredient: as the paper says, or as the authors' code does.
+AT_LEAST, BETTER = "at_least", "better"
+
+
 @dataclass(frozen=True)
 class Tried:
     """The outcome of a trial.
@@ -64,17 +68,21 @@ def shuffled(names: Sequence[str], seed: int, order: int) -> list[str]:
     return [str(name) for name in rng.permutation(sorted(names))]
 
 
-def greedy(order: Sequence[str], trial: Trial) -> tuple[list[str], list[dict]]:
+def greedy(
+    order: Sequence[str], trial: Trial, accept: str = AT_LEAST
+) -> tuple[list[str], list[dict]]:
     """Choose the ingredients of a greedy soup (paper, Recipe 1).
 
     An ingredient stays if the held-out score of the average with it is at least the score
     without it. On the held-out set, the soup is therefore never worse than its first ingredient.
+    The authors' code asks for more: the score has to be better.
     An average whose score is NaN is never chosen. A trial that ended early has a bound below the
     score to beat, so the choice is the same as with exact scores.
 
     Args:
         order: ingredients in the order of the trials, best first.
         trial: see `Trial`.
+        accept: `AT_LEAST` takes an ingredient that changes no score, `BETTER` leaves it out.
 
     Returns:
         the chosen ingredients, and the trace. The trace has a step per ``candidate`` with the
@@ -89,7 +97,8 @@ def greedy(order: Sequence[str], trial: Trial) -> tuple[list[str], list[dict]]:
     best = None
     for candidate in order:
         tried = trial((*chosen, candidate), tuple(chosen))
-        accepted = not math.isnan(tried.score) and (best is None or tried.score >= best)
+        wins = best is None or tried.score > best or (accept == AT_LEAST and tried.score == best)
+        accepted = wins and not math.isnan(tried.score)
         step = {"candidate": candidate, "without": best} | tried.step("with")
         trace.append(step | {"accepted": accepted})
         if accepted:
@@ -150,7 +159,7 @@ def remembered(score: Score) -> Score:
 
 
 def greedy_first(
-    names: Sequence[str], scores: Mapping[str, float], trial: Trial
+    names: Sequence[str], scores: Mapping[str, float], trial: Trial, accept: str = AT_LEAST
 ) -> Iterator[list[str]]:
     """Yield the greedy soup of the first n ingredients, for n from 1 to all.
 
@@ -159,10 +168,11 @@ def greedy_first(
         scores: held-out score of each.
         trial: see `Trial`. It should remember its results, because most averages occur again as n
             grows.
+        accept: see `greedy`.
     """
     for n in range(1, len(names) + 1):
         order = by_score({name: scores[name] for name in names[:n]})
-        yield greedy(order, trial)[0]
+        yield greedy(order, trial, accept)[0]
 
 
 class RunningSum:
