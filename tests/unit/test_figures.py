@@ -643,6 +643,8 @@ def _reproduction(_):
             ("model_1", "model", "test", 0.51, 0.5), ("model_1", "model", "v2", 0.4, 0.42),
             ("model_1", "model", "shifts_mean", 0.3, 0.31), ("mine", "soup", "test", 0.62, 0.6),
             ("mine", "soup", "v2", 0.5, 0.49), ("mine", "soup", "shifts_mean", 0.4, 0.4),
+            ("all", "ensemble", "test", 0.63, 0.6), ("all", "ensemble", "v2", 0.5, 0.48),
+            ("all", "ensemble", "shifts_mean", 0.4, 0.41),
         ],
         columns=["model", "kind", "measure", "ours", "published"],
     )  # fmt: skip
@@ -661,7 +663,7 @@ def _reproduction(_):
         measures.index(name) for name in rows["measure"]
     ]
     assert texts(last.get_yticklabels()) == ["test", "V2", "mean of shifts"]
-    assert legend(figure) == ["released model", "uniform and greedy soup"]
+    assert legend(figure) == ["released model", "uniform and greedy soup", "ensemble"]
 
 
 @shows("contact_sheet")

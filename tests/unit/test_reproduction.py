@@ -5,7 +5,7 @@ import yaml
 from soups.claims import published
 from soups.claims.reproduction import compare
 from soups.experiment import sweep
-from soups.roles import GREEDY, UNIFORM, Roles
+from soups.roles import ENSEMBLE, GREEDY, UNIFORM, Roles
 from tests.unit.test_overlays import merge
 
 MEASURES = list(published.SETS_OF_MEASURES)
@@ -29,17 +29,18 @@ def ours(table, names, offset=0.0):
 
 @pytest.mark.parametrize("rows", [{}, {UNIFORM: "mean", GREEDY: "mine"}])
 def test_models_match_by_name_and_soups_by_role(table, rows):
-    rows = {UNIFORM: UNIFORM, GREEDY: GREEDY} | rows
+    rows = {UNIFORM: UNIFORM, GREEDY: GREEDY, ENSEMBLE: ENSEMBLE} | rows
     models = ours(table, ["model_0", "model_43"], 0.01)
     models.insert(0, "model", ["model_0", "model_43"])
-    methods = ours(table, ["uniform_soup", "greedy_soup"], -0.02)
-    methods.insert(0, "method", [rows[UNIFORM], rows[GREEDY]])
+    methods = ours(table, ["uniform_soup", "greedy_soup", "ensemble"], -0.02)
+    methods.insert(0, "method", [rows[UNIFORM], rows[GREEDY], rows[ENSEMBLE]])
     found = compare(models, methods, table, Roles(rows))
     assert set(found["model"]) == {"model_0", "model_43", *rows.values()}
-    assert len(found) == 4 * len(MEASURES)
+    assert len(found) == 5 * len(MEASURES)
+    differences = {"ensemble": -0.02, "model": 0.01, "soup": -0.02}
     by_kind = found.groupby("kind")["difference"]
-    assert by_kind.min().round(6).to_dict() == {"model": 0.01, "soup": -0.02}
-    assert by_kind.max().round(6).to_dict() == {"model": 0.01, "soup": -0.02}
+    assert by_kind.min().round(6).to_dict() == differences
+    assert by_kind.max().round(6).to_dict() == differences
     best = found[(found["model"] == "model_43") & (found["measure"] == "test")]
     assert best["published"].item() == pytest.approx(0.80386, abs=1e-5)
 

@@ -31,6 +31,8 @@ OTHER_MEANINGS = {
     ("soups/claims/evidence.py", "ensemble"): "a part of the points of a curve",
     ("soups/report/page.py", "greedy"): "a CSS class",
     ("soups/claims/published.py", "ensemble"): "a row of the released table",
+    ("soups/claims/reproduction.py", "ensemble"): "a kind of row",
+    ("soups/report/figures/reproduction.py", "ensemble"): "a kind of row",
     ("soups/claims/released_tables.py", "ensemble"): "a kind of row",
 }
 

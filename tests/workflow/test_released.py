@@ -134,7 +134,7 @@ def test_no_choosing_job_depends_on_a_test_set(finished):
 
 def test_accuracies_of_the_run_are_compared_with_the_published_ones(finished):
     table = pd.read_csv(finished.results / "tables" / "reproduction.csv")
-    assert set(table["model"]) == {*MODELS, "uniform", "greedy"}
+    assert set(table["model"]) == {*MODELS, "uniform", "greedy", "ensemble"}
     theirs = published.load(ROOT / "experiments" / "published" / "clip-vitb32-72.csv")
     row = table[(table["model"] == "model_1") & (table["measure"] == "test")].squeeze()
     assert row["published"] == pytest.approx(theirs.loc["model_1", "ImageNet"])

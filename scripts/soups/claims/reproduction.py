@@ -4,7 +4,9 @@ import pandas as pd
 
 from soups.claims.published import RELEASED_SHIFTS, ROLES_OF_SOUPS, SETS_OF_MEASURES
 from soups.evaluation.tables import DECIMALS
-from soups.roles import Roles
+from soups.roles import ENSEMBLE, Roles
+
+_ENSEMBLE = "ensemble"  # a kind of row
 
 
 def compare(
@@ -12,8 +14,9 @@ def compare(
 ) -> pd.DataFrame:
     """Accuracies of a run and the published ones, for every model, soup and set that both have.
 
-    Models are matched by name, and soups by role (`published.ROLES_OF_SOUPS`). The greedy soup is
-    selected again in the run, so it may differ by more than rounding.
+    Models are matched by name. Soups and the ensemble are matched by role
+    (`published.ROLES_OF_SOUPS`). The greedy soup is selected again in the run, so it may differ by
+    more than rounding.
 
     Args:
         models, methods: tables of the run.
@@ -21,7 +24,7 @@ def compare(
         roles: which row of ``methods`` plays which role.
 
     Returns:
-        a row per ``model`` and ``measure``, with ``kind`` (model or soup), the accuracies
+        a row per ``model`` and ``measure``, with ``kind`` (model, soup or ensemble), the accuracies
         ``ours`` and ``published`` as fractions, and their ``difference``.
     """
     here = set(models) & set(SETS_OF_MEASURES)
@@ -30,8 +33,10 @@ def compare(
     known = models[models["test"].notna()]  # a model that is left out has no accuracies
     found = [("model", row["model"], row["model"], row) for _, row in known.iterrows()]
     released = {roles.row(role): name for name, role in ROLES_OF_SOUPS.items()}
+    kinds = {roles.row(role): "soup" for role in ROLES_OF_SOUPS.values()}
+    kinds[roles.row(ENSEMBLE)] = _ENSEMBLE
     found += [
-        ("soup", row["method"], released[row["method"]], row)
+        (kinds[row["method"]], row["method"], released[row["method"]], row)
         for _, row in methods.iterrows()
         if row["method"] in released
     ]
