@@ -110,6 +110,7 @@ def killed() -> type[Resumable]:
     class Killed(Resumable):
         def keep(self, epoch: int, **parts) -> None:
             super().keep(epoch, **parts)
+            self.wait()
             raise KeyboardInterrupt
 
     return Killed

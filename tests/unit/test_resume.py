@@ -1,9 +1,12 @@
+import copy
 import itertools
 import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import soups.training.finetune as training
+from soups.errors import UserError
 from soups.jobs import compute, distributed, job, resume
+from soups.jobs.background import copied
 from soups.jobs.resume import Keeper, Losses, Resumable
 from soups.training.finetune import finetune
 from tests.unit.training import NOISY, PLAIN, ROWS, convolutional, same
@@ -65,6 +70,12 @@ def at_step(monkeypatch):
     return arrange
 
 
+@pytest.fixture
+def slowly(monkeypatch):
+    """Training that waits for the writing of each state, so that the test knows which exist."""
+    monkeypatch.setattr(Resumable, "busy", property(lambda self: bool(self.wait())))
+
+
 def crash() -> None:
     raise KeyboardInterrupt
 
@@ -98,6 +109,7 @@ def test_a_changed_recipe_leaves_no_state_behind(tmp_path):
     states = [Resumable(tmp_path, {"lr": lr}, name) for lr in (1, 2) for name in ("m0", "m0-1")]
     for state in states[:3]:
         state.keep(1, model=model)
+        state.wait()
     assert set(tmp_path.iterdir()) == {states[1].path, states[2].path}
     assert states[2].restore(model=model) == states[1].restore(model=model) == 1
 
@@ -152,7 +164,7 @@ def test_a_signal_at_any_step_changes_nothing(
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize(("minutes", "step", "done"), [(1e-9, 5, 4), (60, 5, 3), (60, 2, None)])
 def test_a_state_that_was_saved_before_a_crash_is_not_lost(
-    tuned, whole, teacher, at_step, tmp_path, configured, kind, minutes, step, done
+    tuned, whole, teacher, at_step, tmp_path, configured, slowly, kind, minutes, step, done
 ):
     hyperparameters, expected = KINDS[kind], whole(kind)
     state = Resumable(tmp_path, hyperparameters)
@@ -262,7 +274,10 @@ class Counted:
     """A state that a `Keeper` saves: it notes the steps and writes nothing."""
 
     def __init__(self) -> None:
-        self.kept = []
+        self.kept, self.busy = [], False
+
+    def wait(self) -> None:
+        self.busy = False
 
     def keep(self, done: int, /, **parts) -> None:
         self.kept.append(done)
@@ -278,6 +293,80 @@ def test_states_are_saved_by_the_clock_and_after_epochs():
     for step in range(32, 42):  # an epoch's state counts too
         keeper.after(step)
     assert state.kept == [10, 20, 30, 31, 41]
+
+
+def test_a_state_that_is_due_waits_for_the_one_before():
+    state = Counted()
+    keeper = Keeper(state, minutes=60, parts={})
+    keeper.after(1, epoch=True)
+    state.busy = True
+    keeper.after(2, epoch=True)
+    keeper.after(3)
+    state.busy = False
+    keeper.after(4)
+    keeper.after(5)
+    assert state.kept == [1, 4]
+    state.busy = True  # the state of a finished run is always saved
+    keeper.after(6, epoch=True, last=True)
+    assert state.kept == [1, 4, 6]
+
+
+def test_a_state_is_copied_before_training_goes_on(tmp_path, monkeypatch):
+    model, may_write, writing = torch.nn.Linear(2, 2), threading.Event(), torch.save
+    monkeypatch.setattr(torch, "save", lambda *a: may_write.wait(60) and writing(*a))
+    state, before = Resumable(tmp_path, {}), copy.deepcopy(model.state_dict())
+    state.keep(1, model=model)
+    assert state.busy
+    assert not state.path.exists()
+    with torch.no_grad():
+        model.weight.add_(1)
+    may_write.set()
+    state.wait()
+    assert not state.busy
+    assert state.restore(model=model) == 1
+    assert same(model.state_dict(), before)
+
+
+def test_the_error_of_a_state_that_cannot_be_written_is_one_sentence(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "soups")
+    (tmp_path / "file").touch()
+    state, model = Resumable(tmp_path / "file" / "folder", {}), torch.nn.Linear(2, 2)
+    expected = r"folder/run-\w+.pt: the state cannot be written \("
+    with pytest.raises(UserError, match=expected), Keeper(state, 1, {"model": model}) as keeper:
+        keeper.after(1, epoch=True)
+    # An error that ends the training is not replaced.
+    keeper = Keeper(state, 1, {"model": model})
+    with suppress(KeyboardInterrupt), keeper:
+        keeper.after(1, epoch=True)
+        raise KeyboardInterrupt
+    assert "the state cannot be written" in caplog.messages[-1]
+    state.keep(1, model=model)
+    with pytest.raises(UserError, match=expected):
+        state.keep(2, model=model)
+    state.keep(3, model=model)
+    with suppress(NotADirectoryError):  # of the missing file, not of its writing
+        state.remove()
+
+
+def test_a_copied_state_is_written_to_the_same_bytes(tmp_path):
+    whole = torch.arange(12.0)
+    module = torch.nn.BatchNorm1d(3)
+    state = {
+        "module": module.state_dict(),
+        "views": [whole[2:5], whole[::2], whole.view(3, 4).T],
+        "empty": (torch.zeros(0), torch.zeros(0, dtype=torch.int64)),
+        "half": torch.ones(2, 3, 4, 4, dtype=torch.bfloat16).to(memory_format=torch.channels_last),
+        "number": torch.tensor(3),
+        "plain": {"lr": 0.1, "betas": (0.9, 0.999), "name": None},
+    }
+    ours = copied(state)
+    torch.save(state, tmp_path / "state.pt")
+    expected = (tmp_path / "state.pt").read_bytes()
+    torch.save(ours, tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").read_bytes() == expected
+    assert ours["module"]._metadata == state["module"]._metadata
+    whole.zero_()
+    assert ours["views"][0].tolist() == [2, 3, 4]
 
 
 def test_a_signal_after_the_last_step_has_its_usual_effect():

@@ -2,12 +2,16 @@
 
 Snakemake deletes the outputs of a job before it runs the job again. The state therefore lies in a
 folder of its own, and the job removes it once the outputs are written.
+
+Training waits only until the state is copied in memory. A thread writes the copy to the disk.
 """
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -15,6 +19,7 @@ import torch
 from soups.errors import UserError
 from soups.files import fingerprint, replacing
 from soups.jobs import devices, distributed, events, runs
+from soups.jobs.background import Background, copied
 
 log = logging.getLogger("soups")
 FORMAT = 4  # of the files; a state of another format is never loaded
@@ -47,6 +52,7 @@ class Resumable:
         self._name = name
         self.path = Path(folder) / runs.state_name(name, self._key[:32])
         self._logged = False
+        self._writing = Background()
 
     def restore(self, /, **parts) -> int:
         """Load the saved state into ``parts``.
@@ -60,6 +66,7 @@ class Resumable:
         Raises:
             UserError: if some processes can read the state and others cannot.
         """
+        self.wait()
         saved = self._read()
         # All processes must begin at the same step.
         done = distributed.gather(saved["done"] if saved else 0)
@@ -97,12 +104,18 @@ class Resumable:
         return saved
 
     def keep(self, done: int, /, **parts) -> None:
-        """Save the state. All processes must call this.
+        """Copy the state and begin to write it. All processes must call this.
+
+        The state file is replaced when its successor is complete. `wait` returns after that.
 
         Args:
             done: number of steps that are done.
             parts: objects with a ``state_dict``, by name.
+
+        Raises:
+            UserError: if the state before could not be written.
         """
+        self.wait()
         begin = time.monotonic()
         own = {name: p.state_dict() for name, p in parts.items() if isinstance(p, Own)}
         gpu = devices.kind() == "cuda"
@@ -111,18 +124,53 @@ class Resumable:
         if distributed.rank():
             return
         saved = {name: part.state_dict() for name, part in parts.items() if name not in own}
-        with replacing(self.path) as aside:
-            torch.save(saved | {"key": self._key, "done": done, "own": each}, aside)
+        saved = copied(saved) | {"key": self._key, "done": done, "own": each}
+        self._writing.start(self._write, saved, time.monotonic() - begin)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a state is being written."""
+        return self._writing.busy
+
+    def wait(self) -> None:
+        """Wait until the latest state is on the disk.
+
+        Raises:
+            UserError: if it could not be written.
+        """
+        self._writing.wait()
+
+    def _write(self, saved: dict, copying: float) -> None:
+        """Write a state, and remove the states of other identities.
+
+        Args:
+            saved: the state, which nothing changes any more.
+            copying: seconds for which training waited.
+        """
+        begin = time.monotonic()
+        try:
+            with replacing(self.path) as aside:
+                torch.save(saved, aside)
+                with aside.open("rb") as file:
+                    os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{self.path}: the state cannot be written ({error})") from error
         for other in set(runs.states(self.path.parent, self._name)) - {self.path}:
             other.unlink(missing_ok=True)
         megabytes = self.path.stat().st_size / 1e6
-        events.emit("saved", step=done, megabytes=megabytes)
+        events.emit("saved", step=saved["done"], megabytes=megabytes)
         if not self._logged:  # one line in the log is enough for people
             self._logged = True
-            log.info("state of %.1f MB saved in %.1f s", megabytes, time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            log.info(
+                "state of %.1f MB copied in %.2f s, written in %.1f s while training goes on",
+                *(megabytes, copying, seconds),
+            )
 
     def remove(self) -> None:
         """Remove the state. Call this after the outputs are written."""
+        with suppress(UserError):  # the outputs are there, so nothing is lost
+            self.wait()
         self.path.unlink(missing_ok=True)
 
 
@@ -136,7 +184,9 @@ class Keeper:
 
     Args:
         state: the saved state.
-        minutes: least interval between two saves. The end of an epoch always saves.
+        minutes: least interval between two saves. The end of an epoch saves as well. If the state
+            before is still being written, training goes on, and the first step that finds it
+            written saves.
         parts: what `Resumable.keep` saves.
         clock: seconds since any fixed moment.
     """
@@ -149,7 +199,7 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state, self._seconds, self._parts, self._clock = state, 60 * minutes, parts, clock
-        self._saved, self._signal = clock(), 0
+        self._saved, self._signal, self._due = clock(), 0, False
 
     def __enter__(self) -> "Keeper":
         heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
@@ -157,32 +207,44 @@ class Keeper:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        try:
+            self._state.wait()
+        except UserError as error:
+            if kind is None:
+                raise
+            log.info("%s", error)  # the error that ends the training says more
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
         if kind is None and self._signal:
             signal.raise_signal(self._signal)
 
     def _note(self, number: int, _) -> None:
         self._signal = max(self._signal, number)
 
-    def after(self, done: int, epoch: bool = False) -> None:
+    def after(self, done: int, epoch: bool = False, last: bool = False) -> None:
         """Save the state if it is time to. All processes must call this after every step.
 
         Args:
             done: number of steps that are done.
             epoch: whether the step was the last one of an epoch.
+            last: whether the step was the last one of the run, whose state is always saved.
 
         Raises:
             SystemExit: if one of the processes got a signal.
+            UserError: if the state before could not be written.
         """
-        # Clocks differ between processes, and a signal may reach only one process.
-        late = self._clock() - self._saved >= self._seconds
-        wish = distributed.highest(2 * self._signal + late)
-        if not (wish or epoch):
+        self._due = self._due or epoch or self._clock() - self._saved >= self._seconds
+        # The first process writes, so it alone knows whether the state before is written. A signal
+        # may reach only one process.
+        now = self._due and not distributed.rank() and not self._state.busy
+        wish = distributed.highest(2 * self._signal + now)
+        if not (wish or last):
             return
         self._state.keep(done, **self._parts)
-        self._saved = self._clock()
+        self._saved, self._due = self._clock(), False
         if number := wish // 2:
+            self._state.wait()
             # The first process writes the state, and the launcher ends it if another one exits.
             distributed.gather(None)
             name = signal.Signals(number).name

@@ -127,7 +127,8 @@ def finetune(
             loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
             progress.epoch(epoch + 1, loss)
             losses.clear()
-            keeper.after(steps[-1] + 1, epoch=True)
+            done = steps[-1] + 1
+            keeper.after(done, epoch=True, last=done == schedule.total)
     if average:
         model.load_state_dict(average.module.state_dict())
     watch.end()

@@ -104,7 +104,8 @@ def pretrain(
                     keeper.after(step + 1)
             progress.epoch(epoch + 1, torch.stack(losses).mean())
             losses.clear()
-            keeper.after(steps[-1] + 1, epoch=True)
+            done = steps[-1] + 1
+            keeper.after(done, epoch=True, last=done == schedule.total)
     watch.end()
     model.clip = clip.cpu().eval()
     return model
