@@ -15,10 +15,12 @@ PARTS = 8
 # Components (jobs, or chains of jobs, that do not depend on one another) that one job of the
 # cluster holds. Every job costs a wait in the queue and about ten seconds of starting. Text names
 # a key of the site.
-COMPONENTS = {"sets": 8, "imports": "evaluations", "evaluations": "evaluations", "ensembles": 4}
+COMPONENTS = {"sets": 8, "imports": "evaluations", "evaluations": "evaluations"}
 
 # Group to its rules. Jobs of a group that depend on one another are one job of the cluster.
-# Training is in no group, because a group that fails is made again as a whole.
+# Training is in no group, because a group that fails is made again as a whole. Nor are ensembles:
+# a job reads the logits of all models, and whenever a model is done, Snakemake goes through all
+# inputs of a group that waits for it.
 GROUPS = {
     "sets": "draw_set draw_adversarial draw_corpus corrupt_set read_texts perturb_texts "
     "tokenize_set",
@@ -26,7 +28,6 @@ GROUPS = {
     "imports": "import_checkpoint import_initialization",
     "evaluations": "evaluate",
     "soups": "recipe cook",
-    "ensembles": "choose_ensemble average_logits",
     "curves": "plan_wise_ft plan_number_of_models plan_large_lr plan_slices plan_tasks plan_pairs "
     "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape diagnose",
     "report": "check_data check_texts make_tables calibration trace_table real_labels reproduction "

@@ -77,8 +77,8 @@ def command(checkout: Path, case: str) -> list[str]:
     ]
 
 
-def measure(asked: list[str], folder: Path) -> tuple[float, float]:
-    """Return the seconds and the peak memory in MB of a command in a folder."""
+def measure(asked: list[str], folder: Path) -> tuple[float, float, float]:
+    """Return the seconds, the seconds of CPU and the peak memory in MB of a command in a folder."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     log = folder / "log.txt"
     start = time.perf_counter()
@@ -88,7 +88,7 @@ def measure(asked: list[str], folder: Path) -> tuple[float, float]:
     seconds = time.perf_counter() - start
     if status:
         raise SystemExit(f"{' '.join(asked)} failed:\n{log.read_text(encoding='utf-8')}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def main() -> None:
                 for checkout in checkouts:
                     found[checkout].append(measure(command(checkout, case), folder))
             for checkout, values in found.items():
-                seconds, memory = zip(*values, strict=True)
+                seconds, cpu, memory = zip(*values, strict=True)
                 rows.append(
                     {
                         "hardware": HARDWARE,
@@ -121,6 +121,7 @@ def main() -> None:
                         "code": "this" if checkout == ROOT else checkout.name,
                         "seconds": round(statistics.median(seconds), 2),
                         "fastest": round(min(seconds), 2),
+                        "cpu_seconds": round(statistics.median(cpu), 2),
                         "memory_mb": round(statistics.median(memory)),
                     }
                 )

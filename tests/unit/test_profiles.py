@@ -181,9 +181,7 @@ def test_rules_ask_for_the_time_and_memory_of_their_class(profile):
         }
         for rule in ("finetune", "pretrain"):
             assert asked[rule] == (5, "min(attempt * 20, 9000)", 1, None)
-        assert made["group-components"] == {
-            "sets": 8, "imports": 8, "evaluations": 8, "ensembles": 4,
-        }  # fmt: skip
+        assert made["group-components"] == {"sets": 8, "imports": 8, "evaluations": 8}
 
 
 @pytest.mark.parametrize("name", PROFILES)
