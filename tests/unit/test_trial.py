@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from soups.evaluation.metric import ACCURACY, METRICS
 from soups.mixing import select, trial
-from soups.mixing.trial import Known, Trials, evaluate, margins
+from soups.mixing.trial import Known, Trials, evaluate, margins, race
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,8 +64,10 @@ class Sweep:
             return lambda rows: logits if rows is None else logits[rows]
 
         own = {name: self.known(name, metric) for name in self.names}
-        classes = self.single[self.names[0]].shape[1]
-        return Trials(average, own, self.labels, metric, classes, reused)
+        return Trials(average, own, self.labels, metric, self.rises(metric), reused)
+
+    def rises(self, metric) -> bool:
+        return metric.rises(self.single[self.names[0]].shape[1])
 
 
 SWEEPS = st.builds(
@@ -167,7 +169,7 @@ def test_a_bound_is_computed_anew_against_a_weaker_rival():
         calls.append(names)
         return lambda rows: pair if rows is None else pair[rows]
 
-    trials = Trials(average, own, labels, ACCURACY, 2, reused=True)
+    trials = Trials(average, own, labels, ACCURACY, rises=True, reused=True)
     first = trials(("b", "c"), ("a",))
     assert (first.exact, first.evaluated, first.margins) == (False, 3, None)
     assert first.score == 10 / 12
@@ -209,6 +211,34 @@ def test_no_trial_looks_before_the_average_can_have_more_errors_than_its_rival(s
         assert size in (max(3, allowed + 1 - errors), len(logits) - seen)
         seen += size
         assert after or seen == done.evaluated
+
+
+@given(SWEEPS, METRIC)
+def test_the_best_of_a_race_is_the_first_of_the_highest_scores(sweep, name):
+    metric, asked = fits(sweep, name), []
+    runners = [(a, b) for a in sweep.names for b in sweep.names if a != b]
+
+    def run(names):
+        asked.append(names)
+        logits = sweep.logits(names)
+        return lambda rows: logits if rows is None else logits[rows]
+
+    tried = race(map(run, runners), sweep.labels, metric, sweep.rises(metric))
+    assert asked == runners
+    scores = [sweep.score(names, metric) for names in runners]
+    best = -np.inf
+    for mine, exact in zip(tried, scores, strict=True):
+        if mine.exact:
+            np.testing.assert_equal(mine.score, exact)
+            best = max(best, -np.inf if np.isnan(exact) else exact)
+        else:
+            assert mine.score < best
+            assert np.isnan(exact) or exact <= mine.score + trial.SLACK
+    finite = [score for score in scores if not np.isnan(score)]
+    exact = [t.score for t in tried if t.exact and not np.isnan(t.score)]
+    if finite:
+        assert max(exact) == max(finite)
+        assert tried[scores.index(max(finite))].exact
 
 
 def test_errors_that_are_expected_come_first():

@@ -19,7 +19,7 @@ from soups.mixing import recipes
 from soups.mixing.mix import mix
 from soups.mixing.mixed_model import MixedModel
 from soups.mixing.select import AT_LEAST, by_score, greedy
-from soups.mixing.trial import Known, Run, Trials, evaluate, margins
+from soups.mixing.trial import Known, Run, Trials, evaluate, margins, race
 from soups.models import usable
 from soups.models.batch_norm import Settle, kept, settler
 from soups.models.checkpoints import Checkpoint
@@ -138,6 +138,11 @@ class Kitchen:
         return MixedModel(self.model, self.paths, self.settle, self.start)
 
     @cached_property
+    def rises(self) -> bool:
+        """Whether trials may end early, see `Metric.rises`."""
+        return self.metric.rises(self.logits(self.ingredients[0]).shape[1])
+
+    @cached_property
     def average(self) -> Trials:
         """Trials of uniform averages, each of which is evaluated no further than needed."""
         return Trials(
@@ -145,7 +150,7 @@ class Kitchen:
             self.own,
             self.labels,
             self.metric,
-            self.logits(self.ingredients[0]).shape[1],
+            self.rises,
             # Recalibration changes even a single model, so its cached score cannot be used.
             reused=self.settle is kept,
         )
@@ -154,16 +159,15 @@ class Kitchen:
         """Held-out score of any recipe, or NaN if a logit is NaN or infinite."""
         return self._score(self.mixed.of(recipe))
 
-    def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[float]:
-        """Held-out score of start + amount · (recipe − start), with the recipe mixed once."""
+    def score_line(self, recipe: dict, amounts: Sequence[float]) -> list[Known]:
+        """Trials of start + amount · (recipe − start), with the recipe mixed once, see `race`."""
         end = mix(recipe, self.paths, self.start)
         start = Checkpoint(self.paths[self.start]).state()
-        return [
-            self._score(
-                self.mixed.load({name: _between(start[name], end[name], amount) for name in end})
-            )
+        mixed = (
+            self.mixed.load({name: _between(start[name], end[name], amount) for name in end})
             for amount in amounts
-        ]
+        )
+        return race(map(self._run, mixed), self.labels, self.metric, self.rises)
 
     def _score(self, model: nn.Module) -> float:
         return evaluate(self._run(model), self.labels, self.metric).score

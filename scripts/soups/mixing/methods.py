@@ -113,7 +113,8 @@ def best_of(kitchen: Kitchen, of: Sequence[str]) -> dict:
         kitchen: see `Kitchen`.
         of: names, see `Kitchen.recipe`.
     """
-    best, trace = _best(of, [kitchen.score(kitchen.recipe(name)) for name in of])
+    scores = [kitchen.score(kitchen.recipe(name)) for name in of]
+    best, trace = _best(of, [select.Tried(score) for score in scores])
     return kitchen.recipe(best) | {"method": "best_of", "selection": {"of": best, "trace": trace}}
 
 
@@ -185,16 +186,13 @@ def trimmed_mean(kitchen: Kitchen, trim: float) -> dict:
     return recipes.recipe(dict.fromkeys(kitchen.ingredients, 1.0), "trimmed_mean", merge)
 
 
-def _best(candidates: Sequence, scores: Sequence[float]) -> tuple:
-    """The candidate with the highest score, or the first of equal ones, and all scores.
+def _best(candidates: Sequence, tried: Sequence[select.Tried]) -> tuple:
+    """The candidate with the highest score, or the first of equal ones, and a trace of all trials.
 
     Raises:
         UserError: if all scores are NaN.
     """
-    trace = [
-        {"candidate": c, "heldout": select.recorded(s)}
-        for c, s in zip(candidates, scores, strict=True)
-    ]
+    trace = [{"candidate": c} | t.step("heldout") for c, t in zip(candidates, tried, strict=True)]
     scored = [step for step in trace if step["heldout"] is not None]
     if not scored:
         raise UserError(
