@@ -1,13 +1,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from soups.errors import UserError
 from soups.jobs import compute, devices
-from soups.models.forward import forward
+from soups.models.forward import HELD, forward
 from soups.training import optim
 
 HERE = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
@@ -120,3 +121,14 @@ def test_evaluation_takes_the_precision_and_the_batch_size(configured, start, im
     half = forward(run, images)
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("held", [0, 4 * 7 * 4 * 3, 10**9])
+def test_results_that_wait_on_the_device_are_the_same(configured, start, images, held, monkeypatch):
+    configured(device="cpu", batch_size=7)
+    rows = np.random.default_rng(0).permutation(60)[:50]
+    start.eval().head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    expected = forward(start, images, rows)
+    monkeypatch.setitem(HELD, "cpu", held)  # on a GPU, results are copied when they are many
+    assert torch.equal(forward(start, images, rows), expected)
+    assert forward(start, images, rows[:0]) is None

@@ -1,5 +1,6 @@
 import pickle
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -75,6 +76,61 @@ def test_workers_change_no_pixel(photos, images, hyperparameters):
         here = read(source, hyperparameters)
         assert {(x.dtype, tuple(x.shape)) for x in here} == {(torch.uint8, (3, 16, 16, 3))}
         assert equal(read(source, hyperparameters, workers=2), here)
+
+
+@pytest.mark.parametrize(("hyperparameters", "workers"), [({}, 0), ({}, 2), (RANDOM, 2)])
+def test_a_thread_that_reads_ahead_changes_no_pixel(photos, images, hyperparameters, workers):
+    for source in (photos, images):
+        reader = Reader(source, workers, Transforms.of(hyperparameters, 16))
+        reader._ahead = True  # as on a GPU
+        expected = read(source, hyperparameters)
+        before = set(threading.enumerate())
+        for _ in range(2):  # an epoch that is left early, and a whole one
+            ready = reader.read(BATCHES * 4)
+            assert torch.equal(next(ready).cpu(), expected[0])
+            ready.close()
+            assert equal([pixels.cpu() for pixels in reader.read(BATCHES)], expected)
+        left = set(threading.enumerate()) - before
+        assert not [thread for thread in left if "ThreadPool" in thread.name]
+
+
+def test_a_broken_image_ends_the_thread_that_reads_ahead(photos):
+    (photos.folder / "7.png").write_bytes(b"not an image")
+    reader = Reader(photos)
+    reader._ahead = True
+    with pytest.raises(UserError, match=r"7\.png: not a readable image"):
+        list(reader.read(BATCHES))
+
+
+def test_transforms_in_this_process_stay_out_of_threads(images, monkeypatch):
+    """They seed the global generators, from which training draws at the same time."""
+    monkeypatch.setattr(devices, "kind", lambda: "cuda")
+    flips = Transforms.of({"flip": 0.5}, 16)
+    ahead = [
+        Reader(images)._ahead,
+        Reader(images, 2, flips)._ahead,
+        Reader(images, 0, flips)._ahead,
+    ]
+    assert ahead == [True, True, False]
+
+
+def test_rows_for_a_gpu_are_those_of_the_array(images):
+    for rows in BATCHES:
+        ours = Pixels(images, pinned=True).__getitems__((0, rows))
+        assert torch.equal(ours, Pixels(images).__getitems__((0, rows)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_a_gpu_gets_the_same_pixels_while_it_works(configured, images):
+    configured(device="cuda")
+    many = [np.arange(60)] * 50
+    sums = []
+    for pixels in Reader(images).read(many):
+        assert pixels.is_cuda
+        torch.cuda._sleep(10_000_000)  # kernels that read the batch later than it was freed
+        sums.append(pixels.sum(dtype=torch.int64))
+        del pixels
+    assert {int(each) for each in sums} == {int(images.sum(dtype=np.int64))}
 
 
 def test_randomness_depends_on_seed_epoch_and_row(photos):

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from soups.data import ahead
 from soups.data.decode import ImageFiles
 from soups.errors import UserError
 from soups.jobs import devices
@@ -121,10 +122,18 @@ class Pixels(Dataset):
         images: uint8, shape (n, s, s, 3): an array, a memory map, or images in files.
         transforms: random changes of each image; None yields the pixels that evaluation uses.
         seed: seed of the transforms.
+        pinned: whether to read rows of an array into pinned memory, from which a GPU copies.
     """
 
-    def __init__(self, images: Images, transforms: Transforms | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        images: Images,
+        transforms: Transforms | None = None,
+        seed: int = 0,
+        pinned: bool = False,
+    ) -> None:
         self._images, self._transforms, self._seed = images, transforms, seed
+        self._pinned = pinned
 
     def __len__(self) -> int:
         return len(self._images)
@@ -141,6 +150,8 @@ class Pixels(Dataset):
         epoch, rows = keys
         try:
             if self._transforms is None:
+                if self._pinned and getattr(self._images, "dtype", None) == np.uint8:
+                    return _gathered(self._images, rows)
                 return torch.from_numpy(self._images[rows])
             with _generators_kept():
                 return torch.stack([self._transformed(epoch, int(row)) for row in rows])
@@ -230,11 +241,20 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
+def _gathered(images: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Return rows of an array of uint8, in pinned memory if there is a GPU that copies from it."""
+    shape, gpu = (len(rows), *images.shape[1:]), torch.cuda.is_available()
+    batch = torch.empty(shape, dtype=torch.uint8, pin_memory=gpu)
+    np.take(images, rows, axis=0, out=batch.numpy(), mode="clip")  # other modes use a buffer
+    return batch
+
+
 class Reader:
     """Reads batches of images. Workers read them in advance.
 
     An array without transforms, or tokens that are mapped from one, is always read in this process,
-    because copying a batch is faster than sending it from one process to another.
+    because copying a batch is faster than sending it from one process to another. On a CUDA device,
+    a thread of this process reads and copies the batches ahead of their use.
 
     Args:
         images: uint8, shape (n, s, s, 3): an array, a memory map, or images in files.
@@ -246,18 +266,21 @@ class Reader:
     def __init__(
         self, images: Images, workers: int = 0, transforms: Transforms | None = None, seed: int = 0
     ) -> None:
-        self._pixels = Pixels(images, transforms, seed)
-        self._pinned = devices.kind() == "cuda"
+        cuda = devices.kind() == "cuda"
         self._batches, self._loader = _Batches(), None
         mapped = isinstance(images, np.ndarray) or getattr(images, "memory_mapped", False)
-        if workers and (transforms or not mapped):
+        in_workers = workers > 0 and (transforms is not None or not mapped)
+        self._pixels = Pixels(images, transforms, seed, pinned=cuda and not in_workers)
+        # Transforms in this process draw from its global generators, so no thread may run them.
+        self._ahead = cuda and (in_workers or transforms is None)
+        if in_workers:
             self._loader = DataLoader(
                 self._pixels,
                 batch_sampler=self._batches,
                 num_workers=workers,
                 collate_fn=_unchanged,
                 worker_init_fn=_ignore_signals,
-                pin_memory=self._pinned,
+                pin_memory=cuda,
                 prefetch_factor=PREFETCH,
                 persistent_workers=True,
                 # A forked worker need not import torch again, even if this process was spawned.
@@ -267,6 +290,8 @@ class Reader:
 
     def read(self, batches: Iterable[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
         """Yield batches in order, on the device of this process.
+
+        Close the generator if not all batches are used, so that no thread reads on.
 
         Args:
             batches: rows of the set, one array per batch.
@@ -281,9 +306,17 @@ class Reader:
         device = devices.device()
         self._batches.epoch, self._batches.rows = epoch, list(batches)
         in_process = map(self._pixels.__getitems__, self._batches)
-        for pixels in in_process if self._loader is None else self._loader:
-            if isinstance(pixels, UserError):
-                raise pixels
-            if self._pinned and not pixels.is_pinned():
-                pixels = pixels.pin_memory()
-            yield pixels.to(device, non_blocking=self._pinned)
+        # The loader forks its workers here, in the main thread.
+        found = _checked(in_process if self._loader is None else iter(self._loader))
+        if self._ahead:
+            yield from ahead.copied_ahead(found)
+        else:
+            yield from (devices.send(pixels, device) for pixels in found)
+
+
+def _checked(batches: Iterable[Tensor | UserError]) -> Iterator[Tensor]:
+    """Yield the batches, and raise the error that a worker sent in place of one."""
+    for pixels in batches:
+        if isinstance(pixels, UserError):
+            raise pixels
+        yield pixels

@@ -7,7 +7,7 @@ from one on a CPU only by the order of its sums. For speed, use bfloat16.
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from soups.errors import UserError
 from soups.jobs.compute import current
@@ -66,6 +66,14 @@ def device() -> torch.device:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", number)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to a device. A CUDA device copies while this process goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    tensor = tensor if tensor.is_pinned() else tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def set_up() -> None:

@@ -1,7 +1,7 @@
 """Evaluation of a model on examples, in batches."""
 
 import logging
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from soups.models.usable import is_usable
 log = logging.getLogger("soups")
 
 # The activations of 125 small images stay in a CPU's cache. A GPU is faster with larger batches.
-BATCH, GPU_BATCH = 125, 500
+BATCH, GPU_BATCH = 125, 1000
+HELD = {"cuda": 2**28}  # by device: bytes of results that wait there for their copy to the CPU
 
 
 @torch.inference_mode()
@@ -53,16 +54,23 @@ def forward(
     size = (
         batch or compute.current().batch_size or (BATCH if devices.kind() == "cpu" else GPU_BATCH)
     )
-    starts = range(0, len(rows), size)
-    out = None
-    places = [place[start : start + size] for start in starts]
-    ready = Reader(inputs, workers).read(rows[part] for part in places)
-    with nullcontext() if exact else devices.autocast("inference"):
+    places = [place[start : start + size] for start in range(0, len(rows), size)]
+    out, held = None, []
+    with (
+        nullcontext() if exact else devices.autocast("inference"),
+        closing(Reader(inputs, workers).read(rows[part] for part in places)) as ready,
+    ):
         for part, x in zip(places, ready, strict=True):
-            values = run(x).float().cpu()
+            values = run(x).float()
             if out is None:  # concatenating a list of batches would need twice the memory
                 out = torch.empty(len(rows), *values.shape[1:])
-            out[part] = values
+            held.append((part, values))
+            # Every copy waits for the GPU, and meanwhile it gets no more work.
+            most = HELD.get(values.device.type, 0)
+            if part is places[-1] or sum(each.nbytes for _, each in held) >= most:
+                for some, each in held:
+                    out[some] = each.cpu()
+                held.clear()
     return out
 
 

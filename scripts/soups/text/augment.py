@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from soups.errors import UserError
+from soups.jobs import devices
 
 MASKED = 0.1  # probability that a token is replaced, at strength 1
 
@@ -39,8 +40,8 @@ def masked(
             f"augment is {strength}, expected 0, because the model's tokenizer has no mask token"
         )
     ids = batch[:, 2:]
-    drawn = torch.rand(ids.shape, generator=generator).to(batch.device)
+    drawn = devices.send(torch.rand(ids.shape, generator=generator), batch.device)
     place = torch.arange(ids.shape[1], device=batch.device)
-    stays = torch.isin(ids, torch.tensor(special, dtype=ids.dtype, device=batch.device))
+    stays = torch.isin(ids, devices.send(torch.tensor(special, dtype=ids.dtype), batch.device))
     changed = (drawn < MASKED * strength) & (place < batch[:, :1]) & ~stays
     return torch.cat([batch[:, :2], ids.masked_fill(changed, mask_token)], dim=1)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from soups.jobs import devices
+
 ROTATION, SHIFT, ZOOM = 0.15, 0.08, 0.12  # radians, fraction of half the image, log scale
 LIGHT = 0.25  # relative change of brightness and contrast
 ERASE, ERASED = 0.25, 0.35  # probability of a patch, its side as a fraction of the image's
@@ -29,7 +31,7 @@ def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     n, device = len(images), images.device
 
     def uniform(*shape: int) -> Tensor:
-        return (2 * torch.rand(n, *shape, generator=generator) - 1).to(device)
+        return devices.send(2 * torch.rand(n, *shape, generator=generator) - 1, device)
 
     angle, zoom = ROTATION * strength * uniform(), (ZOOM * strength * uniform()).exp()
     shift = SHIFT * strength * uniform(2)

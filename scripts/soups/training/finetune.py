@@ -1,6 +1,7 @@
 """End-to-end fine-tuning, the second half of LP-FT (Kumar et al., 2022)."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -105,25 +106,27 @@ def finetune(
             batches = problem.batches(inputs, rows, size, epoch, seed)
             # The part of each batch that this process trains on.
             mine = [distributed.part(batches[step % schedule.per_epoch]) for step in steps]
-            ready = progress.waiting(reader.read((rows[batch] for batch in mine), epoch))
-            for step, batch, x in zip(steps, mine, ready, strict=True):
-                optim.set_lr(optimizer, lr * schedule.factor(step))
-                y = torch.from_numpy(labels[rows[batch]]).to(device)
-                x = problem.augmented(model, x, hyperparameters["augment"], generator)
-                if mixup:
-                    x, y = mixup(x, y)
-                if x.ndim == 4:  # tokens have no channels
-                    x = x.to(memory_format=layout)
-                soft = None
-                if hyperparameters["distill"]:
-                    soft = torch.from_numpy(teacher[batch]).to(device)
-                losses.append(take_step(x, y, soft, size))
-                if average and step >= schedule.averaged_from:
-                    average.update_parameters(model)
-                progress.step(size, losses[-1])
-                watch.look(losses, step + 1, last=step == steps[-1])
-                if step != steps[-1]:
-                    keeper.after(step + 1)
+            ready = reader.read((rows[batch] for batch in mine), epoch)
+            with closing(ready):
+                waiting = progress.waiting(ready)
+                for step, batch, x in zip(steps, mine, waiting, strict=True):
+                    optim.set_lr(optimizer, lr * schedule.factor(step))
+                    y = devices.send(torch.from_numpy(labels[rows[batch]]), device)
+                    x = problem.augmented(model, x, hyperparameters["augment"], generator)
+                    if mixup:
+                        x, y = mixup(x, y)
+                    if x.ndim == 4:  # tokens have no channels
+                        x = x.to(memory_format=layout)
+                    soft = None
+                    if hyperparameters["distill"]:
+                        soft = devices.send(torch.from_numpy(teacher[batch]), device)
+                    losses.append(take_step(x, y, soft, size))
+                    if average and step >= schedule.averaged_from:
+                        average.update_parameters(model)
+                    progress.step(size, losses[-1])
+                    watch.look(losses, step + 1, last=step == steps[-1])
+                    if step != steps[-1]:
+                        keeper.after(step + 1)
             loss = distributed.total(torch.stack(losses).mean()) / distributed.world()
             progress.epoch(epoch + 1, loss)
             losses.clear()

@@ -84,11 +84,11 @@ def pretrain(
             for step in steps:
                 batch = batches[step % schedule.per_epoch]
                 optim.set_lr(optimizer, lr * schedule.factor(step))
-                x = pixels(torch.from_numpy(images[batch]).to(device))
+                x = pixels(devices.send(torch.from_numpy(images[batch]), device))
                 x = augment(x, settings["augment"], generator)
                 loss = contrastive_loss(
                     clip.encode_image(x, normalize=True),
-                    clip.encode_text(tokens[batch].to(device), normalize=True),
+                    clip.encode_text(devices.send(tokens[batch], device), normalize=True),
                     clip.logit_scale.exp(),
                 )
                 optimizer.zero_grad(set_to_none=True)
