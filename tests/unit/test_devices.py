@@ -74,6 +74,23 @@ def test_reproducibility_is_a_choice(configured):
         optim.seed_everything(0)
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_deterministic_training_on_a_gpu_has_the_plain_attention(
+    configured, monkeypatch, kind, wanted
+):
+    monkeypatch.setattr(devices, "kind", lambda: kind)
+    configured(deterministic=wanted)
+    flags = torch.backends.cuda
+    fast = (flags.flash_sdp_enabled, flags.mem_efficient_sdp_enabled, flags.cudnn_sdp_enabled)
+    before = [enabled() for enabled in fast]
+    with devices.attention():
+        plain = kind == "cuda" and wanted
+        assert [enabled() for enabled in fast] == ([False] * 3 if plain else before)
+        assert flags.math_sdp_enabled()
+    assert [enabled() for enabled in fast] == before
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],

@@ -172,3 +172,27 @@ def test_a_gpu_trains_nearly_the_same_model(configured, tuned, start, precision)
     configured(device="cuda", precision=precision, channels_last=True)
     gpu = tuned(row)
     assert apart(gpu, cpu) < 0.5 * apart(cpu, start.state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_deterministic_training_on_a_gpu_gives_the_same_bits_without_a_warning(
+    configured, tuned, recwarn
+):
+    configured(device="cuda", precision="bfloat16")
+    first = tuned(NOISY)
+    assert same(tuned(NOISY), first)
+    assert not [w for w in recwarn if "deterministic" in str(w.message)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_a_step_does_not_wait_for_the_gpu(configured, start, batch):
+    configured(device="cuda")
+    model = copy.deepcopy(start).cuda().train()
+    step = Step(model, optim.adamw(model, 0.001, 0.1), PLAIN | {"sam": 0.05})
+    x, y, soft = (devices.send(each, torch.device("cuda")) for each in batch)
+    step(x, y, soft, len(x))  # the first step makes the optimizer's state
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(x, y, soft, len(x))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soups.errors import UserError
 from soups.jobs.compute import current
@@ -83,6 +84,17 @@ def set_up() -> None:
     # Filling new memory costs a few per cent, and only code that reads unwritten memory needs it.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not chosen.deterministic
+
+
+def attention() -> AbstractContextManager:
+    """Return a context in which the gradients of attention are the same in every run.
+
+    In their default mode, the backward passes of torch's flash and memory-efficient kernels add in
+    any order. Therefore deterministic training on a CUDA device uses the plain (math) kernel. All
+    kernels of the forward pass are deterministic, so evaluation needs no such context.
+    """
+    plain = current().deterministic and kind() == "cuda"
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def autocast(stage: str) -> AbstractContextManager:

@@ -78,7 +78,7 @@ def pretrain(
     done = state.restore(**parts)
     progress = TrainingProgress(done, schedule.total)
     watch = divergence.Watch(clip, lr, schedule.total)
-    with Keeper(state, compute.current().save_minutes, parts) as keeper:
+    with Keeper(state, compute.current().save_minutes, parts) as keeper, devices.attention():
         for epoch, steps in schedule.epochs(done):
             batches = list(optim.batches(len(images), size, epoch, seed))
             for step in steps:

@@ -4,6 +4,7 @@ A batch may be processed in several parts (`compute.accumulate`) and spread over
 In both cases the gradient is that of the mean loss over the whole batch.
 """
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from soups.jobs import compute, devices, distributed
 from soups.training import optim
+
+log = logging.getLogger("soups")
 
 
 class Step:
@@ -39,6 +42,10 @@ class Step:
         self._averaging = distributed.averaging(model)
         compiled = compute.current().compile
         self._run = torch.compile(self._averaging) if compiled else self._averaging
+        if devices.kind() == "cuda":
+            plain = compute.current().deterministic
+            kernel = "plain kernel, deterministic" if plain else "fastest kernel that torch has"
+            log.info("attention in training: the %s", kernel)
 
     def __call__(self, x: Tensor, y: Tensor, soft: Tensor | None, count: int) -> Tensor:
         """Update the weights once.
@@ -54,10 +61,11 @@ class Step:
             0-dimensional, on the device: the mean loss of the batch. If there are several
             processes, their mean is the mean loss of the batch.
         """
-        loss = self._gradients(x, y, soft, count)
-        if self._rho:
-            with optim.ascended(self._model, self._rho):
-                self._gradients(x, y, soft, count)
+        with devices.attention():
+            loss = self._gradients(x, y, soft, count)
+            if self._rho:
+                with optim.ascended(self._model, self._rho):
+                    self._gradients(x, y, soft, count)
         self.scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
         self.scaler.step(self._optimizer)
