@@ -4,7 +4,8 @@
 # make transformers  install the optional package for models of that library
 # make parquet     install the optional package for image sets in Parquet files
 # make text        install the optional packages for text classification
-# make test        install (with all optional packages), run all tests but those that need SLURM
+# make test        install (with all optional packages), run all tests but those that need SLURM,
+#                  those of a GPU last, where there is one
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
@@ -68,6 +69,7 @@ status:
 
 test: install transformers parquet text
 	$(BIN)/python -m pytest --numprocesses logical
+	$(BIN)/python -m pytest -m cuda -v tests/unit/test_cuda.py
 
 test-slurm: install
 	$(BIN)/python -m pytest tests/slurm

@@ -1,5 +1,6 @@
 """Fixtures for all tests: fixed randomness, a tiny model, a small configuration, image folders."""
 
+import os
 import re
 from pathlib import Path
 
@@ -31,6 +32,17 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs of this machine from all tests but those of ``pytest -m cuda``.
+
+    All other tests compare numbers of the CPU to the bit, and some run models in forked processes,
+    where CUDA fails. CUDA reads the variable once in each process, so both kinds of tests need
+    processes of their own.
+    """
+    if config.option.markexpr != "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.hookimpl(optionalhook=True)

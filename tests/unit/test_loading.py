@@ -120,19 +120,6 @@ def test_rows_for_a_gpu_are_those_of_the_array(images):
         assert torch.equal(ours, Pixels(images).__getitems__((0, rows)))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_a_gpu_gets_the_same_pixels_while_it_works(configured, images):
-    configured(device="cuda")
-    many = [np.arange(60)] * 50
-    sums = []
-    for pixels in Reader(images).read(many):
-        assert pixels.is_cuda
-        torch.cuda._sleep(10_000_000)  # kernels that read the batch later than it was freed
-        sums.append(pixels.sum(dtype=torch.int64))
-        del pixels
-    assert {int(each) for each in sums} == {int(images.sum(dtype=np.int64))}
-
-
 def test_randomness_depends_on_seed_epoch_and_row(photos):
     first = read(photos, RANDOM, seed=1, epoch=2)
     assert equal(read(photos, RANDOM, seed=1, epoch=2), first)

@@ -161,38 +161,3 @@ def test_a_compiled_model_is_the_same_and_keeps_its_names(configured, batch):
     plain = one_step(convolutional(), x, y, None)
     configured(device="cpu", compile=True)
     assert distance(one_step(convolutional(), x, y, None), plain) < 1e-5
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_gpu_trains_nearly_the_same_model(configured, tuned, start, precision):
-    row = PLAIN | {"lr": 0.001, "sam": 0.05, "ema": 0.5}
-    configured(device="cpu")
-    cpu = tuned(row)
-    configured(device="cuda", precision=precision, channels_last=True)
-    gpu = tuned(row)
-    assert apart(gpu, cpu) < 0.5 * apart(cpu, start.state_dict())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_deterministic_training_on_a_gpu_gives_the_same_bits_without_a_warning(
-    configured, tuned, recwarn
-):
-    configured(device="cuda", precision="bfloat16")
-    first = tuned(NOISY)
-    assert same(tuned(NOISY), first)
-    assert not [w for w in recwarn if "deterministic" in str(w.message)]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_a_step_does_not_wait_for_the_gpu(configured, start, batch):
-    configured(device="cuda")
-    model = copy.deepcopy(start).cuda().train()
-    step = Step(model, optim.adamw(model, 0.001, 0.1), PLAIN | {"sam": 0.05})
-    x, y, soft = (devices.send(each, torch.device("cuda")) for each in batch)
-    step(x, y, soft, len(x))  # the first step makes the optimizer's state
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step(x, y, soft, len(x))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -3,14 +3,10 @@
 import re
 
 import pytest
-import torch
 
 from tests.workflow.conftest import FEW, TINY
 
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
-]
+pytestmark = pytest.mark.workflow
 
 
 def test_jobs_that_need_a_gpu_are_refused_with_zero_gpus(project):
