@@ -111,13 +111,18 @@ def same(early, full) -> tuple | None:
     return early(), expected
 
 
-@given(SWEEPS, METRIC, st.integers(0, 3), st.booleans())
-def test_greedy_in_any_order_is_that_of_exact_scores(sweep, name, order, reused):
+ACCEPT = st.sampled_from([select.AT_LEAST, select.BETTER])
+
+
+@given(SWEEPS, METRIC, st.integers(0, 3), st.booleans(), ACCEPT)
+def test_greedy_in_any_order_is_that_of_exact_scores(sweep, name, order, reused, accept):
     metric = fits(sweep, name)
     exact = select.full(lambda names: sweep.score(names, metric))
     names = select.shuffled(sweep.names, 0, order) if order else sweep.names
     trials = sweep.trials(metric, reused)
-    both = same(lambda: select.greedy(names, trials), lambda: select.greedy(names, exact))
+    both = same(
+        lambda: select.greedy(names, trials, accept), lambda: select.greedy(names, exact, accept)
+    )
     if both:
         (chosen, trace), (wanted, full) = both
         assert chosen == wanted
