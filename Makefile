@@ -6,6 +6,7 @@
 # make text        install the optional packages for text classification
 # make test        install (with all optional packages), run all tests but those that need SLURM,
 #                  those of a GPU last, where there is one
+# make gpu         test and measure on a machine with a GPU, in 8 minutes (make gpu WHEELS=FOLDER)
 # make test-slurm  run the tests that start SLURM on this machine (needs root and Debian)
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
@@ -31,7 +32,7 @@ ifdef config
 $(error config=$(config): this variable is written in capitals: make run CONFIG=$(config))
 endif
 
-.PHONY: run unlocked install transformers parquet text status test test-slurm lint format docs \
+.PHONY: run unlocked install transformers parquet text status test gpu test-slurm lint format docs \
   seeds ablations published bench bench-scale bench-text fuzz torture lock
 
 # A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
@@ -70,6 +71,10 @@ status:
 test: install transformers parquet text
 	$(BIN)/python -m pytest --numprocesses logical
 	$(BIN)/python -m pytest -m cuda -v tests/unit/test_cuda.py
+
+# A machine without a network has no .venv, but the packages of its own Python.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tools/gpu.py $(if $(WHEELS),--wheels $(WHEELS))
 
 test-slurm: install
 	$(BIN)/python -m pytest tests/slurm
