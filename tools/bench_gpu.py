@@ -27,7 +27,7 @@ from soups.data import decode
 from soups.data.decode import ImageFiles
 from soups.data.loading import Reader, Transforms
 from soups.images.samples import photos, random_images
-from soups.jobs import compute, devices, timing
+from soups.jobs import compute, devices, job, timing
 from soups.models import checkpoints
 from soups.models.classifier import Classifier, load_classifier
 from soups.models.forward import forward
@@ -190,9 +190,11 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--small", action="store_true", help="the miniature's model on the CPU")
     asked = parser.parse_args()
+    sizes = SMALL if asked.small else FULL
+    job.limit_threads(1 + sizes.workers)
     compute.configure({"device": "cpu" if asked.small else "cuda"})
     with tempfile.TemporaryDirectory() as folder:
-        PARTS[asked.part](SMALL if asked.small else FULL, Path(folder))
+        PARTS[asked.part](sizes, Path(folder))
 
 
 if __name__ == "__main__":

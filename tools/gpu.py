@@ -26,60 +26,21 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from _figures import Report
+
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "gpu_miniature"  # name of the experiment
-COLUMNS = ("hardware", "command", "n", "part", "what", "value", "unit")
 SMALL = {  # the miniature of --cpu
-    "data": {"world": {"train": 600, "test": 100, "shift": 60, "variants": 6,
+    "data": {"world": {"train": 1500, "test": 100, "shift": 60, "variants": 6,
                        "reference": {"images": 200, "epochs": 1}}},
     "sweep": {"random": {"n": 2, "parameters": {"epochs": "choice(1, 1)"}}},
     "compute": {"device": "cpu"},
 }  # fmt: skip
-GREEDY = {False: ("18", "1000", "15"), True: ("2", "8", "1")}  # models, images, threads by --cpu
-
-
-class Report:
-    """The figures so far, as a table in CSV and in Markdown.
-
-    Args:
-        folder: where both are written.
-        hardware: one line about the machine.
-        cpu: whether the sizes are small.
-    """
-
-    def __init__(self, folder: Path, hardware: str, cpu: bool) -> None:
-        self._folder, self._hardware, self._cpu = folder, hardware, cpu
-        self._rows: list[dict] = []
-        self._states: dict[str, str] = {}
-
-    def add(self, part: str, what: str, value, unit: str, n: int = 1) -> None:
-        """Add a figure and write the tables."""
-        command = f"python tools/gpu.py{' --cpu' * self._cpu} --parts {part}"
-        given = (self._hardware, command, n, part, what, value, unit)
-        self._rows.append(dict(zip(COLUMNS, given, strict=True)))
-        print(f"{part}: {what}: {value} {unit}", flush=True)
-        self._write()
-
-    def state(self, part: str, text: str) -> None:
-        """Note how a part goes, and write the tables."""
-        self._states[part] = text
-        self._write()
-
-    def _write(self) -> None:
-        with (self._folder / "gpu.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-            table.writerows(self._rows)
-        lines = ["# Tests and measurements", "", f"{self._hardware}.", ""]
-        if self._cpu:
-            lines += ["The sizes were small and the device was the CPU, so no speed counts.", ""]
-        lines += ["| part | state |", "|---|---|"]
-        lines += [f"| {part} | {text} |" for part, text in self._states.items()]
-        lines += ["", "| part | figure | value | n |", "|---|---|---|---|"]
-        for row in self._rows:
-            value = f"{row['value']} {row['unit']}".strip()
-            lines.append(f"| {row['part']} | {row['what']} | {value} | {row['n']} |")
-        (self._folder / "gpu.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+# Models, images, threads and architecture of greedy, by --cpu.
+GREEDY = {
+    False: (12, 500, 15, "ViT-B-32-quickgelu"),
+    True: (3, 8, 1, "ViT-S-32-alt"),
+}
 
 
 def run(command: list, log: Path, stop: float, environment: dict) -> Iterator[str]:
@@ -163,12 +124,13 @@ def miniature(python: str, cpu: bool, lines, add, folder: Path) -> None:
 
 def greedy(python: str, cpu: bool, lines, add, folder: Path) -> None:
     """tools/bench_greedy.py, whose table is copied into the folder as well."""
-    models, images, threads = GREEDY[cpu]
+    models, images, threads, architecture = GREEDY[cpu]
     made, out = folder / "greedy", folder / "greedy.csv"
     shutil.rmtree(made, ignore_errors=True)
     tool, options = [python, "tools/bench_greedy.py"], ["--models", models, "--threads", threads]
     try:
-        list(lines([*tool, "prepare", made, *options, "--images", images]))
+        sizes = ["--images", images, "--architecture", architecture]
+        list(lines([*tool, "prepare", made, *options, *sizes]))
         list(lines([*tool, "run", made, *options, "--repeats", 1, "--out", out]))
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -222,6 +184,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=465, help="limit of all parts together")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the part, too
     end, folder = time.monotonic() + asked.seconds, asked.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     python = installed(asked.wheels, folder)

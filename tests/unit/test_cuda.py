@@ -261,7 +261,7 @@ def test_a_learned_soup_has_nearly_the_coefficients_of_the_cpu(
             made = learned.learn(model, learned.within(paths, budget), *given, **fit)
             found[device, budget] = made[0]
     torch.testing.assert_close(found["cuda", 0], found["cuda", 2**30], **CLOSE)
-    torch.testing.assert_close(found["cuda", 0], found["cpu", 0], **CLOSE)
+    torch.testing.assert_close(found["cuda", 0], found["cpu", 0], rtol=0.01, atol=0.01)
 
 
 def test_speeds_are_measured_with_the_real_functions(monkeypatch, pretrained, tmp_path):
