@@ -1,5 +1,6 @@
 """Fixtures for all tests: fixed randomness, a tiny model, a small configuration, image folders."""
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -51,21 +52,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config, log):
     """Give tests that share a run to one process, so that the run happens once.
 
-    These are the tests of one file of tests/workflow, and all files with the fixture `finished`.
+    These are the tests of one file, and all files with the fixture `finished`. Files start in the
+    order of `testpaths`, whose first folder has the long ones, so that short ones come last.
     (The marks of `--dist loadgroup` have no effect with xdist 3.8 and pytest 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    config.option.loadscopereorder = False
+
+    @functools.cache
+    def run_of(file: str) -> str:
+        text = Path(config.rootpath, file).read_text(encoding="utf-8")
+        uses = re.search(r"def \w+\([^)]*\bfinished\b", text)
+        own = "def finished(" in text  # a run of the file's own
+        return "finished" if uses and not own else file
+
     class Shared(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::")[0]
-            if "workflow/" not in file:
-                return nodeid
-            path = Path(config.rootpath, file)
-            text = path.read_text(encoding="utf-8")
-            uses = re.search(r"def \w+\([^)]*\bfinished\b", text)
-            own = "def finished(" in text  # a run of the file's own
-            return "finished" if uses and not own else file
+            return run_of(nodeid.split("::")[0])
 
     return Shared(config, log)
 

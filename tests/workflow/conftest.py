@@ -15,6 +15,7 @@ from snakemake.utils import update_config
 
 from soups.experiment import settings
 from soups.experiment.plan import Plan
+from tests.workflow import warm
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "profiles", "envs", "experiments")
@@ -76,8 +77,31 @@ FIGURES = list(plan_of(TINY).figures)  # of the tiny run
 FEW = yaml.safe_load((ROOT / "experiments" / "minimal.yaml").read_text(encoding="utf-8"))
 
 
+# Two models of the tiny experiment and one shift. The pre-trained model is the one in the
+# repository.
+SMALL = FEW | {
+    "name": "tiny",
+    "data": {
+        "world": {
+            "train": 1500,
+            "test": 200,
+            "shift": 100,
+            "shifts": ["v2"],
+            "variants": 6,
+        }
+    },
+    "probe": TINY["probe"],
+    "finetune": TINY["finetune"],
+    "sweep": FEW["sweep"] | {"random": {"n": 2, "parameters": {"epochs": "choice(1, 1)"}}},
+}
+
+
 class Project:
     """A copy of the project, in which `run` calls Snakemake.
+
+    Attributes:
+        cores: number of cores.
+        warm: whether `run` uses interpreters that have imported large packages (`warm`).
 
     Args:
         folder: where the copy is made.
@@ -89,6 +113,7 @@ class Project:
         self.folder = folder
         # If pytest runs several processes, each has one core.
         self.cores = 1 if os.environ.get("PYTEST_XDIST_WORKER") else 2
+        self.warm = True
         self.configfiles = [*shipped, "overlay.yaml"]
         folder.mkdir(parents=True)
         for part in PARTS:
@@ -98,6 +123,8 @@ class Project:
                 shutil.copytree(source, target, ignore=ignored)
             else:
                 shutil.copy(source, target)
+        carried = Path("results", "recorded", "pretrained")
+        shutil.copytree(ROOT / carried, folder / carried)
         self.configure(overlay)
 
     def configure(self, overlay: dict) -> None:
@@ -119,8 +146,11 @@ class Project:
         return os.environ | {"PATH": path}
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        command = self.command(*arguments)
+        if self.warm:
+            command[:1] = [warm.python(), "-m", "snakemake"]
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,
@@ -161,9 +191,11 @@ def project(tmp_path):
 def finished(tmp_path_factory) -> Project:
     """A complete run of the tiny experiment, which tests must not change."""
     project = Project(tmp_path_factory.mktemp("finished") / "project", TINY)
+    project.warm = False  # every rule of the default runs in a new interpreter
     # Soups are made first, to record which sets exist before any evaluation.
     project.run("soups")
     prepared = {path.name.split(".")[0] for path in (project.results / "prepared").iterdir()}
     (project.folder / "prepared-for-soups.txt").write_text("\n".join(sorted(prepared)))
     project.run()
+    project.warm = True
     return project

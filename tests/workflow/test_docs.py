@@ -1,5 +1,6 @@
 """The commands on all pages run, and so do the recipes of extending.md."""
 
+import os
 import re
 import shlex
 import shutil
@@ -14,7 +15,8 @@ import yaml
 from tests import layouts as trees
 from tests.checkpoints import fine_tuned, save_as_timm
 from tests.unit.test_docs import PAGES
-from tests.workflow.conftest import FEW, ROOT, TINY
+from tests.workflow import warm
+from tests.workflow.conftest import ROOT, SMALL
 from tests.workflow.test_folders import dataset
 
 # These commands cannot run in a test. They need a container, a network, hours of CPU time, or a
@@ -50,8 +52,6 @@ def project(tmp_path_factory):
     made = Project(tmp_path_factory.mktemp("docs") / "project", {"name": "docs"})
     for name in ("Makefile", "README.md"):
         shutil.copy(ROOT / name, made.folder / name)
-    shutil.copytree(ROOT / "results" / "recorded" / "pretrained",
-                    made.folder / "results" / "recorded" / "pretrained")  # fmt: skip
     data = made.folder / "data"
     trees.imagenet(data, 30, 1)
     trees.shifts(data, 1)
@@ -79,6 +79,7 @@ def project(tmp_path_factory):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_runs(project, page):
     environment = project.environment()
+    environment["PATH"] = f"{Path(warm.python()).parent}{os.pathsep}{environment['PATH']}"
     activate = project.folder / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True, exist_ok=True)
     activate.touch()
@@ -134,12 +135,13 @@ def test_a_method_an_ensemble_and_a_figure_can_be_added_as_the_page_says(tmp_pat
     """The test adds all three to a copy of the project, and runs it."""
     from tests.workflow.conftest import Project
 
-    overlay = TINY | FEW | {"name": "extended"}
+    overlay = SMALL | {"name": "extended"}
     (_, function), (_, row), (_, soup) = blocks("A method")
-    overlay["soups"] = yaml.safe_load(soup)["soups"] | {"greedy_random": None}
+    new = yaml.safe_load(soup)["soups"]
+    overlay["soups"] = new | {"only": [*SMALL["soups"]["only"], *new]}
     (_, choice), (_, choice_row) = blocks("An ensemble")
     name = re.search(r"def (\w+)", choice)[1]
-    overlay["ensembles"] = {name: {"method": name}}
+    overlay["ensembles"] = {name: {"method": name}, "only": [name]}
     (_, drawing), (_, figure_row) = blocks("A figure")
     copy = Project(tmp_path_factory.mktemp("extended") / "project", overlay)
     library = copy.folder / "scripts" / "soups"
@@ -158,7 +160,7 @@ def test_a_method_an_ensemble_and_a_figure_can_be_added_as_the_page_says(tmp_pat
 
     copy.run()
     methods = pd.read_csv(copy.results / "tables" / "methods.csv")
-    soup_name = next(iter(overlay["soups"]))
+    soup_name = next(iter(new))
     assert {soup_name, name} <= set(methods["method"])
     drawn = re.search(r"def (\w+)", drawing)[1]
     assert (copy.results / "figures" / f"{drawn}.png").is_file()

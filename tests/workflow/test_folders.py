@@ -111,6 +111,7 @@ class Spaced(Project):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, OVERLAY | {"name": "odd", "data": self.data()})
+        self.warm = False
         venv.create(folder / ".venv", with_pip=False)
         paths = {"base": folder / ".venv", "platbase": folder / ".venv"}
         own = Path(sysconfig.get_path("purelib", "venv", vars=paths))

@@ -1,10 +1,10 @@
 """What every finished run on image folders must allow: predictions, and a verified soup."""
 
 import subprocess
-import sys
 
 import pandas as pd
 
+from tests.workflow import warm
 from tests.workflow.conftest import Project
 
 
@@ -18,7 +18,7 @@ def check_use(project: Project, soup: str, folder: str) -> None:
     """
 
     def tool(name: str, *given: str) -> str:
-        command = [sys.executable, f"tools/{name}.py", weights, *given]
+        command = [warm.python(), f"tools/{name}.py", weights, *given]
         done = subprocess.run(
             command, cwd=project.folder, capture_output=True, text=True, check=False
         )
