@@ -42,6 +42,8 @@ class _Stopwatch:
         seconds: time after which training ends.
     """
 
+    busy = False  # nothing is written
+
     def __init__(self, seconds: float) -> None:
         self._wanted, self._begin = seconds, 0.0
         self.seconds, self.epochs = 0.0, -1
@@ -58,6 +60,9 @@ class _Stopwatch:
         self.seconds = now - self._begin
         if self.seconds >= self._wanted:
             raise _Enough
+
+    def wait(self) -> None:
+        pass
 
 
 def training(model: Classifier, row: dict, inputs: Callable) -> tuple[float, int]:
