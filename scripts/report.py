@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from soups import files
-from soups.claims.verdicts import MARGIN
 from soups.jobs import runs
 from soups.jobs.job import run
+from soups.outcomes import MARGIN
 from soups.report import page
 from soups.report.words import Words
 from soups.roles import Roles

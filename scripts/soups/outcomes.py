@@ -4,6 +4,9 @@ SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
+# How much may be lost where a claim says that nothing is lost: half a percentage point of the
+# metric, or of ECE.
+MARGIN = 0.005
 # The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.
 FINE = "fine"
 # Cosine or correlation of weights, from which two models count as fine-tunes of one start.

@@ -22,7 +22,7 @@ from soups.claims import effects as seen
 from soups.claims.effects import Find, method_difference
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
 from soups.evaluation.metric import ACCURACY
-from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from soups.outcomes import INCONCLUSIVE, MARGIN, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from soups.roles import (
     BEST,
     DISTILLED,
@@ -41,7 +41,6 @@ from soups.roles import (
 )
 
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
-MARGIN = 0.005  # half a percentage point of the metric, or of ECE
 SCORE = ACCURACY.name  # unit of an effect that is a difference of the metric
 
 

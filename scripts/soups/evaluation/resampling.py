@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import rankdata
 
 from soups.evaluation import confusion
 from soups.evaluation.metric import ACCURACY, Confusion, Metric
@@ -129,6 +128,8 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
         x, y: shape (points, 1 + REPLICATES). The points of a column are ranked.
         weights: the same shape.
     """
+    from scipy.stats import rankdata  # The import takes half a second.
+
     # Equal differences of accuracies must be ties, even if their last bits differ.
     x, y = (rankdata(values.round(9), axis=0) for values in np.broadcast_arrays(x, y))
     weights = np.ones_like(x) if weights is None else weights

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
-from torch import nn
 
 from soups.data.prepared import PreparedSet
 from soups.data.sampling import sample
 from soups.evaluation.metric import ACCURACY, Metric
 from soups.evaluation.tables import score_row
 from soups.files import replacing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Set name to an array with a row for each sampled image: its logits, or its outcome.
 BySet = dict[str, np.ndarray]
@@ -77,7 +80,7 @@ class Samples:
         shifts = sum(len(self.rows[name]) for name in self.shifts)
         return {"n_test": len(self.rows["test"]), "n_shifts": shifts}
 
-    def logits(self, model: nn.Module) -> BySet:
+    def logits(self, model: "nn.Module") -> BySet:
         """Logits of a model, shape (n, training classes) for each set."""
         from soups.models.forward import forward  # an import of seconds, which few callers need
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
 from soups.evaluation import confusion, stratified
 from soups.evaluation.metric import ACCURACY, Confusion, Metric
@@ -24,7 +23,11 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
         are equally likely to favour either.
     """
     better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
-    return binomtest(better, better + worse).pvalue if better + worse else 1.0
+    if better + worse == 0:
+        return 1.0
+    from scipy.stats import binomtest  # The import takes half a second.
+
+    return binomtest(better, better + worse).pvalue
 
 
 def permutation(

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from soups.errors import LeftOut, UserError
 from soups.files import replacing
@@ -174,3 +174,21 @@ class Stack:
 
     def _read(self, part) -> Tensor:
         return torch.stack([part(file).double().flatten() for file in self._files])
+
+
+def load_strictly(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a file of this workflow into a module.
+
+    Raises:
+        UserError: with the name of a tensor that is missing, unknown or of another shape.
+    """
+    want = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    have = {name: shape for name, (shape, _) in checkpoint.shapes().items()}
+    wrong = sorted(name for name in want | have if want.get(name) != have.get(name))
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{checkpoint.path} has {len(wrong)} tensors that do not fit the architecture, such as "
+            f"{name!r} with shape {have.get(name, 'missing')}, expected {want.get(name, 'absent')}"
+        )
+    module.load_state_dict(checkpoint.state())

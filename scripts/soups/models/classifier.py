@@ -8,9 +8,8 @@ from pathlib import Path
 
 from soups import problems
 from soups.errors import UserError
-from soups.models import card, checkpoints
+from soups.models import card, checkpoints, plain
 from soups.models.network import Classifier
-from soups.models.pretrained import Pretrained, load_strictly
 
 __all__ = ["Classifier", "load_classifier"]
 
@@ -39,6 +38,10 @@ def load_classifier(pretrained: str | Path, weights: str | Path | None = None) -
         )
     classes = checkpoint.shapes()["head.weight"][0][0]
     # Only the header is read, because the weights would be overwritten at once.
-    model = Pretrained.described(pretrained, described).classifier(classes)
-    load_strictly(model, checkpoint)
+    note = checkpoints.Checkpoint(pretrained).note if described is None else described
+    if (model := plain.classifier(note, classes)) is None:
+        from soups.models.pretrained import Pretrained  # The import takes seconds.
+
+        model = Pretrained.described(pretrained, described).classifier(classes)
+    checkpoints.load_strictly(model, checkpoint)
     return model.eval()

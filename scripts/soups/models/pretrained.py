@@ -148,7 +148,7 @@ class Pretrained:
         """
         checkpoint = checkpoints.Checkpoint(path)
         model = Pretrained.described(checkpoint)
-        load_strictly(model.whole, checkpoint)
+        checkpoints.load_strictly(model.whole, checkpoint)
         model.whole.eval()
         return model
 
@@ -316,21 +316,3 @@ def family(architecture: str | dict) -> type[Pretrained]:
         if isinstance(architecture, str) and architecture.startswith(prefix):
             return getattr(import_module(f"soups.models.families.{module}"), name)
     return Pretrained
-
-
-def load_strictly(module: nn.Module, checkpoint: checkpoints.Checkpoint) -> None:
-    """Load a file of this workflow into a module.
-
-    Raises:
-        UserError: with the name of a tensor that is missing, unknown or of another shape.
-    """
-    want = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    have = {name: shape for name, (shape, _) in checkpoint.shapes().items()}
-    wrong = sorted(name for name in want | have if want.get(name) != have.get(name))
-    if wrong:
-        name = wrong[0]
-        raise UserError(
-            f"{checkpoint.path} has {len(wrong)} tensors that do not fit the architecture, such as "
-            f"{name!r} with shape {have.get(name, 'missing')}, expected {want.get(name, 'absent')}"
-        )
-    module.load_state_dict(checkpoint.state())

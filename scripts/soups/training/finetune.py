@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.transforms.v2 import MixUp
 
 from soups import files
 from soups.data.loading import Reader
@@ -82,7 +81,11 @@ def finetune(
     optimizer = optim.adamw(model, lr, decay, layer_decay=layer_decay, decayed=decayed)
     average = weight_average(model, hyperparameters["ema"], hyperparameters["swa"])
     alpha, classes = hyperparameters["mixup"], model.head.out_features
-    mixup = MixUp(alpha=alpha, num_classes=classes) if alpha else None
+    mixup = None
+    if alpha:
+        from torchvision.transforms.v2 import MixUp  # The import takes a second.
+
+        mixup = MixUp(alpha=alpha, num_classes=classes)
     problem = model.problem
     reader = Reader(inputs, workers, problem.transforms(hyperparameters, inputs), seed)
     take_step = Step(model, optimizer, hyperparameters)
