@@ -1,5 +1,7 @@
 """Benchmarks of mixing, learned soups, training, evaluation and drawing, printed by `make bench`.
 
+The last table has the seconds of the last run of the miniature by rule, see `bench_rules`.
+
 Each row about memory comes from a fresh process. Its memory is the peak resident size minus the
 size after the imports. Checkpoints have 40 million random float32 parameters (160 MB).
 """
@@ -10,6 +12,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import bench_rules
 
 import _library  # noqa: F401
 
@@ -219,3 +223,4 @@ if __name__ == "__main__":
         memory()
         speed()
         points()
+        bench_rules.section()

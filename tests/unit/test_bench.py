@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import bench
+import bench_rules
 import bench_scale
 import pytest
 import torch
@@ -108,3 +109,25 @@ def test_the_command_line_at_scale_runs_a_stage(tmp_path, root):
     features = row["number"] * 512 * 4 / 2**20
     assert row["peak_mb"] > features
     assert row["seconds"] > 0
+
+
+def test_the_seconds_of_a_run_are_summed_by_rule(tmp_path, capsys):
+    run = tmp_path / "run"
+    jobs = [("finetune/m00", 10, 8), ("finetune/m01", 12, 9), ("plot/scatter", 2, 1)]
+    for name, seconds, inside in [*jobs, ("claims", 4, 3)]:
+        benchmark, log = run / f"benchmarks/{name}.tsv", run / f"logs/{name}.events.jsonl"
+        for path in (benchmark, log):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.write_text(f"s\th:m:s\n{seconds}\t0\n")
+        started = {"event": "started", "time": 100.0, "process": 1, "host": "h"}
+        ended = {"event": "ended", "time": 100.0 + inside}
+        log.write_text("".join(json.dumps(event) + "\n" for event in (started, ended)))
+    assert bench_rules.by_rule(run) == {
+        "finetune": (2, 22.0, 17.0), "claims": (1, 4.0, 0.0), "plot": (1, 2.0, 0.0)
+    }  # fmt: skip
+    output = tmp_path / "bench" / "run.csv"
+    bench_rules.section(run, output)
+    assert "| all rules | 4 | 28.0 | 11.0 |" in capsys.readouterr().out
+    assert output.read_text().splitlines()[1].endswith(",make run,1,finetune,2,22.0,5.0")
+    bench_rules.section(tmp_path / "absent", output)
+    assert "no table by rule" in capsys.readouterr().out
