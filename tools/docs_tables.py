@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pandas as pd
+
 import _library  # noqa: F401
+from soups.claims.registry import CLAIMS
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
+from soups.report import presentation
 from soups.report.words import USUAL
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -24,6 +28,7 @@ def pages() -> dict[Path, dict[str, str]]:
             "ensembles": methods(ENSEMBLE_METHODS.values(), "ensemble"),
         },
         DOCS / "figures-and-claims.md": {"figures": figures()},
+        DOCS / "claims.md": {"margins": margins()},
     }
 
 
@@ -73,6 +78,21 @@ def figures() -> str:
         first = re.split(r"(?<=\.) ", USUAL.fill(figure.caption))[0]
         rows.append([f"`{figure.name}`", first, ", ".join(f"`{table}`" for table in tables)])
     return _table(["figure", "shows", "tables"], rows)
+
+
+def margins() -> str:
+    """A row for each test of each claim, with its rule and its margin."""
+    rows = []
+    for claim in CLAIMS:
+        for part in claim.parts:
+            numbers = {"rule": part.rule, "unit": part.unit, "margin": part.margin.value}
+            paper = part.margin.paper
+            told = "" if paper is None else f"{100 * paper:+.2f}"
+            rule = part.rule.replace("_", " ") + ("" if part.decides else ", beside")
+            shown = presentation.margin(pd.Series(numbers))
+            rows.append([str(claim.number), part.name, rule, told, part.margin.source, shown])
+    header = ["claim", "test", "rule", "paper's effect", "source of the margin", "margin"]
+    return _table(header, rows)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

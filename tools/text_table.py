@@ -16,7 +16,7 @@ import pandas as pd
 from docs_tables import rewritten
 
 import _library  # noqa: F401
-from soups.claims import verdicts
+from soups.claims import registry, verdicts
 from soups.errors import UserError
 from soups.outcomes import NOT_TESTED
 from soups.report import presentation
@@ -33,7 +33,10 @@ CLAIM_HEADER = [
     "greedy − best individual, mean of shifts (points)", "no loss",
 ]  # fmt: skip
 NEEDED = ("methods", "effects")
-OTHER_UNITS = ("ECE", verdicts.CORRELATION)  # of effects that are no differences of the metric
+OTHER_UNITS = (
+    registry.ECE,
+    registry.CORRELATION,
+)  # of effects that are no differences of the metric
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def over_tasks(judged: Mapping[str, pd.DataFrame], tests: pd.DataFrame) -> pd.Da
         judged: task to the table of `over_sweeps`.
         tests: effects of any run, for the rules.
     """
-    rules = tests[["claim", "part", "rule"]]
+    rules = tests[["claim", "part", "rule", "margin"]]
     means = [rules.merge(table, on=["claim", "part"]) for table in judged.values()]
     return verdicts.over_sweeps([mean.assign(effect=mean["sweeps_effect"]) for mean in means])
 
@@ -164,7 +167,7 @@ def cells(over: str, judged: pd.DataFrame) -> list[str]:
 
 def effect(row: Mapping) -> str:
     numbers = {name: row[f"sweeps_{name}"] for name in ("effect", "lo", "hi")}
-    return presentation.effect(pd.Series({**numbers, "unit": verdicts.SCORE}))
+    return presentation.effect(pd.Series({**numbers, "unit": registry.SCORE}))
 
 
 def verdict(row: Mapping) -> str:

@@ -1,12 +1,11 @@
 """Verdicts: on the paper's claims and their tests in claims.csv, on models in doctor.csv."""
 
 SUPPORTED = "supported"
-NOT_SUPPORTED = "not supported"
+CONTRADICTED = "contradicted"
+NO_DIFFERENCE = "no difference"
 INCONCLUSIVE = "inconclusive"
+CHECKED = "checked"  # of a claim that holds by construction
 NOT_TESTED = "not tested"
-# How much may be lost where a claim says that nothing is lost: half a percentage point of the
-# metric, or of ECE.
-MARGIN = 0.005
 # The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.
 FINE = "fine"
 # Cosine or correlation of weights, from which two models count as fine-tunes of one start.

@@ -8,9 +8,17 @@ import pytest
 
 from soups.claims import verdicts
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
-from soups.claims.verdicts import CLAIMS, verdict
+from soups.claims.registry import CLAIMS, Claim, Part
+from soups.claims.rules import decide, expected_by_chance, joint, verdict
 from soups.evaluation.samples import save_points
-from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from soups.outcomes import (
+    CHECKED,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NO_DIFFERENCE,
+    NOT_TESTED,
+    SUPPORTED,
+)
 from soups.report import presentation
 from soups.roles import (
     BEST,
@@ -224,8 +232,8 @@ def judged(request, tmp_path_factory):
 def test_a_claim_gets_the_verdict_that_the_data_supports(judged, claim):
     sign, effects = judged
     mine = effects[effects["claim"] == claim]
-    wanted = SUPPORTED if sign > 0 else NOT_SUPPORTED
-    assert verdicts.joint(list(mine["verdict"])) == wanted, mine.to_string()
+    wanted = (CHECKED if claim == 3 else SUPPORTED) if sign > 0 else CONTRADICTED
+    assert joint(list(mine["verdict"])) == wanted, mine.to_string()
     assert (mine["verdict"] == wanted).all(), mine.to_string()
     assert (mine["images"] > 0).all()
 
@@ -253,7 +261,7 @@ def test_a_greedy_soup_of_the_best_model_alone_gains_nothing_on_texts(tmp_path):
     effects = verdicts.effects(one_model(tmp_path))
     mine = effects[effects["claim"] == 19]
     assert list(mine["effect"]) == [0, 0, 0]
-    assert list(mine["verdict"]) == [INCONCLUSIVE, SUPPORTED, SUPPORTED]
+    assert list(mine["verdict"]) == [NO_DIFFERENCE, SUPPORTED, SUPPORTED]
 
 
 def test_without_evidence_every_claim_is_not_tested():
@@ -268,18 +276,47 @@ def test_without_evidence_every_claim_is_not_tested():
     [
         ("greater", 0.02, 0.01, 0.03, SUPPORTED),
         ("greater", 0.02, -0.01, 0.03, INCONCLUSIVE),
-        ("greater", 0.0, 0.0, 0.0, INCONCLUSIVE),
-        ("greater", -0.02, -0.03, -0.01, NOT_SUPPORTED),
+        ("greater", 0.0, 0.0, 0.0, NO_DIFFERENCE),
+        ("greater", 0.001, -0.005, 0.005, NO_DIFFERENCE),
+        ("greater", 0.002, 0.001, 0.004, NO_DIFFERENCE),  # above 0, but certainly small
+        ("greater", 0.001, -0.0051, 0.005, INCONCLUSIVE),
+        ("greater", 0.004, 0.001, 0.006, SUPPORTED),
+        ("greater", -0.02, -0.03, -0.01, CONTRADICTED),
         ("greater", 0.02, np.nan, np.nan, INCONCLUSIVE),
         ("no_worse", 0.0, -0.004, 0.004, SUPPORTED),
         ("no_worse", 0.0, -0.006, 0.006, INCONCLUSIVE),
-        ("no_worse", -0.01, -0.02, -0.006, NOT_SUPPORTED),
-        ("exact", 0.0, 0.0, 0.0, SUPPORTED),
-        ("exact", -0.001, 0.0, 0.0, NOT_SUPPORTED),
+        ("no_worse", -0.01, -0.02, -0.006, CONTRADICTED),
+        ("exact", 0.0, 0.0, 0.0, CHECKED),
+        ("exact", -0.001, 0.0, 0.0, CONTRADICTED),
     ],
 )
-def test_a_verdict_follows_from_the_rule_and_the_interval(rule, value, lo, hi, wanted):
-    assert verdict(rule, value, lo, hi) == wanted
+def test_a_verdict_follows_from_the_rule_the_margin_and_the_interval(rule, value, lo, hi, wanted):
+    assert verdict(rule, 0.005, value, lo, hi) == wanted
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "wanted"),
+    [
+        (0.6, 1.8, SUPPORTED), (0.4, 1.8, INCONCLUSIVE), (0.6, 2.1, INCONCLUSIVE),
+        (-0.1, 0.4, CONTRADICTED), (2.1, 3.0, CONTRADICTED), (np.nan, np.nan, INCONCLUSIVE),
+    ],
+)  # fmt: skip
+def test_a_ratio_is_supported_within_its_factor(lo, hi, wanted):
+    assert verdict("within", 2, 1.0, lo, hi) == wanted
+
+
+def test_many_effects_are_judged_at_once():
+    lo, hi = np.array([0.01, -0.03]), np.array([0.03, -0.01])
+    assert decide("greater", 0.005, lo, lo, hi).tolist() == [SUPPORTED, CONTRADICTED]
+
+
+def test_every_margin_is_half_of_the_paper_s_effect_or_has_a_stated_source():
+    for claim in CLAIMS:
+        for part in claim.parts:
+            margin = part.margin
+            assert margin.source
+            assert margin.paper is None or margin.value == margin.paper / 2
+            assert (margin.value > 0) == (part.rule != "exact")
 
 
 @pytest.mark.parametrize(
@@ -287,14 +324,25 @@ def test_a_verdict_follows_from_the_rule_and_the_interval(rule, value, lo, hi, w
     [
         ([SUPPORTED, SUPPORTED], SUPPORTED),
         ([SUPPORTED, INCONCLUSIVE], INCONCLUSIVE),
-        ([SUPPORTED, INCONCLUSIVE, NOT_SUPPORTED], NOT_SUPPORTED),
+        ([SUPPORTED, INCONCLUSIVE, CONTRADICTED], CONTRADICTED),
+        ([SUPPORTED, NO_DIFFERENCE], NO_DIFFERENCE),
+        ([NO_DIFFERENCE, INCONCLUSIVE], INCONCLUSIVE),
+        ([NO_DIFFERENCE, NOT_TESTED], INCONCLUSIVE),
+        ([NO_DIFFERENCE, CONTRADICTED], CONTRADICTED),
         ([SUPPORTED, NOT_TESTED], INCONCLUSIVE),
+        ([CHECKED], CHECKED),
         ([NOT_TESTED, NOT_TESTED], NOT_TESTED),
         ([], NOT_TESTED),
     ],
 )
 def test_the_verdict_on_a_claim_joins_those_on_its_parts(parts, wanted):
-    assert verdicts.joint(parts) == wanted
+    assert joint(parts) == wanted
+
+
+def test_chance_supports_a_claim_at_most_once_and_contradicts_it_by_any_part():
+    found = [(1, SUPPORTED), (1, INCONCLUSIVE), (2, NO_DIFFERENCE), (3, CHECKED), (4, NOT_TESTED)]
+    parts = pd.DataFrame(found, columns=["claim", "verdict"]).assign(decides=True)
+    assert expected_by_chance(parts) == pytest.approx((2 * 0.025, 3 * 0.025))
 
 
 def test_a_claim_shows_its_part_with_the_weakest_verdict():
@@ -307,9 +355,13 @@ def test_a_claim_shows_its_part_with_the_weakest_verdict():
              "lo": -0.1, "hi": 0.1, "images": 9, "models": 2, "pairs": 0,
              "verdict": INCONCLUSIVE},
         ]
-    )  # fmt: skip
+    ).assign(margin=0.003, decides=True)  # fmt: skip
     row = verdicts.claims_table(parts, [claim]).iloc[0]
     assert (row["part"], row["verdict"]) == ("b", INCONCLUSIVE)
+    assert row["verdicts"] == "1 supported, 1 inconclusive"
+    parts.loc[1, "decides"] = False
+    row = verdicts.claims_table(parts, [claim]).iloc[0]
+    assert (row["part"], row["verdict"], row["parts"]) == ("a", SUPPORTED, 1)
 
 
 def test_the_interval_over_sweeps_is_student_s():
@@ -336,14 +388,14 @@ def test_equal_effects_in_all_sweeps_and_two_sweeps_give_no_interval():
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
     lossless = [verdicts.effects(no_evidence(), CLAIMS[1:2]).assign(effect=0.0)] * 3
-    assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [INCONCLUSIVE, SUPPORTED]
+    assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [NO_DIFFERENCE, SUPPORTED]
 
 
 def test_the_table_of_effects_names_the_missing_evidence():
     def effect(_) -> Effect:
         raise MissingEvidence("table unknown")
 
-    made_up = verdicts.Claim(1, "text", [verdicts.Part("part", effect)], "figure")
+    made_up = Claim(1, "text", [Part("part", effect)], "figure")
     row = verdicts.effects(no_evidence(), [made_up]).iloc[0]
     assert row["missing"] == "table unknown"
     assert row["verdict"] == NOT_TESTED
@@ -414,15 +466,15 @@ def test_equal_accuracies_of_different_members_are_still_tested(tmp_path):
     rows.loc[GREEDY, "members"] = "m0 m1"
     rows.reset_index().to_csv(tmp_path / "methods.csv", index=False)
     effects = verdicts.effects(evidence).set_index("part")
-    assert effects.loc["greedy − best individual, test", "verdict"] == INCONCLUSIVE
-    assert effects.loc["greedy − best individual, held-out", "verdict"] == SUPPORTED
+    assert effects.loc["greedy − best individual, test", "verdict"] == NO_DIFFERENCE
+    assert effects.loc["greedy − best individual, held-out", "verdict"] == CHECKED
 
 
 def test_the_printed_table_says_what_an_untested_part_needs(tmp_path):
     effects = pd.concat([verdicts.effects(no_evidence()), verdicts.effects(one_model(tmp_path))])
     effects["missing"] = effects["missing"].replace("", None)  # as read from the CSV
     effects["published_effect"] = None
-    cells = {row[5] for row in presentation.effects(effects)[1]}
+    cells = {row[6] for row in presentation.effects(effects)[1]}
     assert "not tested, needs an experiment with weaker pre-training" in cells
     assert "not tested, needs a greedy soup other than the best individual model" in cells
     assert "not tested, needs table slices" in cells

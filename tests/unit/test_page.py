@@ -83,7 +83,9 @@ def tables() -> dict[str, pd.DataFrame]:
     tested = {"claim": 1, "part": "greedy − best individual, test", "verdict": "inconclusive"}
     tested |= {"missing": None, "effect": 0.02, "lo": -0.004, "hi": 0.03}
     effects = pd.concat([pd.DataFrame([tested]), effects], ignore_index=True)
-    effects = effects.assign(unit="accuracy", rule="greater", images=500, models=2, pairs=0)
+    effects = effects.assign(
+        unit="accuracy", rule="greater", margin=0.0032, decides=True, images=500, models=2, pairs=0
+    )
     claims = effects.drop_duplicates("claim").assign(
         text=["Greedy wins.", "One hyperparameter.", "EMA.", "Distilled.", "Text."],
         figure=["scatter", "slices", "averaging", None, "scatter"],
@@ -110,7 +112,7 @@ def render(root, tables, figures):
     def rendered(made=None, **run) -> str:
         return page.render(
             template, name="mine", folder="results/mine", run=run, tables=tables, figures=figures,
-            roles=ROLES, soup=made, config=CONFIG, margin=0.005,
+            roles=ROLES, soup=made, config=CONFIG, by_chance=(0.1, 0.2),
         )  # fmt: skip
 
     return rendered
@@ -148,7 +150,7 @@ def test_the_page_of_texts_names_the_metric_and_no_images(root, tables, figures)
     config = {"name": "mine"}
     html = page.render(
         template, name="mine", folder="results/mine", run={}, tables=tables, figures=figures,
-        roles=ROLES, soup=soup("m1", "m0"), config=config, margin=0.005,
+        roles=ROLES, soup=soup("m1", "m0"), config=config, by_chance=(0.1, 0.2),
         words=Words("matthews", "text"),
     )  # fmt: skip
     text = " ".join(re.sub("<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL).split())
@@ -384,7 +386,7 @@ def test_a_claim_that_only_other_sweeps_tested_stays_in_the_table(tables, figure
     claims["effect"] = claims["effect"].astype(float)
     shown, _, _ = page.claims(claims, tables["effects"], figures)
     assert [row[0][:3] for row in shown["claims"][1]] == ["1. ", "11."]
-    assert shown["effects"][1][1][5] == "not tested, needs slices of the sweep (curves.slices)"
+    assert shown["effects"][1][1][6] == "not tested, needs slices of the sweep (curves.slices)"
 
 
 def test_claims_are_folded(render):

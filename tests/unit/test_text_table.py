@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import text_table
 
-from soups.claims import verdicts
+from soups.claims.registry import CLAIMS
 from soups.errors import UserError
 from soups.roles import BEST, ENSEMBLE, GREEDY, UNIFORM
 
-CLAIM = next(claim for claim in verdicts.CLAIMS if claim.number == text_table.CLAIM)
+CLAIM = next(claim for claim in CLAIMS if claim.number == text_table.CLAIM)
 
 
 def record(folder, name: str, gain: float, metric: str = "accuracy") -> None:
@@ -24,9 +24,10 @@ def record(folder, name: str, gain: float, metric: str = "accuracy") -> None:
         ]
     ).to_csv(target / "methods.csv", index=False)
     rows = [
-        {"claim": CLAIM.number, "part": part.name, "unit": metric, "rule": part.rule}
+        {"claim": CLAIM.number, "part": part.name, "unit": metric, "rule": part.rule,
+         "margin": part.margin.value}
         for part in CLAIM.parts
-    ]
+    ]  # fmt: skip
     numbers = {"effect": gain, "lo": gain - 0.001, "hi": gain + 0.001, "verdict": "supported"}
     table = pd.DataFrame(rows).assign(**numbers)
     other = {"claim": 12, "part": "ECE", "unit": "ECE", "rule": "greater", "effect": 0.1}

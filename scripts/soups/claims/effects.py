@@ -1,6 +1,6 @@
 """The effects that the paper's claims are about, each from the evidence of a run.
 
-An effect is positive if it supports the claim. The list `verdicts.CLAIMS` assigns effects to
+An effect is positive if it supports the claim. The list `registry.CLAIMS` assigns effects to
 claims. Methods are given by their roles. The curves `number_of_models`, `large_lr` and `slices`
 have roles in their column ``method``, and `wise_ft` has rows of the methods table.
 """

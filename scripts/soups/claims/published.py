@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from soups.claims.verdicts import verdict
+from soups.claims.rules import verdict
 from soups.errors import UserError
 from soups.mixing.select import by_score
 from soups.outcomes import NOT_TESTED
@@ -218,7 +218,8 @@ def columns(parts: pd.DataFrame, table: pd.DataFrame, paper: pd.DataFrame) -> pd
     """
     rows = []
     number = parts.groupby("claim").cumcount() + 1
-    for key, rule in zip(zip(parts["claim"], number, strict=True), parts["rule"], strict=True):
+    rules = zip(parts["rule"], parts["margin"], strict=True)
+    for key, (rule, margin) in zip(zip(parts["claim"], number, strict=True), rules, strict=True):
         if key in COMPARED:
             better, worse, sets, where = COMPARED[key]
             value, lo, hi = difference(table, better, worse, sets)
@@ -233,6 +234,6 @@ def columns(parts: pd.DataFrame, table: pd.DataFrame, paper: pd.DataFrame) -> pd
             rows.append({"published_part": "", "published_verdict": NOT_TESTED})
             continue
         numbers = {"effect": round(value, 6), "lo": round(lo, 6), "hi": round(hi, 6)}
-        found = {"part": title, **numbers, "verdict": verdict(rule, value, lo, hi)}
+        found = {"part": title, **numbers, "verdict": verdict(rule, margin, value, lo, hi)}
         rows.append({f"published_{name}": value for name, value in found.items()})
     return pd.DataFrame(rows, index=parts.index)

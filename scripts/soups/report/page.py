@@ -19,7 +19,14 @@ from PIL import Image
 
 from soups import files, outcomes
 from soups.hyperparameters import START
-from soups.outcomes import INCONCLUSIVE, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from soups.outcomes import (
+    CHECKED,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NO_DIFFERENCE,
+    NOT_TESTED,
+    SUPPORTED,
+)
 from soups.report import doctor, presentation
 from soups.report.words import USUAL, Words
 from soups.roles import BEST, GREEDY, Roles, title
@@ -149,7 +156,7 @@ def render(
     roles: Roles,
     soup: Soup | None,
     config: Mapping,
-    margin: float,
+    by_chance: tuple[float, float],
     words: Words = USUAL,
 ) -> str:
     """Return the page as HTML.
@@ -164,7 +171,7 @@ def render(
         roles: which row plays which role.
         soup: the greedy soup, if there is one.
         config: the configuration of the run.
-        margin: in accuracy, of claims that something is no worse.
+        by_chance: numbers of claims that chance alone would support and contradict.
         words: for the metric and the examples.
     """
     methods, calibrated = tables["methods"], tables["calibration"]
@@ -210,7 +217,7 @@ def render(
         verdicts=verdicts,
         outcomes=outcomes,
         untested=untested,
-        margin=100 * margin,
+        by_chance=by_chance,
         settings=settings(config),
     )
 
@@ -433,8 +440,8 @@ def claims(
         (f"{row['claim']}. {row['text']}", need(effects[effects["claim"] == row["claim"]]))
         for _, row in table[~is_tested].iterrows()
     ]
-    counts = {name: (tested["verdict"] == name).sum() for name in (SUPPORTED, INCONCLUSIVE)}
-    counts[NOT_SUPPORTED] = (tested["verdict"] == NOT_SUPPORTED).sum()
+    order = (SUPPORTED, CHECKED, NO_DIFFERENCE, CONTRADICTED, INCONCLUSIVE)
+    counts = {name: (tested["verdict"] == name).sum() for name in order}
     told = [f"{count} {name}" for name, count in counts.items() if count]
     return shown, others, ", ".join([f"{len(tested)} of {len(table)} tested", *told])
 

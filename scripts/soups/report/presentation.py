@@ -17,6 +17,8 @@ SHIFT_LABELS = {
     "a": "A",
 }
 
+UNSCALED = ("rank correlation", "slope")  # units of effects that are not in points
+
 TOP = "•"  # marks what does not differ significantly from the best of the column
 
 
@@ -130,13 +132,15 @@ def claims(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[l
 
 def effects(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `effects.csv`: every test of every claim."""
-    header = ["test", "claim", "rule", "effect", "n", "verdict"]
+    header = ["test", "claim", "rule", "margin", "effect", "n", "verdict"]
     sweeps, printed = "sweeps_effect" in table, "published_effect" in table
     header += ["over sweeps"] if sweeps else []
     header += ["published"]
     rows = []
     for _, row in table.iterrows():
-        cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ")]
+        beside = "" if row.get("decides", True) else ", beside"
+        cells = [row["part"], str(row["claim"]), row["rule"].replace("_", " ") + beside]
+        cells += [margin(row)]
         why = f", needs {row['missing']}" if isinstance(row["missing"], str) else ""
         cells += [effect(row), sizes(row, words), row["verdict"] + why]
         cells += [effect(row, "sweeps_") + _several(row)] if sweeps else []
@@ -146,12 +150,22 @@ def effects(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[
     return header, rows
 
 
+def margin(row: pd.Series) -> str:
+    """The margin of a test in the unit of its effect, or nothing for tests without one."""
+    value = row.get("margin")
+    if pd.isna(value) or row["rule"] == "exact":
+        return ""
+    if row["rule"] == "within":
+        return f"{1 / value:g} to {value:g}"
+    return f"{value:.2f}" if row["unit"] in UNSCALED else f"{100 * value:.2f}"
+
+
 def effect(row: pd.Series, prefix: str = "") -> str:
-    """An effect with its interval. Effects are in points, except for rank correlations."""
+    """An effect with its interval. Effects are in points, except for correlations and slopes."""
     value, low, high = (row[f"{prefix}{name}"] for name in ("effect", "lo", "hi"))
     if pd.isna(value):
         return ""
-    scale, digits = (1, 2) if row["unit"] == "rank correlation" else (100, 1)
+    scale, digits = (1, 2) if row["unit"] in UNSCALED else (100, 1)
     text = f"{scale * value + 0.0:+.{digits}f}"
     if pd.isna(low) or low == high:
         return text
