@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from soups.models import plain
+from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
@@ -68,6 +69,14 @@ def test_the_plain_tower_has_the_same_gradients_as_open_clip(both, again):
 def test_a_tower_with_other_options_is_left_to_open_clip(changed):
     assert plain.classifier(NOTE | {"architecture": ARCHITECTURE | changed}, 5) is None
     assert plain.classifier({"architecture": "ViT-B-32"}, 5) is None
+
+
+def test_the_recorded_pretrained_model_of_the_miniature_has_a_plain_tower(root):
+    path = root / "results" / "recorded" / "pretrained" / "world0.safetensors"
+    ours = plain.classifier(Checkpoint(path).note, 5)
+    theirs = Pretrained.described(path).classifier(5)
+    assert torch.equal(ours.mean, theirs.mean)
+    assert torch.equal(ours.std, theirs.std)
 
 
 def test_jobs_with_a_plain_model_do_not_import_open_clip(root):

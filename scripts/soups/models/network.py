@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from soups import problems
 from soups.problems import Problem
 
+# Mean and std of the pixels (0–1) of a model trained here. Named models have their own.
+HALF = (0.5, 0.5, 0.5)
+
 
 class TowerWithHead(nn.Module):
     """A tower with a linear head, which gives logits of shape (n, classes).

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from soups.models.network import Classifier
+from soups.models.network import HALF, Classifier
 
 # The options of `VisionTransformer`, in open_clip's words.
 OPTIONS = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"}
@@ -31,10 +31,11 @@ def classifier(note: Mapping, classes: int) -> Classifier | None:
     made = note.get("architecture")
     if not isinstance(made, Mapping) or made.keys() != {"embed_dim", "vision_cfg", "text_cfg"}:
         return None
-    vision, pixels = made["vision_cfg"], (note.get("mean"), note.get("std"))
+    # Headers of old pre-trained models lack the statistics of the pixels.
+    vision, pixels = made["vision_cfg"], (note.get("mean", HALF), note.get("std", HALF))
     if not isinstance(vision, Mapping) or not NEEDED <= vision.keys() <= OPTIONS:
         return None
-    if not all(pixels) or not all(isinstance(vision[name], int) for name in NEEDED):
+    if not all(isinstance(vision[name], int) for name in NEEDED):
         return None
     tower = VisionTransformer(made["embed_dim"], **vision)
     return Classifier(tower, classes, made["embed_dim"], *pixels)

@@ -22,11 +22,8 @@ from soups import problems
 from soups.errors import UserError
 from soups.models import checkpoints, sources
 from soups.models.architectures import HUB, LOCAL, TIMM, TORCHVISION, TRANSFORMERS, is_path
-from soups.models.network import Classifier
+from soups.models.network import HALF, Classifier
 from soups.models.tokens import WordTokenizer
-
-# Mean and std of the pixels (0–1) of a model trained here. Named models have their own.
-HALF = (0.5, 0.5, 0.5)
 
 # Module and class of a family by the prefix of its names. A module is imported on use, because
 # transformers may be missing and takes seconds.
