@@ -77,6 +77,7 @@ def finished(server, tmp_path_factory):
             "sweep": {"table": "few.csv"},
             "ingredients": {"checkpoints": {"url": server[0]}},
             "soups": {"learned": {"method": "learned", "epochs": 1, "memory_gb": 0}},
+            "ensembles": {"only": ["ensemble"]},
         },
     )
     folder = tmp_path_factory.mktemp("run") / "project"
