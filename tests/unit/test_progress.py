@@ -122,7 +122,9 @@ def test_events_have_the_numbers_of_the_log(record):
 def test_a_saved_state_is_an_event(record, tmp_path):
     TrainingProgress(0, 20)
     assert not record().saved
-    Resumable(tmp_path / ".state", {"lr": 0.1}).keep(1, model=torch.nn.Linear(2, 2))
+    state = Resumable(tmp_path / ".state", {"lr": 0.1})
+    state.keep(1, model=torch.nn.Linear(2, 2))
+    state.wait()
     assert record().saved
     [saved] = [e for e in events.read(tmp_path / "m00.events.jsonl") if e["event"] == "saved"]
     assert saved["step"] == 1
