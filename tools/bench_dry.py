@@ -7,7 +7,6 @@ this one.
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -16,6 +15,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _table import write_table
 
 import _library  # noqa: F401
 
@@ -126,11 +127,7 @@ def main() -> None:
                     }
                 )
                 print(rows[-1], flush=True)
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(asked.output, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0])
-        table.writeheader()
-        table.writerows(rows)
+    write_table(asked.output, rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ own, whose imports are not counted. Our side decodes every image once, which is 
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -16,6 +15,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _table import write_table
 
 import _library  # noqa: F401
 
@@ -182,11 +183,7 @@ def write(chosen: argparse.Namespace, runs: dict[str, list[dict]]) -> None:
             row[f"ratio_of_{key}"] = round(ratio, 2)
         row["same_class"] = round(_agreement(*(each["guesses"] for each in pairs[0])), 4)
         rows.append(row)
-    chosen.result.parent.mkdir(parents=True, exist_ok=True)
-    with chosen.result.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(chosen.result, rows)
 
 
 def arguments() -> argparse.Namespace:

@@ -16,7 +16,6 @@ little.
 
 import argparse
 import copy
-import csv
 import json
 import resource
 import statistics
@@ -26,6 +25,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _table import write_table
 
 import _library  # noqa: F401
 
@@ -226,11 +226,7 @@ def run(folder: Path, models: int, threads: int, repeats: int, hardware: str, ou
         "evaluated_share": round(first["evaluated"] / ((models - 1) * images), 4),
         "evaluated_share_of_refused": round(first["refused"] / max(1, refused * images), 4),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    write_table(out, [row])
     print(row)
 
 

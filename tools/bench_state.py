@@ -5,11 +5,12 @@ under 1,000 classes with AdamW. Without the thread that writes, training would w
 """
 
 import argparse
-import csv
 import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from _table import write_table
 
 import _library  # noqa: F401
 
@@ -61,11 +62,7 @@ def main(chosen: argparse.Namespace) -> None:
         "copied_seconds": round(statistics.median(copying), 2),
         "written_seconds": round(statistics.median(writing), 2),
     }
-    chosen.result.parent.mkdir(parents=True, exist_ok=True)
-    with chosen.result.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    write_table(chosen.result, [row])
     print(chosen.result.read_text(encoding="utf-8"))
 
 
