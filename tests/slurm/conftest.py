@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.slurm import cluster as slurm
-from tests.workflow.conftest import ROOT, Project
+from tests.workflow.conftest import Project
 
 # Keys of the site, for jobs that fit on the machine of the tests.
 SITE = {
@@ -13,8 +13,8 @@ SITE = {
     "longest": "12", "cpu_memory": "1500", "gpu_memory": "1500", "recipe_memory": "1500",
     "evaluations": "4",
 }  # fmt: skip
+PRETRAINED = "results/recorded/pretrained/world0.safetensors"  # a copy has it
 FASTER = {"latency-wait": "15", "slurm-init-seconds-before-status-checks": "2"}
-PRETRAINED = "results/recorded/pretrained/world0.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +34,7 @@ class SlurmProject(Project):
     def __init__(self, folder, overlay, cluster) -> None:
         super().__init__(folder, overlay)
         self.cluster = cluster
-        target = self.folder / PRETRAINED
-        target.parent.mkdir(parents=True)
-        target.write_bytes((ROOT / PRETRAINED).read_bytes())
+        self.warm = False  # jobs of the cluster start interpreters of their own
         path = self.folder / "profiles" / "slurm" / "config.yaml"
         text = path.read_text()
         for key, value in (SITE | FASTER).items():
