@@ -90,7 +90,7 @@ def margins() -> str:
             told = "" if paper is None else f"{100 * paper:+.2f}"
             rule = part.rule.replace("_", " ") + ("" if part.decides else ", beside")
             shown = presentation.margin(pd.Series(numbers))
-            rows.append([str(claim.number), part.name, rule, told, part.margin.source, shown])
+            rows.append([str(claim.number), part.title(), rule, told, part.margin.source, shown])
     header = ["claim", "test", "rule", "paper's effect", "source of the margin", "margin"]
     return _table(header, rows)
 

@@ -10,6 +10,8 @@ NOT_TESTED = "not tested"
 FINE = "fine"
 # Cosine or correlation of weights, from which two models count as fine-tunes of one start.
 SAME_START = 0.3
+# Two estimates of a second derivative agree if they differ by at most this share of the first.
+AGREEMENT = 0.5
 BARRIER = 0.02  # accuracy; a barrier counts if its 95% interval lies above
 # Where distances and angles of doctor.csv are seen from: θ₀, or the mean of the models without it.
 FROM_START, FROM_MEAN = "start", "mean"

@@ -8,6 +8,7 @@ import pytest
 
 from soups.claims import verdicts
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
+from soups.claims.pair_effects import GOOD_LARGE_PAIRS
 from soups.claims.registry import CLAIMS, Claim, Part
 from soups.claims.rules import decide, expected_by_chance, joint, verdict
 from soups.evaluation.samples import save_points
@@ -30,9 +31,7 @@ from soups.roles import (
     LEARNED,
     LEARNED_BY_LAYER,
     PLAIN,
-    SOUP_OF_EMA,
     SOUP_OF_SAM,
-    SOUP_OF_SWA,
     SOUP_WITH_SAM,
     TITLES,
     UNIFORM,
@@ -69,7 +68,6 @@ class SyntheticRun:
         self.folder, self.sign, self.renamed = folder, sign, renamed or {}
         self.tables, self.curves = {}, {}
         self.methods()
-        self.large_lr()
         self.pairs()
         self.growth()
         self.small_curves()
@@ -94,12 +92,11 @@ class SyntheticRun:
     def methods(self, gain: float = 0.02) -> None:
         s = self.sign
         wins = [  # better and worse role of each claim, and the measure
-            (GREEDY, BEST, "test"), (GREEDY, BEST, "shifts_mean"),
+            (GREEDY, BEST, "test"), (GREEDY, BEST, "shifts_mean"), (GREEDY, UNIFORM, "test"),
             (GREEDY, GREEDY_RANDOM, "test"), (LEARNED, GREEDY, "test"),
             (LEARNED_BY_LAYER, GREEDY, "test"), (ENSEMBLE, UNIFORM, "test"),
             (UNIFORM, ENSEMBLE, "shifts_mean"), (GREEDY_ENSEMBLE, GREEDY, "test"),
-            (GREEDY, GREEDY_ENSEMBLE, "shifts_mean"), (SOUP_OF_EMA, PLAIN, "test"),
-            (SOUP_OF_SWA, PLAIN, "test"), (SOUP_WITH_SAM, PLAIN, "test"),
+            (GREEDY, GREEDY_ENSEMBLE, "shifts_mean"), (SOUP_WITH_SAM, PLAIN, "test"),
             (SOUP_WITH_SAM, SOUP_OF_SAM, "test"),
             (GREEDY, DISTILLED, "test"), (GREEDY, DISTILLED, "shifts_mean"),
         ]  # fmt: skip
@@ -126,19 +123,16 @@ class SyntheticRun:
             for role, value in gains.items()
         ])  # fmt: skip
 
-    def large_lr(self) -> None:
-        s = self.sign
-        rows = [{"method": m, "large": j} for j in (0, 1, 2) for m in (UNIFORM, GREEDY)]
-        accuracy = [0.7, 0.7, 0.7 - 0.02 * s, 0.7, 0.7 - 0.05 * s, 0.7 if s > 0 else 0.6]
-        self.table("large_lr", rows)
-        self.points("large_lr", {"test": right(accuracy)})
-        self.table("rejection", [{"model": i} for i in range(5)])
-
     def pairs(self) -> None:
         """Write pairs with usual learning rates, and paths with usual and with large ones."""
         steps = (0.02, 0.02) if self.sign > 0 else (-0.03, -0.02)
-        usual = {"lr": 1e-3, "gain": lambda t: steps[0] + steps[1] * t}
-        large = {"lr": 0.1, "gain": lambda t: -0.1 * self.sign}
+        # The ensemble's lead grows with the share, and so does the rate if the claim holds.
+        usual = {
+            "lr": lambda t: 1e-3 * (1 + t if self.sign > 0 else 2 - t),
+            "gain": lambda t: steps[0] + steps[1] * t,
+            "level": 0.6,
+        }
+        large = {"lr": lambda t: 0.1, "gain": lambda t: -0.1 * self.sign, "level": 0.65}
         self._pairs("pairs", {"m": usual})
         self._pairs("paths", {"s": usual, "l": large})
 
@@ -152,14 +146,16 @@ class SyntheticRun:
                 share = i / len(pairs)
                 for alpha in (0, 0.5, 1):
                     inner = alpha == 0.5
-                    level = 0.6 + (spec["gain"](share) if inner else 0)
+                    level = spec["level"] + (spec["gain"](share) if inner else 0)
                     soup.append(level)
-                    ensemble.append(self._ensemble(level, spec["lr"]) if inner else level)
+                    ensemble.append(self._ensemble(level, share) if inner else level)
                     value = share if inner else np.nan
                     true.append(value + noise)
                     guess.append(self.sign * value + noise)
                     row = {"model_1": one, "model_2": two, "alpha": alpha, "angle": 40 + 30 * share}
-                    row |= {"lr_1": spec["lr"], "lr_2": spec["lr"], "gap_approximation": value}
+                    rate = spec["lr"](share)
+                    row |= {"lr_1": rate, "lr_2": rate, "gap_approximation": value}
+                    row |= {"curvature": value, "curvature_wide": value}
                     rows.append(row)
         self.table(name, rows)
         arrays = {"soup/test": right(soup), "ensemble/test": right(ensemble)}
@@ -168,11 +164,9 @@ class SyntheticRun:
             arrays |= {"approximation/test": np.array(guess, np.float32)}
         self.points(name, arrays)
 
-    def _ensemble(self, soup: float, lr: float) -> float:
+    def _ensemble(self, soup: float, share: float) -> float:
         """The accuracy of an ensemble whose soup has the given one, for or against the claims."""
-        if self.sign > 0:
-            return soup + (0.05 if lr >= LARGE_LR else 0)
-        return 1.2 - soup
+        return soup + 0.05 * share if self.sign > 0 else 1.2 - soup
 
     def growth(self) -> None:
         s = self.sign
@@ -186,7 +180,7 @@ class SyntheticRun:
         s = self.sign
         rows = [
             {"slice": name, "method": method, "models": 4}
-            for name in ("lr", "augment", "seed")
+            for name in ("lr", "augment", "seed", "EMA", "SWA")
             for method in (BEST, UNIFORM, GREEDY)
         ]
         self.table("slices", rows)
@@ -387,8 +381,8 @@ def test_equal_effects_in_all_sweeps_and_two_sweeps_give_no_interval():
         row = verdicts.over_sweeps(tables).iloc[0]
         assert np.isnan(row["sweeps_lo"])
         assert row["sweeps_verdict"] == NOT_TESTED
-    lossless = [verdicts.effects(no_evidence(), CLAIMS[1:2]).assign(effect=0.0)] * 3
-    assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [NO_DIFFERENCE, SUPPORTED]
+    lossless = [verdicts.effects(no_evidence(), CLAIMS[4:5]).assign(effect=0.0)] * 3
+    assert list(verdicts.over_sweeps(lossless)["sweeps_verdict"]) == [SUPPORTED, NO_DIFFERENCE]
 
 
 def test_the_table_of_effects_names_the_missing_evidence():
@@ -411,12 +405,12 @@ def test_runs_with_renamed_rows_have_the_same_effects(judged, tmp_path_factory):
 
 def test_the_missing_evidence_of_a_role_without_a_row_is_the_name_of_the_role(tmp_path):
     run = SyntheticRun(tmp_path, 1)
-    rows = {name: name for name in TITLES if name not in (SOUP_OF_EMA, GREEDY)}
+    rows = {name: name for name in TITLES if name not in (SOUP_OF_SAM, GREEDY)}
     evidence = Evidence(run.tables, run.curves, LARGE_LR, Roles(rows))
     effects = verdicts.effects(evidence).set_index("part")["missing"]
-    assert effects["soup of EMA − first six, test"] == "method soup_of_EMA"
+    assert effects["soup with and without SAM − soup of SAM, test"] == "method soup_of_SAM"
     assert effects["greedy − best individual, test"] == "method greedy"
-    assert effects["soup of SWA − first six, test"] == ""
+    assert effects["soup with and without SAM − first six, test"] == ""
 
 
 def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
@@ -435,7 +429,7 @@ def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
     for name, table in (("methods", methods), ("calibration", calibration)):
         table.reset_index().to_csv(run.tables[name], index=False)
     same.to_csv(run.tables["significance"], index=False)
-    run.points("slices", {"test": right([0.7] * 9), "r": right([0.5] * 9)})
+    run.points("slices", {"test": right([0.7] * 15), "r": right([0.5] * 15)})
     test, shift = [0.6, 0.65, 0.7], [0.7, 0.65, 0.6]
     run.points("wise_ft", {"test": right(test * 3), "r": right(shift * 3, seed=1)})
     return run.evidence(run.evidence())
@@ -446,7 +440,7 @@ def test_a_model_is_not_compared_with_itself(tmp_path, renamed):
     effects = verdicts.effects(one_model(tmp_path, renamed))
     reason = "a greedy soup other than the best individual model"
     untested = effects[effects["missing"] == reason]
-    assert set(untested["claim"]) == {1, 3, 11, 12, 15, 18}
+    assert set(untested["claim"]) == {1, 3, 11, 12, 13, 15, 18}
     assert set(untested["verdict"]) == {NOT_TESTED}
     assert untested[["effect", "lo", "hi"]].isna().to_numpy().all()
     assert list(untested.loc[untested["claim"] == 15, "part"]) == [
@@ -478,3 +472,45 @@ def test_the_printed_table_says_what_an_untested_part_needs(tmp_path):
     assert "not tested, needs an experiment with weaker pre-training" in cells
     assert "not tested, needs a greedy soup other than the best individual model" in cells
     assert "not tested, needs table slices" in cells
+
+
+def test_soups_of_different_numbers_of_models_do_not_test_the_claim_about_sam(tmp_path):
+    run = SyntheticRun(tmp_path, 1)
+    methods = pd.read_csv(run.tables["methods"]).set_index("method")
+    methods.loc[SOUP_OF_SAM, "ingredients"] = 6
+    methods.reset_index().to_csv(run.tables["methods"], index=False)
+    effects = verdicts.effects(run.evidence()).set_index("part")
+    row = effects.loc["soup with and without SAM − soup of SAM, test"]
+    assert row["missing"] == "soups with and without SAM of equal numbers of models"
+    assert effects.loc["soup with and without SAM − first six, test", "verdict"] == SUPPORTED
+
+
+def test_a_barrier_is_judged_at_every_large_rate_and_decided_at_the_largest(tmp_path):
+    run = SyntheticRun(tmp_path, 1)
+    paths = pd.read_csv(run.tables["paths"])
+    middle = paths["model_1"].str.startswith("l") & (paths["model_2"] != "l5")
+    paths.loc[middle, ["lr_1", "lr_2"]] = 0.02
+    paths.to_csv(run.tables["paths"], index=False)
+    effects = verdicts.effects(run.evidence())
+    rows = effects[effects["part"].str.startswith("mean of ends")].set_index("part")
+    names = [f"mean of ends − midpoint, both at learning rate {r}, test" for r in (0.02, 0.1)]
+    assert rows["decides"].to_dict() == dict(zip(names, (False, True), strict=True))
+    assert list(rows["pairs"]) == [10, 5]
+
+
+def test_wrecked_models_say_nothing_about_barriers(tmp_path):
+    """A barrier is between two models of one large learning rate that are better than θ₀."""
+    run = SyntheticRun(tmp_path, 1)
+    run.points("wise_ft", {"test": right([0.66] * 9), "r": right([0.66] * 9)})
+    effects = verdicts.effects(run.evidence()).set_index("part")
+    row = effects.loc["mean of ends − midpoint, both at the largest learning rate, test"]
+    assert row["missing"] == GOOD_LARGE_PAIRS
+
+
+def test_points_with_uncertain_second_derivatives_do_not_test_the_approximation(tmp_path):
+    run = SyntheticRun(tmp_path, 1)
+    paths = pd.read_csv(run.tables["paths"])
+    paths["curvature_wide"] = paths["curvature"] * 1.6
+    paths.to_csv(run.tables["paths"], index=False)
+    effects = verdicts.effects(run.evidence())
+    assert set(effects.loc[effects["claim"] == 16, "verdict"]) == {NOT_TESTED}

@@ -357,25 +357,22 @@ def test_the_paired_test_names_the_metric(tested, predictions):
 
 
 def test_claims_have_the_metric_of_the_points_as_their_unit(tmp_path):
-    """Models with a large learning rate hurt both soups."""
     labels = drawn(400, 0, 0)[0]
-    guesses = [drawn(400, skill, 0)[1] for skill in (0.9, 0.5)]
-    points, table = tmp_path / "points.safetensors", tmp_path / "large_lr.csv"
-    save_points(points, {"test": np.stack([coded(labels, g) for g in guesses] * 2)}, {})
+    guesses = [drawn(400, skill, 0)[1] for skill in (0.5, 0.7, 0.9)]
+    points, table = tmp_path / "points.safetensors", tmp_path / "slices.csv"
+    save_points(points, {"test": np.stack([coded(labels, g) for g in guesses])}, {})
     rows = [
-        {"method": role, "large": large, "n_test": 400}
-        for role in (UNIFORM, GREEDY)
-        for large in (0, 3)
+        {"method": role, "slice": "lr", "models": 4, "n_test": 400}
+        for role in (BEST, UNIFORM, GREEDY)
     ]
     pd.DataFrame(rows).to_csv(table, index=False)
-    files = {"large_lr": table, "rejection": table}
-    evidence = Evidence(files, {"large_lr": points}, 1.0, Roles.named(), metric=MATTHEWS)
+    evidence = Evidence({"slices": table}, {"slices": points}, 1.0, Roles.named(), metric=MATTHEWS)
     found = effects(evidence).set_index(["claim", "part"])
-    row = found.loc[2].iloc[0]
-    wanted = correlation(labels, guesses[0]) - correlation(labels, guesses[1])
+    row = found.loc[11].iloc[0]
+    wanted = correlation(labels, guesses[2]) - correlation(labels, guesses[0])
     assert row["effect"] == pytest.approx(wanted, abs=1e-6)
     assert row["lo"] < wanted < row["hi"]
-    assert set(found["unit"]) == {"matthews", "ECE", "rank correlation"}
+    assert set(found["unit"]) == {"matthews", "ECE", "rank correlation", "slope"}
     assert (10, "greedy soup's matthews with n, test") in found.index
 
 

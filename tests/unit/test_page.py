@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from soups import files
-from soups.claims.effects import LARGE_PAIRS, USUAL_PAIRS
+from soups.claims.pair_effects import LARGE_PAIRS, USUAL_PAIRS
 from soups.jobs import handlers
 from soups.report import page
 from soups.report.words import Words
@@ -321,7 +321,9 @@ TRANSLATED = {
 REPEATED = {
     "{article} {title} other than the {TITLES[other]}": SAME,
     "{kind}": USUAL_PAIRS,
-    "three points on paths of {kind}": f"three points on paths of {LARGE_PAIRS}",
+    "three points on paths of {kind} with a certain second derivative": (
+        f"three points on paths of {LARGE_PAIRS} with a certain second derivative"
+    ),
     "points on the line to {evidence.row(role)}": "points on the line to greedy",
     "models in table {name} that are not left out": "models in table pairs that are not left out",
     **{
@@ -331,6 +333,7 @@ REPEATED = {
             "more than one ingredient",
             "a line to the best individual model of at least two points",
             "loss gaps of paths",
+            "soups with and without SAM of equal numbers of models",
             "models of tasks that are not left out",
         )
     },

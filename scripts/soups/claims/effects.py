@@ -1,8 +1,9 @@
 """The effects that the paper's claims are about, each from the evidence of a run.
 
 An effect is positive if it supports the claim. The list `registry.CLAIMS` assigns effects to
-claims. Methods are given by their roles. The curves `number_of_models`, `large_lr` and `slices`
-have roles in their column ``method``, and `wise_ft` has rows of the methods table.
+claims. Methods are given by their roles. The curves `number_of_models` and `slices` have roles in
+their column ``method``, and `wise_ft` has rows of the methods table. The module `pair_effects` has
+the effects of pairs of models.
 """
 
 from collections.abc import Callable
@@ -11,23 +12,28 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from soups.claims.evidence import Effect, Evidence, MissingEvidence, Pairs, same_model
+from soups.claims.evidence import Effect, Evidence, MissingEvidence, same_model
 from soups.evaluation import resampling
 from soups.roles import BEST, GREEDY, UNIFORM
 
 Find = Callable[[Evidence], Effect]
 
-USUAL_PAIRS = "pairs without large learning rates"
-LARGE_PAIRS = "pairs with a large learning rate"
-
-
-def _large(evidence: Evidence, pairs: Pairs) -> np.ndarray:
-    return (pairs.table["lr_2"] >= evidence.large_lr).to_numpy()
-
 
 def method_difference(better: str, worse: str, measure: str) -> Find:
     """One method minus another."""
     return lambda evidence: evidence.compared(better, worse, measure)
+
+
+def of_equal_numbers(better: str, worse: str, measure: str) -> Find:
+    """One soup minus another of the same number of models, so that the number is not the reason."""
+
+    def effect(evidence: Evidence) -> Effect:
+        numbers = {int(evidence.method(role)["ingredients"]) for role in (better, worse)}
+        if len(numbers) > 1:
+            raise MissingEvidence("soups with and without SAM of equal numbers of models")
+        return evidence.compared(better, worse, measure)
+
+    return effect
 
 
 def on_texts(better: str, worse: str, measure: str) -> Find:
@@ -55,56 +61,6 @@ def heldout_check(evidence: Evidence) -> Effect:
     value = greedy["heldout"] - best["heldout"]
     evidence.distinct(GREEDY, BEST, value != 0)
     return Effect(value, value, value, int(greedy["n_heldout"]), int(greedy["ingredients"]))
-
-
-def bad_ingredients(role: str) -> Find:
-    """Test accuracy of a soup of the sweep minus that of a soup with large learning rates too."""
-
-    def effect(evidence: Evidence) -> Effect:
-        table, test = evidence.table("large_lr"), evidence.points("large_lr")[""]["test"]
-        rows = table[table["method"] == role]
-        first, last = rows.index[rows["large"].argmin()], rows.index[rows["large"].argmax()]
-        models = len(evidence.table("rejection"))
-        bounds = resampling.interval(test[first] - test[last])
-        return Effect(*bounds, int(table["n_test"].iloc[0]), models)
-
-    return effect
-
-
-def midpoint_over_ends(evidence: Evidence) -> Effect:
-    """Midpoint minus the better of its ends, as a mean over pairs without large learning rates."""
-    pairs = evidence.midpoints.where(~_large(evidence, evidence.midpoints), USUAL_PAIRS)
-    gain = pairs.soup - np.maximum(pairs.one, pairs.two)
-    return pairs.effect(resampling.average(gain, pairs.weights))
-
-
-def barrier(evidence: Evidence) -> Effect:
-    """Mean of the ends minus the midpoint, as a mean over pairs with a large learning rate."""
-    pairs = evidence.midpoints.where(_large(evidence, evidence.midpoints), LARGE_PAIRS)
-    return pairs.effect(resampling.average((pairs.one + pairs.two) / 2 - pairs.soup, pairs.weights))
-
-
-def gain_and_angle(evidence: Evidence) -> Effect:
-    """Rank correlation of the midpoint's gain over its ends' mean with the angle between them."""
-    pairs = evidence.midpoints.where(~_large(evidence, evidence.midpoints), USUAL_PAIRS)
-    gain = pairs.soup - (pairs.one + pairs.two) / 2
-    angle = pairs.table["angle"].to_numpy()[:, None]
-    return pairs.effect(resampling.rank_correlation(gain, angle, pairs.weights))
-
-
-def soup_and_ensemble(evidence: Evidence) -> Effect:
-    """Rank correlation of the accuracies of soup and ensemble, over pairs."""
-    pairs = evidence.midpoints
-    return pairs.effect(resampling.rank_correlation(pairs.soup, pairs.ensemble, pairs.weights))
-
-
-def large_lr_favours_ensembles(evidence: Evidence) -> Effect:
-    """Ensemble minus soup: the mean over pairs with a large learning rate minus that of others."""
-    pairs = evidence.midpoints
-    large, lead, weights = _large(evidence, pairs), pairs.ensemble - pairs.soup, pairs.weights
-    pairs.where(large, LARGE_PAIRS), pairs.where(~large, USUAL_PAIRS)  # neither may be empty
-    parts = (resampling.average(lead[rows], weights[rows]) for rows in (large, ~large))
-    return pairs.effect(np.subtract(*parts))
 
 
 def growth(role: str) -> Find:
@@ -143,7 +99,7 @@ def _by_number(evidence: Evidence, role: str) -> tuple[pd.DataFrame, dict[int, n
 
 
 def within_slice(name: str) -> Find:
-    """Greedy soup minus the best model, if ingredients differ in only one hyperparameter.
+    """Greedy soup minus the best model of a slice, see the key ``curves.slices``.
 
     The table of slices has no members. So the greedy soup counts as the best model itself if
     their accuracies are equal on every set.
@@ -217,33 +173,6 @@ def beyond_curve(role: str, inner: bool = False) -> Find:
         images = int(table["n_test"].iloc[0] + table["n_shifts"].iloc[0])
         models = int(evidence.method(role)["ingredients"])
         return Effect(*resampling.interval(np.mean(margins, axis=0)), images, models)
-
-    return effect
-
-
-def approximated_gap(large: bool) -> Find:
-    """Rank correlation of the approximate with the true loss gap, over points of paths.
-
-    Args:
-        large: take the paths with a large learning rate instead of the others.
-    """
-
-    def effect(evidence: Evidence) -> Effect:
-        table, gap = evidence.table("paths"), evidence.points("paths")
-        if "gap" not in gap:
-            raise MissingEvidence("loss gaps of paths")
-        inner = table["gap_approximation"].notna() & ((table["lr_2"] >= evidence.large_lr) == large)
-        if inner.sum() < 3:
-            kind = LARGE_PAIRS if large else USUAL_PAIRS
-            raise MissingEvidence(f"three points on paths of {kind}")
-        rows = table[inner]
-        weights = resampling.pair_weights(rows["model_1"], rows["model_2"])
-        columns = resampling.rank_correlation(
-            gap["gap"]["test"][rows.index], gap["approximation"]["test"][rows.index], weights
-        )
-        models = len({*rows["model_1"], *rows["model_2"]})
-        pairs = len(rows.drop_duplicates(["model_1", "model_2"]))
-        return Effect(*resampling.interval(columns), int(rows["n_test"].iloc[0]), models, pairs)
 
     return effect
 

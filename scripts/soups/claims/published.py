@@ -156,8 +156,7 @@ def rand_augment(text: str | float) -> tuple[int | None, int | None]:
 COMPARED = {
     (1, 1): ("greedy_soup", BEST, ["ImageNet"], "ImageNet"),
     (1, 2): ("greedy_soup", BEST, RELEASED_SHIFTS, "mean of shifts"),
-    (2, 1): (BEST, "uniform_soup", ["ImageNet"], "ImageNet"),
-    (2, 2): ("greedy_soup", BEST, ["ImageNet"], "ImageNet"),
+    (2, 1): ("greedy_soup", "uniform_soup", ["ImageNet"], "ImageNet"),
     (3, 1): ("greedy_soup", BEST, ["ImageNet2p"], "held-out"),
     (6, 1): ("ensemble", "uniform_soup", ["ImageNet"], "ImageNet"),
     (6, 2): ("uniform_soup", "ensemble", RELEASED_SHIFTS, "mean of shifts"),

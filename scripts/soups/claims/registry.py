@@ -4,12 +4,13 @@ All of this is fixed and the same for every run. A claim has parts, and each par
 a rule, see `rules`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soups.claims import effects as seen
-from soups.claims.effects import Find, method_difference
-from soups.claims.evidence import Effect
+from soups.claims import pair_effects as paired
+from soups.claims.effects import method_difference
+from soups.claims.evidence import Effect, Evidence
 from soups.evaluation.metric import ACCURACY
 from soups.outcomes import BARRIER
 from soups.roles import (
@@ -22,9 +23,7 @@ from soups.roles import (
     LEARNED,
     LEARNED_BY_LAYER,
     PLAIN,
-    SOUP_OF_EMA,
     SOUP_OF_SAM,
-    SOUP_OF_SWA,
     SOUP_WITH_SAM,
     UNIFORM,
 )
@@ -32,6 +31,9 @@ from soups.roles import (
 SCORE = ACCURACY.name  # unit of an effect that is a difference of the metric
 CORRELATION = "rank correlation"
 ECE = "ECE"
+SLOPE = "slope"
+
+Find = Callable[[Evidence], Effect | Mapping[str, Effect]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ RELEASED, TABLE = "released accuracies", "the paper's table"
 # The difference between the greedy soup and the best individual model is the paper's main result.
 USUAL = Margin(0.0032, "no number, so that of claim 1 on the test set")
 CORRELATED = Margin(0.25, "no number, so half of a strong correlation (0.5)")
+PREDICTED = Margin(2.0, "no number, so a factor of two")
 CALIBRATED = Margin(0.005, "no number, so half a point of ECE")
 DROP = Margin(BARRIER / 2, "no number, so half of the smallest drop that counts as a barrier")
 BY_LAYER = half_of(0.34, f"{TABLE}, by layer − greedy")
@@ -71,10 +74,11 @@ class Part:
     """One test of a claim.
 
     Attributes:
-        name: the effect in words.
-        effect: the function that computes the effect.
+        name: the effect in words, with braces in it if it is several effects.
+        effect: the function that computes the effect, or several effects with what stands for the
+            braces. Only the last of several decides.
         rule: ``greater``, ``no_worse``, ``within`` or ``exact``.
-        unit: `SCORE` or `ECE` (both are fractions), `CORRELATION` or ``slope``. The table of
+        unit: `SCORE` or `ECE` (both are fractions), `CORRELATION` or `SLOPE`. The table of
             effects has the name of the metric in place of `SCORE`.
         margin: of the rule.
         decides: whether the verdict on the claim depends on this part. Other parts are shown
@@ -87,6 +91,10 @@ class Part:
     unit: str = SCORE
     margin: Margin = USUAL
     decides: bool = True
+
+    def title(self, which: str = "the largest learning rate") -> str:
+        """The name, with a text in place of braces."""
+        return self.name.replace("{}", which)
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,13 @@ def _over(
     measure: str = "test",
     margin: Margin = USUAL,
     rule: str = "greater",
+    find: Callable[[str, str, str], Find] = method_difference,
 ) -> Part:
     """One role minus another, with a name made of the names of the roles."""
     names = {BEST: "best individual", "test": "test", "shifts_mean": "mean of shifts"}
     label = [names.get(name, name.replace("_", " ")) for name in (better, worse, measure)]
-    effect = method_difference(better, worse, measure)
-    return Part("{} − {}, {}".format(*label), effect, rule, margin=margin)
+    name = "{} − {}, {}".format(*label)
+    return Part(name, find(better, worse, measure), rule, margin=margin)
 
 
 def _negative(effect: Effect) -> Effect:
@@ -123,10 +132,7 @@ CLAIMS = [
           [_over(GREEDY, BEST, margin=half_of(0.64, RELEASED)),
            _over(GREEDY, BEST, "shifts_mean", half_of(2.90, RELEASED))], "scatter"),
     Claim(2, "Bad ingredients hurt the uniform soup, not the greedy one.",
-          [Part("uniform without − with large learning rates, test",
-                seen.bad_ingredients(UNIFORM)),
-           Part("greedy with − without large learning rates, test",
-                lambda e: _negative(seen.bad_ingredients(GREEDY)(e)), "no_worse")], "large_lr"),
+          [_over(GREEDY, UNIFORM, margin=half_of(1.05, RELEASED))], "methods"),
     Claim(3, "The greedy soup is never worse than the best individual on the held-out set.",
           [Part("greedy − best individual, held-out", seen.heldout_check, "exact",
                 margin=CONSTRUCTED)], "greedy_trace"),
@@ -142,17 +148,18 @@ CLAIMS = [
            _over(GREEDY, GREEDY_ENSEMBLE, "shifts_mean", half_of(1.31, TABLE))], "methods"),
     Claim(7, "The midpoint of two models is as good as both; large learning rates have a barrier.",
           [Part("midpoint − better end, small and medium learning rates, test",
-                seen.midpoint_over_ends, "no_worse"),
-           Part("mean of ends − midpoint, large learning rates, test", seen.barrier,
-                margin=DROP)], "paths"),
+                paired.midpoint_over_ends, "no_worse"),
+           Part("mean of ends − midpoint, both at {}, test", paired.barriers, margin=DROP)],
+          "paths"),
     Claim(8, "The midpoint's gain grows with the angle between the two models.",
-          [Part("gain with angle, test", seen.gain_and_angle, unit=CORRELATION,
+          [Part("gain with angle, test", paired.gain_and_angle, unit=CORRELATION,
                 margin=CORRELATED)], "angles"),
     Claim(9, "Over pairs, soup and ensemble go together; who wins depends on the learning rate.",
-          [Part("soup with ensemble, test", seen.soup_and_ensemble, unit=CORRELATION,
+          [Part("soup with ensemble, test", paired.soup_and_ensemble, unit=CORRELATION,
                 margin=CORRELATED),
-           Part("lead of the ensemble, large − other learning rates, test",
-                seen.large_lr_favours_ensembles)], "soup_vs_ensemble"),
+           Part("lead of the ensemble with the learning rate, small and medium, test",
+                paired.lead_and_rate, unit=CORRELATION, margin=CORRELATED)],
+          "soup_vs_ensemble"),
     Claim(10, "More ingredients do not hurt; accuracy grows with their number.",
           [Part(f"{role} soup's accuracy with n, test", seen.growth(role), unit=CORRELATION,
                 margin=CORRELATED)
@@ -169,10 +176,10 @@ CLAIMS = [
                 lambda e: _negative(seen.calibration_gain(GREEDY)(e)), "no_worse", ECE,
                 CALIBRATED)], "reliability"),
     Claim(13, "EMA and SWA compose with soups; with and without SAM mix to better than either.",
-          [_over(SOUP_OF_EMA, PLAIN, rule="no_worse"),
-           _over(SOUP_OF_SWA, PLAIN, rule="no_worse"),
-           _over(SOUP_WITH_SAM, PLAIN),
-           _over(SOUP_WITH_SAM, SOUP_OF_SAM)], "averaging"),
+          [Part(f"greedy − best, models with {name}, test", seen.within_slice(name))
+           for name in ("EMA", "SWA")]
+          + [_over(SOUP_WITH_SAM, other, find=seen.of_equal_numbers)
+             for other in (PLAIN, SOUP_OF_SAM)], "averaging"),
     Claim(14, "A soup is comparable to, or better than, distilling the ensemble.",
           [_over(GREEDY, DISTILLED, rule="no_worse"),
            _over(GREEDY, DISTILLED, "shifts_mean", rule="no_worse")], "averaging"),
@@ -181,11 +188,12 @@ CLAIMS = [
            for title, line in (("uniform soup", (UNIFORM,)), ("greedy soup", (GREEDY,)),
                                ("the greedy soup's line", (GREEDY, True)))], "wise_ft"),
     Claim(16, "The loss gap of soup and ensemble is predicted by curvature and variance.",
-          [Part("predicted with true gap, small and medium learning rates, test",
-                seen.approximated_gap(large=False), unit=CORRELATION, margin=CORRELATED),
-           Part("predicted with true gap, large learning rates, test",
-                seen.approximated_gap(large=True), unit=CORRELATION, margin=CORRELATED)],
-          "loss_gap"),
+          [part for rates, large in (("small and medium", False), ("large", True)) for part in (
+              Part(f"slope of true on predicted gap, {rates} learning rates, test",
+                   paired.approximated_gap(large, slope=True), "within", SLOPE, PREDICTED),
+              Part(f"predicted with true gap, {rates} learning rates, test",
+                   paired.approximated_gap(large, slope=False), unit=CORRELATION,
+                   margin=CORRELATED, decides=False))], "loss_gap"),
     Claim(17, "Soups of models of different tasks improve zero-shot accuracy on an unseen one.",
           [Part("soup of all tasks − zero-shot, unseen task, test", seen.unseen_task,
                 margin=half_of(6.4, "the paper's text, CIFAR-100"))], "tasks"),

@@ -7,33 +7,62 @@ import pandas as pd
 from scipy.stats import t as student
 
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
-from soups.claims.registry import CLAIMS, SCORE, Claim
+from soups.claims.registry import CLAIMS, SCORE, Claim, Part
 from soups.claims.rules import WEAKEST, bounds, joint, verdict
 from soups.outcomes import NOT_TESTED
 
+NOTHING = Effect(np.nan, np.nan, np.nan, 0, 0)
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
 
 
 def effects(evidence: Evidence, claims: Sequence[Claim] = tuple(CLAIMS)) -> pd.DataFrame:
     """A row per part of a claim: effect, interval, n, verdict, and what is missing for a test."""
-    rows = []
-    for claim in claims:
-        for part in claim.parts:
-            unit = evidence.metric.name if part.unit == SCORE else part.unit
-            name = part.name.replace(SCORE, evidence.metric.name)
-            row = {"claim": claim.number, "part": name, "unit": unit, "rule": part.rule}
-            row |= {"margin": part.margin.value, "decides": part.decides}
-            try:
-                found, missing = part.effect(evidence), ""
-                bounded = found.value, found.lo, found.hi
-                decided = verdict(part.rule, part.margin.value, *bounded)
-            except MissingEvidence as error:
-                found, missing = Effect(np.nan, np.nan, np.nan, 0, 0), str(error)
-                decided = NOT_TESTED
-            numbers = {"effect": found.value, "lo": found.lo, "hi": found.hi}
-            counts = {"images": found.images, "models": found.models, "pairs": found.pairs}
-            rows.append(row | numbers | counts | {"verdict": decided, "missing": missing})
+    rows = [
+        {"claim": claim.number} | row
+        for claim in claims
+        for part in claim.parts
+        for row in _tests(part, evidence)
+    ]
     return pd.DataFrame(rows).round({"effect": 6, "lo": 6, "hi": 6})
+
+
+def _tests(part: Part, evidence: Evidence) -> list[dict]:
+    """The rows of one part: one, or one for each of its effects."""
+    try:
+        found = part.effect(evidence)
+    except MissingEvidence as error:
+        return [_row(part, evidence, part.title(), NOTHING, NOT_TESTED, str(error))]
+    several = {part.title(): found} if isinstance(found, Effect) else {}
+    if not several:
+        several = {part.title(which): effect for which, effect in found.items()}
+    rows = []
+    for name, effect in several.items():
+        bounded = effect.value, effect.lo, effect.hi
+        decided = verdict(part.rule, part.margin.value, *bounded)
+        rows.append(_row(part, evidence, name, effect, decided))
+    for row in rows[:-1]:
+        row["decides"] = False
+    return rows
+
+
+def _row(
+    part: Part, evidence: Evidence, name: str, effect: Effect, decided: str, missing: str = ""
+) -> dict:
+    return {
+        "part": name.replace(SCORE, evidence.metric.name),
+        "unit": evidence.metric.name if part.unit == SCORE else part.unit,
+        "rule": part.rule,
+        "margin": part.margin.value,
+        "decides": part.decides,
+        "effect": effect.value,
+        "lo": effect.lo,
+        "hi": effect.hi,
+        "images": effect.images,
+        "models": effect.models,
+        "pairs": effect.pairs,
+        "verdict": decided,
+        "missing": missing,
+    }
 
 
 def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -138,6 +138,17 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
         return average(x * y, weights) / np.sqrt(average(x * x, weights) * average(y * y, weights))
 
 
+def slope(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Slope of the least-squares line of y on x of every column, shape (1 + REPLICATES,).
+
+    Args:
+        x, y, weights: shape (points, 1 + REPLICATES).
+    """
+    x, y = (values - average(values, weights) for values in (x, y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return average(x * y, weights) / average(x * x, weights)
+
+
 def interval(columns: np.ndarray, biased: bool = False) -> tuple[float, float, float]:
     """The observed value and the bounds of its central 95% percentile interval.
 

@@ -210,7 +210,8 @@ FIGURES = [
     Figure(
         "slices",
         "Soups of models that differ in only one hyperparameter: the uniform and the greedy "
-        "soup minus the best of these models on the held-out set. {Accuracies} are on all "
+        "soup minus the best of these models on the held-out set. The models with EMA or SWA "
+        "differ in several. {Accuracies} are on all "
         "test {images} and on the mean of all shifts, with 95% paired bootstrap intervals "
         "over {images}. Look for hyperparameters that give a gain by themselves.",
         {"curve": "slices"},

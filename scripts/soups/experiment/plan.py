@@ -222,8 +222,7 @@ class Plan(Places, Parameters):
     @property
     def evidence(self) -> list[str]:
         """Names of the tables that claims are tested with."""
-        tables = ["methods", "significance", "calibration", *self.curves.tables]
-        return tables + (["rejection"] if self.curves.large else [])
+        return ["methods", "significance", "calibration", *self.curves.tables]
 
     @property
     def all_tables(self) -> list[str]:

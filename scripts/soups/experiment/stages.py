@@ -20,7 +20,7 @@ STAGE = {
     "curves": 2,
     "doctor": 3,
     "tables": 3,
-    "claims": 5,
+    "claims": 6,
     "figures": 3,
     "report": 4,
 }

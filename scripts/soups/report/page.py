@@ -47,8 +47,6 @@ TABLES = {
     "number_of_models": "soups of the first n models (curves.number_of_models)",
     "wise_ft": "lines to the start (curves.wise_ft)",
     "paths": "paths between models (curves.paths)",
-    "large_lr": "models with a large learning rate (curves.large_lr)",
-    "rejection": "models with a large learning rate (curves.large_lr)",
 }
 OTHERS = {
     "pairs of models": "pairs of models (curves.pairs or curves.paths)",

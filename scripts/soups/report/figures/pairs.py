@@ -7,13 +7,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from soups.outcomes import NOT_TESTED
+from soups.outcomes import AGREEMENT, NOT_TESTED
 from soups.report import presentation, style
 from soups.report.words import USUAL, Words
 
-# The largest relative difference between curvatures from one and from two steps that counts as
-# agreement.
-AGREEMENT = 0.5
 # Column `differ`: the hyperparameter in which two models differ.
 MARKERS_OF_DIFFERENCES = {"seed": "o", "lr": "s", "augment": "^", "several": "."}
 
