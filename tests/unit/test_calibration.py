@@ -3,7 +3,16 @@ import pytest
 from scipy.special import log_softmax
 
 from soups.evaluation import resampling
-from soups.evaluation.calibration import BINS, debiased_ece, ece, reliability, scores, temperature
+from soups.evaluation.calibration import (
+    BINS,
+    debiased_ece,
+    ece,
+    equal_mass,
+    kinds_of_bins,
+    reliability,
+    scores,
+    temperature,
+)
 
 
 def drawn(n: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -77,3 +86,32 @@ def test_the_interval_of_a_gain_in_ece_contains_the_true_gain(monkeypatch):
         inside["plain"] += low <= 0.06 <= high
     assert inside["debiased"] >= 25
     assert inside["plain"] <= 10
+
+
+@pytest.mark.parametrize("bins", [10, 15, 20])
+def test_bins_of_equal_mass_hold_equal_numbers_of_images_by_confidence(bins):
+    confidence = np.random.default_rng(0).uniform(0.2, 1, 3000)
+    index = equal_mass(confidence, bins)
+    assert np.bincount(index).tolist() == [3000 // bins] * bins
+    assert all(confidence[index == i].max() < confidence[index == i + 1].min() for i in (0, 5))
+
+
+def test_the_ece_of_equal_mass_equals_a_calculation_by_hand():
+    confidence = np.array([0.9, 0.5, 0.6, 1.0])
+    right = np.array([True, False, True, False])
+    # The lower half has mean confidence 0.55 and accuracy 0.5, the upper half 0.95 and 0.5.
+    assert ece(confidence, right, equal_mass(confidence, 2)) == pytest.approx((0.05 + 0.45) / 2)
+
+
+def test_kinds_of_bins_are_resampled_together_as_they_are_alone(monkeypatch):
+    monkeypatch.setattr(resampling, "REPLICATES", 3)
+    confidence = np.random.default_rng(0).uniform(0.3, 1, 500)
+    right = np.random.default_rng(1).random(500) < confidence
+    kinds = kinds_of_bins(confidence)
+    assert list(kinds) == ["", "_mass10", "_mass15", "_mass20"]
+    together = debiased_ece(confidence, right, indices=list(kinds.values()))
+    assert together.shape == (4, 4)
+    for row, index in zip(together, kinds.values(), strict=True):
+        alone = debiased_ece(confidence, right, indices=[index])[0]
+        np.testing.assert_allclose(row, alone, rtol=1e-9)
+    np.testing.assert_allclose(together[0], debiased_ece(confidence, right), rtol=1e-9)

@@ -117,9 +117,12 @@ class SyntheticRun:
              "n_heldout": 1000, "members": "m0 m1 | m0 m2"} for role in names
         ])  # fmt: skip
         gains = {BEST: 0.0, ENSEMBLE: s * 0.02, GREEDY: 0.0 if s > 0 else 0.02}
+        kinds = ("", "_mass10", "_mass15", "_mass20")
         self.table("calibration", [
-            {"method": self.row(role), "set": "test", "n": IMAGES, "ece_gain": value,
-             "ece_gain_lo": value - 0.004, "ece_gain_hi": value + 0.004}
+            {"method": self.row(role), "set": "test", "n": IMAGES}
+            | {f"ece_gain{kind}": value for kind in kinds}
+            | {f"ece_gain{kind}_lo": value - 0.004 for kind in kinds}
+            | {f"ece_gain{kind}_hi": value + 0.004 for kind in kinds}
             for role, value in gains.items()
         ])  # fmt: skip
 
@@ -425,7 +428,7 @@ def one_model(folder, renamed: dict[str, str] | None = None) -> Evidence:
     both = same["method"].isin([greedy, BEST]) & same["reference"].isin([greedy, BEST])
     same.loc[both, ["difference", "lo", "hi"]] = 0.0
     calibration = tables["calibration"].set_index("method")
-    calibration.loc[greedy, ["ece_gain", "ece_gain_lo", "ece_gain_hi"]] = 0.0
+    calibration.loc[greedy, calibration.columns.str.startswith("ece_gain")] = 0.0
     for name, table in (("methods", methods), ("calibration", calibration)):
         table.reset_index().to_csv(run.tables[name], index=False)
     same.to_csv(run.tables["significance"], index=False)
@@ -514,3 +517,15 @@ def test_points_with_uncertain_second_derivatives_do_not_test_the_approximation(
     paths.to_csv(run.tables["paths"], index=False)
     effects = verdicts.effects(run.evidence())
     assert set(effects.loc[effects["claim"] == 16, "verdict"]) == {NOT_TESTED}
+
+
+def test_calibration_is_inconclusive_if_the_number_of_bins_changes_the_verdict(tmp_path):
+    run = SyntheticRun(tmp_path, 1)
+    table = pd.read_csv(run.tables["calibration"])
+    table.loc[table["method"] == ENSEMBLE, "ece_gain_mass20_lo"] = -0.01
+    table.to_csv(run.tables["calibration"], index=False)
+    row = verdicts.effects(run.evidence()).set_index("part")
+    row = row.loc["ECE: best individual − ensemble, test"]
+    assert row["verdict"] == INCONCLUSIVE
+    assert row["missing"] == "the same verdict with 10 bins and 20 bins"
+    assert row["lo"] > 0

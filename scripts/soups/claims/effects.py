@@ -120,8 +120,13 @@ def within_slice(name: str) -> Find:
     return effect
 
 
-def calibration_gain(role: str) -> Find:
-    """ECE of the best individual model minus that of another method, on the test set."""
+def calibration_gain(role: str, bins: str = "") -> Find:
+    """ECE of the best individual model minus that of another method, on the test set.
+
+    Args:
+        role: of the other method.
+        bins: kind of bins, see `calibration.kinds_of_bins`. By default they have equal width.
+    """
 
     def effect(evidence: Evidence) -> Effect:
         table, name = evidence.table("calibration"), evidence.row(role)
@@ -129,7 +134,7 @@ def calibration_gain(role: str) -> Find:
         if not len(rows):
             raise MissingEvidence(f"calibration of {name}")
         row, models = rows.iloc[0], int(evidence.method(role)["ingredients"])
-        bounds = [row[f"ece_gain{end}"] for end in ("", "_lo", "_hi")]
+        bounds = [row[f"ece_gain{bins}{end}"] for end in ("", "_lo", "_hi")]
         evidence.distinct(role, BEST, any(bounds))
         return Effect(*bounds, int(row["n"]), models)
 

@@ -5,7 +5,7 @@ a rule, see `rules`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from soups.claims import effects as seen
 from soups.claims import pair_effects as paired
@@ -81,6 +81,8 @@ class Part:
         unit: `SCORE` or `ECE` (both are fractions), `CORRELATION` or `SLOPE`. The table of
             effects has the name of the metric in place of `SCORE`.
         margin: of the rule.
+        ways: other ways to compute the effect, by name. The part is inconclusive unless all ways
+            give the same verdict.
         decides: whether the verdict on the claim depends on this part. Other parts are shown
             beside those that decide.
     """
@@ -91,6 +93,7 @@ class Part:
     unit: str = SCORE
     margin: Margin = USUAL
     decides: bool = True
+    ways: Mapping[str, Find] = field(default_factory=dict)
 
     def title(self, which: str = "the largest learning rate") -> str:
         """The name, with a text in place of braces."""
@@ -125,6 +128,24 @@ def _over(
 def _negative(effect: Effect) -> Effect:
     both = {"images": effect.images, "models": effect.models, "pairs": effect.pairs}
     return Effect(0.0 - effect.value, 0.0 - effect.hi, 0.0 - effect.lo, **both)
+
+
+def _ensemble_gain(bins: str) -> Find:
+    return seen.calibration_gain(ENSEMBLE, bins)
+
+
+def _greedy_loss(bins: str) -> Find:
+    return lambda evidence: _negative(seen.calibration_gain(GREEDY, bins)(evidence))
+
+
+def _calibration(name: str, gain: Callable[[str], Find], rule: str) -> list[Part]:
+    """Two tests of ECE: with bins of equal mass, as in the paper, and beside it of equal width."""
+    ways = {f"{bins} bins": gain(f"_mass{bins}") for bins in (10, 20)}
+    common = {"rule": rule, "unit": ECE, "margin": CALIBRATED}
+    return [
+        Part(f"ECE: {name}, test", gain("_mass15"), ways=ways, **common),
+        Part(f"ECE, bins of equal width: {name}, test", gain(""), decides=False, **common),
+    ]
 
 
 CLAIMS = [
@@ -170,11 +191,8 @@ CLAIMS = [
           [Part(f"greedy − best, only {name} varies, test", seen.within_slice(name))
            for name in ("lr", "augment", "seed")], "slices"),
     Claim(12, "Ensembles improve calibration, soups do not.",
-          [Part("ECE: best individual − ensemble, test", seen.calibration_gain(ENSEMBLE),
-                unit=ECE, margin=CALIBRATED),
-           Part("ECE: greedy − best individual, test",
-                lambda e: _negative(seen.calibration_gain(GREEDY)(e)), "no_worse", ECE,
-                CALIBRATED)], "reliability"),
+          [*_calibration("best individual − ensemble", _ensemble_gain, "greater"),
+           *_calibration("greedy − best individual", _greedy_loss, "no_worse")], "reliability"),
     Claim(13, "EMA and SWA compose with soups; with and without SAM mix to better than either.",
           [Part(f"greedy − best, models with {name}, test", seen.within_slice(name))
            for name in ("EMA", "SWA")]

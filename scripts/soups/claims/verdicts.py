@@ -9,7 +9,7 @@ from scipy.stats import t as student
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
 from soups.claims.registry import CLAIMS, SCORE, Claim, Part
 from soups.claims.rules import WEAKEST, bounds, joint, verdict
-from soups.outcomes import NOT_TESTED
+from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 
 NOTHING = Effect(np.nan, np.nan, np.nan, 0, 0)
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
@@ -38,8 +38,14 @@ def _tests(part: Part, evidence: Evidence) -> list[dict]:
     rows = []
     for name, effect in several.items():
         bounded = effect.value, effect.lo, effect.hi
-        decided = verdict(part.rule, part.margin.value, *bounded)
-        rows.append(_row(part, evidence, name, effect, decided))
+        decided, missing = verdict(part.rule, part.margin.value, *bounded), ""
+        others = (way(evidence) for way in part.ways.values())
+        if any(
+            verdict(part.rule, part.margin.value, other.value, other.lo, other.hi) != decided
+            for other in others
+        ):
+            decided, missing = INCONCLUSIVE, f"the same verdict with {' and '.join(part.ways)}"
+        rows.append(_row(part, evidence, name, effect, decided, missing))
     for row in rows[:-1]:
         row["decides"] = False
     return rows

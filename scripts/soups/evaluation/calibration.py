@@ -4,7 +4,7 @@ The expected calibration error compares confidence with accuracy, whatever the m
 experiment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from soups.evaluation.metrics import restrict
 from soups.evaluation.resampling import interval, totals
 
 BINS = 15
-GAIN = ("ece_gain", "ece_gain_lo", "ece_gain_hi")  # columns
+MASS_BINS = (10, 15, 20)  # numbers of bins of equal mass
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -27,8 +27,9 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         labels: shape (n,).
 
     Returns:
-        a dictionary with three entries. ``ece`` is the expected calibration error over `BINS`
-        bins of equal width (Guo et al., 2017). ``nll`` is the mean negative log-likelihood, in
+        a dictionary with four entries. ``ece`` is the expected calibration error over `BINS`
+        bins of equal width (Guo et al., 2017), and ``ece_mass`` over as many of equal mass, as in
+        the paper. ``nll`` is the mean negative log-likelihood, in
         nats. ``brier`` is the mean squared distance between the probabilities and the one-hot
         label, summed over classes, which lies between 0 and 2.
     """
@@ -37,25 +38,33 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     rows = np.arange(len(labels))
     target = np.zeros_like(probabilities)
     target[rows, labels] = 1
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     return {
-        "ece": ece(probabilities.max(1), probabilities.argmax(1) == labels),
+        "ece": ece(confidence, right),
+        "ece_mass": ece(confidence, right, equal_mass(confidence, BINS)),
         "nll": float(-logs[rows, labels].mean()),
         "brier": float(((probabilities - target) ** 2).sum(1).mean()),
     }
 
 
-def ece(confidence: np.ndarray, right: np.ndarray) -> float:
+def ece(confidence: np.ndarray, right: np.ndarray, index: np.ndarray | None = None) -> float:
     """Mean distance between accuracy and confidence over bins, weighted by images per bin.
 
     Args:
         confidence: probability of the predicted class, shape (n,).
         right: bool, shape (n,): whether the predicted class is the label.
+        index: the bin of every image, by default of bins of equal width.
     """
-    confidence, accuracy, count = reliability(confidence, right)
+    confidence, accuracy, count = reliability(confidence, right, index)
     return float((count * np.abs(confidence - accuracy)).sum() / count.sum())
 
 
-def debiased_ece(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> np.ndarray:
+def debiased_ece(
+    confidence: np.ndarray,
+    right: np.ndarray,
+    seed: int = 0,
+    indices: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
     """ECE without the bias that noise adds, for the observed and for resampled images.
 
     A bin contributes the mean of |gap + noise|, which is larger than |gap|. Even a perfectly
@@ -66,14 +75,27 @@ def debiased_ece(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> np
     Args:
         confidence, right: as in `ece`.
         seed: of the resampling. The same seed draws the same images for every model.
+        indices: the bin of every image, once for each kind of bins. By default of bins of equal
+            width alone.
 
     Returns:
-        shape (1 + `resampling.REPLICATES`,), the observed value first.
+        shape (1 + `resampling.REPLICATES`,), the observed value first. With ``indices``, a row
+        of that shape for each.
     """
     n, apart = len(confidence), confidence - right
-    sums = np.zeros((2, BINS, n))
-    sums[:, _bins(confidence), np.arange(n)] = apart, apart**2
-    gaps, squares = np.split(totals(sums.reshape(2 * BINS, n), [seed]) / n, 2)
+    kinds = [_bins(confidence)] if indices is None else indices
+    sums = []
+    for index in kinds:
+        part = np.zeros((2, index.max() + 1, n))
+        part[:, index, np.arange(n)] = apart, apart**2
+        sums.append(part.reshape(-1, n))
+    ends = np.cumsum([len(part) for part in sums])[:-1]
+    drawn = np.split(totals(np.concatenate(sums), [seed]) / n, ends)
+    found = np.stack([_without_noise(*np.split(part, 2), n) for part in drawn])
+    return found[0] if indices is None else found
+
+
+def _without_noise(gaps: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
     noise = squares / n
     noise[:, 1:] *= 2  # A resample has the noise of the sample and its own.
     error = np.sqrt(noise) + 1e-12
@@ -84,18 +106,33 @@ def debiased_ece(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> np
     return (np.abs(gaps) - (mean - true)).sum(0)
 
 
+def equal_mass(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of every image, where bins hold equal numbers of images, by rising confidence."""
+    rank = np.empty(len(confidence), int)
+    rank[np.argsort(confidence, kind="stable")] = np.arange(len(confidence))
+    return rank * bins // len(confidence)
+
+
+def kinds_of_bins(confidence: np.ndarray) -> dict[str, np.ndarray]:
+    """The bins that methods are compared by: the end of a column's name to every image's bin."""
+    mass = {f"_mass{bins}": equal_mass(confidence, bins) for bins in MASS_BINS}
+    return {"": _bins(confidence)} | mass
+
+
 def _bins(confidence: np.ndarray) -> np.ndarray:
     # Bins are open at the lower end and closed at the upper end, as in Guo et al.
     return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, index: np.ndarray | None = None
+) -> tuple[np.ndarray, ...]:
     """Mean confidence, accuracy and number of images of every bin that is not empty.
 
     Args:
-        confidence, right: as in `ece`.
+        confidence, right, index: as in `ece`.
     """
-    index = _bins(confidence)
+    index = _bins(confidence) if index is None else index
     count = np.bincount(index, minlength=BINS)
     filled = count > 0
     sums = (np.bincount(index, values, BINS)[filled] for values in (confidence, right))
@@ -127,7 +164,8 @@ def tables(
         a table with a row per method and set: ``n`` images, ``temperature``, the scores of
         `scores`, and the same scores ``_scaled`` by the temperature. The rows of the test set
         also have ``ece_gain``: the debiased ECE of the first method minus that of this method,
-        with its 95% bootstrap bounds. And a table with a row per bin on the test set, for every
+        with its 95% bootstrap bounds. The columns ``ece_gain_mass10``, ``…15`` and ``…20`` are the
+        same for bins of equal mass. And a table with a row per bin on the test set, for every
         method that is a single model: ``confidence``, ``accuracy`` and ``n``.
     """
     reference = None
@@ -138,9 +176,19 @@ def tables(
             mean = pd.DataFrame(versions).mean().to_dict()
             rows.append({"method": method, "set": data.name, "n": len(data.labels)} | mean)
         predicted = [_on_test_set(cached, model) for model in models]
-        errors = np.mean([debiased_ece(*values) for values in predicted], axis=0)
+        binned = [kinds_of_bins(confidence) for confidence, _ in predicted]
+        errors = np.mean(
+            [
+                debiased_ece(*values, indices=list(kinds.values()))
+                for values, kinds in zip(predicted, binned, strict=True)
+            ],
+            axis=0,
+        )
         reference = errors if reference is None else reference
-        gain = dict(zip(GAIN, interval(reference - errors, biased=True), strict=True))
+        gain = {}
+        for kind, apart in zip(binned[0], reference - errors, strict=True):
+            names = [f"ece_gain{kind}{end}" for end in ("", "_lo", "_hi")]
+            gain |= dict(zip(names, interval(apart, biased=True), strict=True))
         next(row for row in rows if row["method"] == method and row["set"] == "test").update(gain)
         if len(models) == 1:
             for confidence, accuracy, n in zip(*reliability(*predicted[0]), strict=True):

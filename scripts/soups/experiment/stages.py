@@ -19,8 +19,8 @@ STAGE = {
     "ensembles": 1,
     "curves": 2,
     "doctor": 3,
-    "tables": 3,
-    "claims": 6,
+    "tables": 4,
+    "claims": 7,
     "figures": 3,
     "report": 4,
 }
