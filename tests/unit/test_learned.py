@@ -12,6 +12,7 @@ from soups.mixing import learned
 from soups.models import checkpoints
 from soups.models.blocks import groups
 from soups.models.checkpoints import Checkpoint, Held
+from soups.models.stack import Stack
 
 K = 4
 ROWS = np.arange(0, 60, 2)  # of the held-out images
@@ -62,9 +63,14 @@ def test_the_gradient_is_that_of_autograd_through_the_mixture(model, paths, imag
 
     ingredients = [Checkpoint(path) for path in paths]
     alpha = w.softmax(0)
-    learned.mixed(ingredients, alpha, group).write(model)
-    F.cross_entropy(log_beta.exp() * model(x), y).backward()
-    alpha.backward(learned.coefficient_gradient(model, ingredients, group))
+    parts = [[name for name, index in group.items() if index == i] for i in range(count)]
+    with Stack(ingredients) as stack:
+        for i, names in enumerate(parts):
+            learned.write(model.state_dict(), stack, alpha[:, i], names)
+        F.cross_entropy(log_beta.exp() * model(x), y).backward()
+        parameters = dict(model.named_parameters())
+        gradients = [learned.coefficient_gradient(parameters, stack, names) for names in parts]
+    alpha.backward(torch.stack(gradients, dim=1))
     torch.testing.assert_close(w.grad, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(log_beta.grad, expected_beta, rtol=1e-9, atol=1e-12)
     assert expected.abs().max() > 1e-4

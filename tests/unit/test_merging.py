@@ -1,5 +1,7 @@
 """Merges and the geometry of ingredients, compared with calculations on plain tensors."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from soups.mixing import geometry
 from soups.mixing.mix import mix
 from soups.mixing.recipes import recipe, uniform
 from soups.models import checkpoints
-from soups.models.checkpoints import Checkpoint, Held, Stack
+from soups.models.checkpoints import Checkpoint, Held
+from soups.models.stack import Stack
 
 SHAPES = {"a": (5, 3), "b": (7,), "scalar": ()}
 COUNTS = st.integers(1, 7)
@@ -133,6 +136,43 @@ def test_a_stack_reads_pieces_of_the_requested_size(tmp_path):
     checkpoints.save(tmp_path / "w.safetensors", {"w": torch.zeros(1000, 3)}, {})
     with Stack([Checkpoint(tmp_path / "w.safetensors")] * 4, 120) as stack:
         assert {part.numel() for _, _, part in stack.pieces()} == {120}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_piece_of_a_tensor_is_read_once_in_any_number_of_threads(
+    tmp_path, threads, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    state = {"empty": torch.zeros(2, 0), "one": torch.tensor(3.0), "w": torch.randn(7, 11, 1000)}
+    checkpoints.save(tmp_path / "w.safetensors", state, {})
+    opened = Checkpoint(tmp_path / "w.safetensors")
+    with Stack([opened, Held(opened.path)]) as stack:
+        for name, tensor in state.items():
+            parts = stack.each(name, lambda p, n=name: [r.clone() for r in stack.rows(n, p)])
+            for k in range(2):
+                joined = torch.cat([torch.empty(0), *(part[k] for part in parts)])
+                assert torch.equal(joined, tensor.flatten())
+    assert len(parts) == 3
+
+
+def test_a_stack_reads_more_files_than_the_limit_of_open_files(tmp_path):
+    checkpoints.save(tmp_path / "w.safetensors", {"w": torch.ones(2)}, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    try:
+        with Stack([Checkpoint(tmp_path / "w.safetensors")] * 300) as stack:
+            assert sum(1 for _ in stack.rows("w", slice(0, 2))) == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_file_that_ends_early_is_named(write):
+    path = write(1)["m0"]
+    checkpoint = Checkpoint(path)
+    with open(path, "r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    with Stack([checkpoint]) as stack, pytest.raises(UserError, match=r"m0.*ends within tensor"):
+        stack.first("scalar")
 
 
 def test_a_held_checkpoint_can_be_read_after_its_file_is_deleted(write):

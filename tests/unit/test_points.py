@@ -14,6 +14,7 @@ from soups.mixing.points import Landscape, Points, evaluate, gain
 from soups.mixing.recipes import recipe, uniform
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
+from soups.models.checkpoints import Checkpoint
 from soups.models.forward import forward
 from tests.unit.training import convolutional
 
@@ -115,9 +116,9 @@ def test_a_point_has_the_logits_of_its_soup(points, explicit, made):
 def test_growing_uniform_soups_add_each_model_once_to_a_running_sum(mixed, monkeypatch):
     added, add = [], Mixture.add
 
-    def recorded(self, checkpoint, weight) -> None:
+    def recorded(self, checkpoint) -> None:
         added.append(checkpoint.path.stem)
-        add(self, checkpoint, weight)
+        add(self, checkpoint)
 
     monkeypatch.setattr(Mixture, "add", recorded)
     for n in range(1, 4):
@@ -125,6 +126,26 @@ def test_growing_uniform_soups_add_each_model_once_to_a_running_sum(mixed, monke
     assert added == NAMES[:2]  # The last model is a candidate, so it is not added to the sum.
     mixed.average(["m0", "m2"])
     assert added == [*NAMES[:2], "m0"]
+
+
+def test_a_growing_soup_has_the_bits_of_a_candidate_and_reads_each_model_once(mixed, monkeypatch):
+    trials = [weights_of(mixed.average(NAMES[:n])) for n in range(1, 4)]
+    opened, init = [], Checkpoint.__init__
+
+    def recorded(self, path) -> None:
+        opened.append(path.stem)
+        init(self, path)
+
+    monkeypatch.setattr(Checkpoint, "__init__", recorded)
+    for n, trial in enumerate(trials, 1):
+        grown = weights_of(mixed.average(NAMES[:n], grows=True))
+        assert all(torch.equal(value, trial[name]) for name, value in grown.items())
+    assert sorted(opened) == ["m0", "m1", "m2"]
+
+
+def weights_of(model) -> dict[str, torch.Tensor]:
+    """A copy of a model's state dict."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def test_an_ensemble_is_the_mean_of_cached_logits(points, explicit):

@@ -25,6 +25,7 @@ from soups.models.blocks import groups
 from soups.models.checkpoints import Checkpoint
 from soups.models.forward import forward
 from soups.models.pretrained import bring_in
+from soups.models.stack import Stack
 from soups.text import preparation
 from soups.training import optim
 from soups.training.finetune import finetune, finetune_on
@@ -253,9 +254,12 @@ def test_the_gradient_of_a_learned_soup_is_that_of_autograd(prepared, tmp_path, 
 
     classifier.load_state_dict({name: tensor.detach() for name, tensor in mixture.items()})
     F.cross_entropy(classifier(x), y).backward()
-    opened = [Checkpoint(path) for path in paths]
-    gradient = learned.coefficient_gradient(classifier, opened, group)
-    w.softmax(0).backward(gradient)
+    parameters, gradients = dict(classifier.named_parameters()), []
+    with Stack([Checkpoint(path) for path in paths]) as stack:
+        for i in range(w.shape[1]):
+            names = [name for name, index in group.items() if index == i]
+            gradients.append(learned.coefficient_gradient(parameters, stack, names))
+    w.softmax(0).backward(torch.stack(gradients, dim=1))
     torch.testing.assert_close(w.grad, expected, rtol=1e-4, atol=1e-8)
 
 

@@ -15,7 +15,7 @@ STAGE = {
     "finetune": 2,
     "checkpoints": 1,
     "evaluate": 2,
-    "soups": 3,
+    "soups": 4,
     "ensembles": 1,
     "curves": 2,
     "doctor": 3,

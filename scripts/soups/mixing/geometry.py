@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from soups.errors import UserError
-from soups.models.checkpoints import Checkpoint, Stack
+from soups.models.checkpoints import Checkpoint
+from soups.models.stack import Stack
 
 
 def gram(start: Checkpoint, ingredients: Sequence[Checkpoint]) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from soups.models.checkpoints import Checkpoint, Stack
+from soups.models.checkpoints import Checkpoint
+from soups.models.stack import Stack
 
 
 def merge(start: Checkpoint, ingredients: Sequence[Checkpoint], rule: str, **options) -> dict:

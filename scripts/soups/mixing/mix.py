@@ -1,6 +1,10 @@
-"""The mixer, which turns a recipe into weights with one ingredient in memory at a time."""
+"""The mixer, which turns a recipe into weights.
 
-from collections.abc import Mapping
+It reads a small piece of one tensor of every ingredient at a time. The memory is that of the
+result and does not grow with the number of ingredients.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,12 +14,11 @@ from soups.errors import UserError
 from soups.mixing import recipes
 from soups.mixing.merge import merge
 from soups.models.checkpoints import DTYPES, Checkpoint
+from soups.models.stack import Stack
 
 
 class Mixture:
-    """A weighted sum of state dicts, accumulated in float64.
-
-    It holds only the sum, so its memory does not grow with the number of checkpoints.
+    """A sum of state dicts in float64, which can be extended.
 
     Attributes:
         total: the sum in float64, and the tensors that are not averaged in their own dtype.
@@ -25,38 +28,33 @@ class Mixture:
         self.total: dict[str, Tensor] = {}
         self._first: Checkpoint | None = None
 
-    def add(self, checkpoint: Checkpoint, weight: recipes.Coefficient) -> None:
-        """Add ``weight`` times a checkpoint, tensor by tensor.
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Add a checkpoint.
 
         Integer tensors (counters of batch normalisation) are not averaged. They are taken from
         the first checkpoint.
-
-        Args:
-            checkpoint: the checkpoint.
-            weight: a number, or a number per tensor.
 
         Raises:
             UserError: if names, shapes, dtypes or the pre-trained model differ from those of the
                 first checkpoint.
         """
-        self.check(checkpoint)
-        for name, tensor in checkpoint.items():
-            factor = weight[name] if isinstance(weight, Mapping) else weight
-            if not tensor.is_floating_point():
-                self.total.setdefault(name, tensor)
-            elif name in self.total:
-                self.total[name].add_(tensor.double(), alpha=factor)
-            else:
-                # Temporary tensors would leave holes in memory as large as the sum.
-                self.total[name] = tensor.to(torch.float64, copy=True).mul_(factor)
+        first = not self.total
+        self._check(checkpoint)
+        with Stack([checkpoint]) as stack:
+            for name, (shape, dtype) in stack.shapes().items():
+                if DTYPES[dtype].is_floating_point:
+                    if first:
+                        self.total[name] = torch.empty(shape, dtype=torch.float64)
+                    _add(stack, name, self.total[name], [1], first)
+                elif first:
+                    self.total[name] = stack.first(name)
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        """Raise an error if a checkpoint cannot be mixed with the first, see `check_compatible`."""
+    def _check(self, checkpoint: Checkpoint) -> None:
         self._first = self._first or checkpoint
         check_compatible(self._first, checkpoint)
 
     @torch.no_grad()
-    def write(self, module: nn.Module, scale: float = 1, extra: Checkpoint | None = None) -> None:
+    def write(self, module: nn.Module, scale: float, extra: Checkpoint | None = None) -> None:
         """Copy ``scale`` times the sum into the weights of a module.
 
         Args:
@@ -69,22 +67,22 @@ class Mixture:
             for name, tensor in self.total.items():
                 target[name].copy_(tensor * scale if tensor.is_floating_point() else tensor)
             return
-        self.check(extra)
-        for name, tensor in extra.items():
-            if tensor.is_floating_point():
-                tensor = tensor.double()
-                tensor = (self.total[name] + tensor if name in self.total else tensor) * scale
-            target[name].copy_(tensor)
+        self._check(extra)
+        with Stack([extra]) as stack:
+            for name, (shape, dtype) in stack.shapes().items():
+                if not DTYPES[dtype].is_floating_point:
+                    target[name].copy_(stack.first(name))
+                    continue
+                total, made = self.total.get(name), torch.empty(shape, dtype=target[name].dtype)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the sum in the dtypes of the first checkpoint, and empty the mixture."""
-        shapes = self._first.shapes()
-        state = {}
-        for name in list(self.total):
-            # `pop` frees each float64 sum once its copy is made.
-            tensor = self.total.pop(name)
-            state[name] = tensor.to(DTYPES[shapes[name][1]])
-        return state
+                def write(piece, name=name, total=total, made=made) -> None:
+                    values = next(stack.rows(name, piece)).to(torch.float64, copy=True)
+                    if total is not None:
+                        values += total.view(-1)[piece]
+                    made.view(-1)[piece] = values.mul_(scale)
+
+                stack.each(name, write)
+                target[name].copy_(made)
 
 
 def mix(
@@ -111,17 +109,62 @@ def mix(
         raise UserError(
             f"recipe {recipe['method']!r}: all coefficients are 0, expected one that is not"
         )
-    mixture = Mixture()
+    ingredients = [Checkpoint(paths[name]) for name in names]
     if "merge" in recipe:
-        ingredients = [Checkpoint(paths[name]) for name in names]
         # Only TIES uses the values of the start, and the catalog ensures that it has one.
         origin = Checkpoint(paths[start]) if start is not None else ingredients[0]
-        for checkpoint in [origin, *ingredients]:
-            mixture.check(checkpoint)
+        for checkpoint in ingredients:
+            check_compatible(origin, checkpoint)
         return merge(origin, ingredients, **recipe["merge"])
+    for checkpoint in ingredients:
+        check_compatible(ingredients[0], checkpoint)
+    coefficients = [recipe["coefficients"][name] for name in names]
+    with Stack(ingredients) as stack:
+        return {
+            name: total.to(DTYPES[stack.shapes()[name][1]])
+            for name, total in weighted(stack, coefficients, stack.shapes())
+        }
+
+
+def weighted(
+    stack: Stack, coefficients: Sequence[recipes.Coefficient], names: Iterable[str]
+) -> Iterator[tuple[str, Tensor]]:
+    """Compute the weighted sum of k checkpoints, one tensor after the other.
+
+    Args:
+        stack: the checkpoints, with the same tensors.
+        coefficients: for each checkpoint a number, or a number per tensor.
+        names: the tensors to sum.
+
+    Yields:
+        name and sum, float64. Integer tensors (counters of batch normalisation) are those of the
+        first checkpoint.
+    """
     for name in names:
-        mixture.add(Checkpoint(paths[name]), recipe["coefficients"][name])
-    return mixture.state()
+        shape, dtype = stack.shapes()[name]
+        if not DTYPES[dtype].is_floating_point:
+            yield name, stack.first(name)
+            continue
+        factors = [c[name] if isinstance(c, Mapping) else c for c in coefficients]
+        total = torch.empty(shape, dtype=torch.float64)
+        _add(stack, name, total, factors, fresh=True)
+        yield name, total
+
+
+def _add(stack: Stack, name: str, total: Tensor, factors: Sequence[float], fresh: bool) -> None:
+    """Add a weighted sum of one tensor to ``total``, float64, or write it there if ``fresh``."""
+    flat = total.view(-1)
+
+    def add(piece: slice) -> None:
+        part = flat[piece]
+        values = torch.empty_like(part)  # Without it, torch would allocate one for each row.
+        for k, (row, factor) in enumerate(zip(stack.rows(name, piece), factors, strict=True)):
+            if fresh and k == 0:
+                part.copy_(row).mul_(factor)  # A sum that starts from 0 would turn -0 into 0.
+            else:
+                part.add_(values.copy_(row), alpha=factor)
+
+    stack.each(name, add)
 
 
 def check_compatible(first: Checkpoint, other: Checkpoint) -> None:

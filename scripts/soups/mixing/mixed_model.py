@@ -63,16 +63,24 @@ class MixedModel:
         """The model with the weights of a recipe."""
         return self.load(mix(recipe, self._paths, self._start))
 
-    def average(self, names: Sequence[str]) -> nn.Module:
+    def average(self, names: Sequence[str], grows: bool = False) -> nn.Module:
         """The model with the plain average of some models, which is cheap for growing soups.
 
         The float64 sum of all models but the last is kept for the next call. It can be reused if
-        the next soup extends it, or if it differs in its last model alone. Only this sum and one
-        checkpoint are in memory, however many soups are tried. The last bits may differ from
-        those of `of`, which multiplies each model by its coefficient before the sum.
+        the next soup extends it, or if it differs in its last model alone. Besides the model, only
+        this sum is in memory, however many soups are tried. The last bits may differ from those of
+        `of`, which multiplies each model by its coefficient before the sum.
+
+        Args:
+            names: the models.
+            grows: keep the sum of all models. The next soup should extend this one, and then no
+                model is read twice.
         """
-        soup = self._sum.of(tuple(names[:-1]))
-        soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
+        if grows:
+            self._sum.of(tuple(names)).write(self._model, 1 / len(names))
+        else:
+            soup = self._sum.of(tuple(names[:-1]))
+            soup.write(self._model, 1 / len(names), Checkpoint(self._paths[names[-1]]))
         self._settle(self._model)
         return self._model
 
@@ -95,5 +103,5 @@ class MixedModel:
         return model, state
 
     def _add(self, soup: Mixture, name: str) -> Mixture:
-        soup.add(Checkpoint(self._paths[name]), 1)
+        soup.add(Checkpoint(self._paths[name]))
         return soup

@@ -51,7 +51,7 @@ class Points:
     def of(self, recipe: dict) -> BySet:
         """Logits of a recipe's soup."""
         if recipe["method"] == "uniform":  # Uniform soups grow model by model along a curve.
-            return self._samples.logits(self._mixed.average(recipes.used(recipe)))
+            return self._samples.logits(self._mixed.average(recipes.used(recipe), grows=True))
         return self._samples.logits(self._mixed.of(recipe))
 
     def of_ensemble(self, members: Sequence[str]) -> BySet:
