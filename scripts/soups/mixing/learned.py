@@ -74,19 +74,14 @@ def coefficient_gradient(
         if parameter is None or parameter.grad is None:
             continue  # Buffers and frozen parameters have no gradient.
         here, slope = (t.detach().reshape(-1).cpu() for t in (parameter, parameter.grad))
-
-        def products(piece, name=name, here=here, slope=slope) -> Tensor:
+        for piece in stack.parts(name):
             change = torch.empty_like(here[piece])
             # A library's inner product could depend on the number of threads.
-            return torch.stack(
-                [
-                    torch.sub(row, here[piece], out=change).mul_(slope[piece]).sum()
-                    for row in stack.rows(name, piece)
-                ]
-            )
-
-        for part in stack.each(name, products):
-            out += part
+            products = [
+                torch.sub(row, here[piece], out=change).mul_(slope[piece]).sum()
+                for row in stack.rows(name, piece)
+            ]
+            out += torch.stack(products)
     return out
 
 

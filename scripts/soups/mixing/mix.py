@@ -74,14 +74,11 @@ class Mixture:
                     target[name].copy_(stack.first(name))
                     continue
                 total, made = self.total.get(name), torch.empty(shape, dtype=target[name].dtype)
-
-                def write(piece, name=name, total=total, made=made) -> None:
+                for piece in stack.parts(name):
                     values = next(stack.rows(name, piece)).to(torch.float64, copy=True)
                     if total is not None:
                         values += total.view(-1)[piece]
                     made.view(-1)[piece] = values.mul_(scale)
-
-                stack.each(name, write)
                 target[name].copy_(made)
 
 
@@ -153,18 +150,14 @@ def weighted(
 
 def _add(stack: Stack, name: str, total: Tensor, factors: Sequence[float], fresh: bool) -> None:
     """Add a weighted sum of one tensor to ``total``, float64, or write it there if ``fresh``."""
-    flat = total.view(-1)
-
-    def add(piece: slice) -> None:
-        part = flat[piece]
+    for piece in stack.parts(name):
+        part = total.view(-1)[piece]
         values = torch.empty_like(part)  # Without it, torch would allocate one for each row.
         for k, (row, factor) in enumerate(zip(stack.rows(name, piece), factors, strict=True)):
             if fresh and k == 0:
                 part.copy_(row).mul_(factor)  # A sum that starts from 0 would turn -0 into 0.
             else:
                 part.add_(values.copy_(row), alpha=factor)
-
-    stack.each(name, add)
 
 
 def check_compatible(first: Checkpoint, other: Checkpoint) -> None:

@@ -2,17 +2,13 @@
 
 import math
 import resource
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from soups.models.checkpoints import DTYPES, Checkpoint
-
-Result = TypeVar("Result")
 
 
 class Stack:
@@ -25,7 +21,7 @@ class Stack:
         values: the largest number of values in a piece of `pieces`, k times its length.
     """
 
-    # Values per piece of `each`. Float64 copies of them and of their sum fit in a core's cache.
+    # Values per piece of `parts`. Float64 copies of them and of their sum fit in a core's cache.
     # The number is a multiple of the length of every vector, so that sums over checkpoints do not
     # depend on the pieces. From 2¹⁵ values on, torch would divide a sum among threads.
     LENGTH = 15 * 2**11
@@ -38,9 +34,6 @@ class Stack:
         _allow_open_files(len(self._checkpoints))
         with ExitStack() as opening:
             self._reads = [opening.enter_context(c.opened()) for c in self._checkpoints]
-            threads = torch.get_num_threads()
-            pool = opening.enter_context(ThreadPoolExecutor(threads)) if threads > 1 else None
-            self._map = pool.map if pool else map
             self._exit = opening.pop_all()
         return self
 
@@ -69,15 +62,11 @@ class Stack:
         for read in self._reads:
             yield read(name, piece, buffer)
 
-    def each(self, name: str, work: Callable[[slice], Result]) -> list[Result]:
-        """Call ``work`` with pieces that cover a flattened tensor, in the threads of the job.
-
-        Returns:
-            the results in the order of the pieces. They do not depend on the number of threads.
-        """
+    def parts(self, name: str) -> Iterator[slice]:
+        """Short pieces that cover a flattened tensor, for `rows`."""
         count = math.prod(self.shapes()[name][0])
-        starts = range(0, count, self.LENGTH)
-        return list(self._map(work, [slice(i, min(i + self.LENGTH, count)) for i in starts]))
+        for start in range(0, count, self.LENGTH):
+            yield slice(start, min(start + self.LENGTH, count))
 
     def pieces(self) -> Iterator[tuple[str, slice, Tensor]]:
         """Read every floating-point tensor of all checkpoints in pieces.
