@@ -75,10 +75,11 @@ def coefficient_gradient(
             continue  # Buffers and frozen parameters have no gradient.
         here, slope = (t.detach().reshape(-1).cpu() for t in (parameter, parameter.grad))
         for piece in stack.parts(name):
-            change = torch.empty_like(here[piece])
+            origin, weights = here[piece], slope[piece]
+            change = torch.empty_like(origin)
             # A library's inner product could depend on the number of threads.
             products = [
-                torch.sub(row, here[piece], out=change).mul_(slope[piece]).sum()
+                torch.sub(row, origin, out=change).mul_(weights).sum()
                 for row in stack.rows(name, piece)
             ]
             out += torch.stack(products)
