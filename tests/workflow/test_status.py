@@ -1,6 +1,5 @@
 """The status of real runs, as read from their files."""
 
-import copy
 import re
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from soups.jobs import status
 from soups.jobs.events import JobRecord
 from soups.jobs.status_text import text
-from tests.workflow.conftest import FEW, FIGURES, TINY
+from tests.workflow.conftest import FEW, FIGURES, SMALL
 from tests.workflow.test_interrupt import interrupt
 from tests.workflow.test_run import INGREDIENTS, METHODS, VARIANTS
 
@@ -38,10 +37,8 @@ def test_every_ingredient_of_a_finished_run_is_done(finished):
 
 @pytest.mark.workflow
 def test_the_status_shows_a_killed_fine_tune_as_interrupted(project):
-    overlay = copy.deepcopy(TINY)
-    overlay["sweep"] = {"random": {"n": 3, "parameters": {"epochs": 20}}, **FEW["sweep"]}
-    overlay |= {"soups": FEW["soups"], "curves": FEW["curves"], "tasks": {}}
-    one = project(overlay)
+    sweep = {"random": {"n": 3, "parameters": {"epochs": 20}}, **FEW["sweep"]}
+    one = project(SMALL | {"sweep": sweep})
     logs = one.results / "logs" / "finetune"
     seen = []
 
@@ -70,7 +67,7 @@ def test_the_status_shows_a_killed_fine_tune_as_interrupted(project):
 
 @pytest.mark.workflow
 def test_the_status_shows_a_run_that_a_signal_ended_as_interrupted_not_failed(project):
-    copy = project(TINY | FEW)
+    copy = project(SMALL)
 
     def head() -> str:
         return text(status.look(copy.results)).splitlines()[0]
