@@ -208,7 +208,7 @@ def test_the_ablations_extend_the_default(root, validate):
     assert {name: more_soups[name] for name in soups} == soups
     assert len(more_rows) == len(rows) + 6 * 6 + 4 + 9 + 1
     assert more_soups["soup_with_and_without_SAM"]["ingredients"] == [
-        *(f"m{i:02d}" for i in range(6)), *(f"m{i:02d}_sam" for i in range(6)),
+        "m00", "m01", "m02", "m03_sam", "m04_sam", "m05_sam"
     ]  # fmt: skip
 
 

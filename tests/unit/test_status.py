@@ -77,7 +77,9 @@ training = TrainingProgress(0, 40)
 for _ in range(10):
     training.step(8, torch.tensor(1.25))
 training.epoch(1, torch.tensor(1.25))
-Resumable(sys.argv[2], {"lr": 1}, "m00").keep(10, model=torch.nn.Linear(2, 2))
+state = Resumable(sys.argv[2], {"lr": 1}, "m00")
+state.keep(10, model=torch.nn.Linear(2, 2))
+state.wait()
 print("saved", flush=True)
 time.sleep(600)
 """

@@ -3,7 +3,8 @@
 import torch
 
 from soups.doctor import thresholds
-from soups.models.checkpoints import Checkpoint, Stack
+from soups.models.checkpoints import Checkpoint
+from soups.models.stack import Stack
 
 
 def is_copy(one: Checkpoint, two: Checkpoint) -> bool:

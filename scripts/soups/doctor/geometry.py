@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from soups.models.checkpoints import Checkpoint, Stack
+from soups.models.checkpoints import Checkpoint
+from soups.models.stack import Stack
 
 # Groups of tensors. Statistics of batch normalisation belong to none of them, because they are
 # measured and not learned.
