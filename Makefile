@@ -11,7 +11,7 @@
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
 # make docs        rewrite the tables of docs/ that come from the registries
-# make seeds       repeat the sweep over seeds and worlds, and summarise
+# make seeds       run the evidence for all claims (experiments/evidence), resumable, about 2.5 hours
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
 # make published   make tables and figures of the paper's released numbers, in seconds
 # make fuzz        try 21,000 broken configurations, checkpoints and images (half an hour)
@@ -94,7 +94,7 @@ docs: install
 	$(BIN)/python tools/docs_tables.py
 
 seeds: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/replicate.py
+	$(BIN)/python tools/replicate.py $(if $(ARGS),$(ARGS))
 
 ablations: install
 	$(SNAKEMAKE) tables --quiet rules --configfile experiments/weak.yaml

@@ -7,6 +7,7 @@ rule claims:
         points=expand(f"{R}/curves/{{curve}}.safetensors", curve=plan.curves.tables),
         published=f"{workflow.basedir}/experiments/published/clip-vitb32-72.csv",
         paper=f"{workflow.basedir}/experiments/published/paper.csv",
+        evidence=plan.recorded_evidence(workflow.basedir),
         weaker=list(plan.weaker.values()),
         replicates=plan.replicates,
     output:

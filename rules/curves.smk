@@ -124,6 +124,7 @@ rule plan_tasks:
     params:
         tasks={m: plan.sweep.rows[m].get("task") for m in plan.curves.tasks},
         start=plan.sweep.started(plan.curves.tasks),
+        options={"with_start": config["curves"]["tasks"]["with_start"]},
         stage=plan.stage["curves"],
     script:
         "../scripts/plan_tasks.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from soups import files
-from soups.claims import published, verdicts
+from soups.claims import published, series, verdicts
 from soups.claims.evidence import Evidence
 from soups.evaluation import metric
 from soups.jobs.job import run
@@ -32,7 +32,10 @@ def main(job) -> None:
         others = [pd.read_csv(path) for path in job.input.replicates]
         parts = parts.merge(verdicts.over_sweeps([parts, *others]), on=["claim", "part"])
     files.write_text(job.output.effects, parts.to_csv(index=False))
-    files.write_text(job.output.claims, verdicts.claims_table(parts).to_csv(index=False))
+    claims = verdicts.claims_table(parts)
+    if job.input.evidence:
+        claims = series.beside(claims, pd.read_csv(job.input.evidence[0]))
+    files.write_text(job.output.claims, claims.to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from soups.models import usable
 def main(job) -> None:
     tasks = job.params.tasks
     kept = usable.by_weights(dict(zip(tasks, job.input.weights, strict=True)), some=False)
-    plan = plans.tasks({model: tasks[model] for model in kept}, job.params.start[0])
+    of_model = {model: tasks[model] for model in kept}
+    plan = plans.tasks(of_model, job.params.start[0], **job.params.options)
     files.write_json(job.output[0], plan)
 
 

@@ -1,108 +1,272 @@
-"""Repeat the miniature over seeds of the sweep and of the world, and summarise the gains.
+"""Run the evidence for the paper's claims: all designs of experiments/evidence/plan.yaml.
 
-python tools/replicate.py [extra arguments of snakemake]
+python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [-- OPTIONS]
 
-Each replicate is an experiment results/seeds/w<world>s<sweep>. Replicates of one world share
-its data and initialisation. Another world has other shapes and images, both in training and in
-the tests, but the same pre-trained model. Existing replicates are not run again. After each
-replicate, the claims of the miniature are judged again, with the effects of the replicates of
-its world beside its own.
+Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
+interrupted one goes on where it stopped. The options after -- go to snakemake. After each run, the
+verdicts of all runs so far are written to results/recorded/<name>, see `soups.claims.series`.
 """
 
+import argparse
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import yaml
+from record import hardware
 
 import _library  # noqa: F401
 from soups import files
-from soups.roles import BEST, title
+from soups.claims import series
+from soups.errors import UserError
+from soups.jobs import living
+from soups.jobs.progress import duration
+from soups.report import presentation
 
-REPLICATES = [(0, 0), (0, 1), (0, 2), (1, 0), (0, 3), (0, 4)]  # (world, sweep)
-MEASURE_TITLES = {"test": "test", "shifts_mean": "mean of shifts"}
-RECORD = Path("results/recorded/seeds.csv")
-
-
-def main(arguments: list[str]) -> None:
-    """Run all replicates, and print the summary of their gains."""
-    parts: list[pd.DataFrame] = []
-    for count, (world, seed) in enumerate(REPLICATES, start=1):
-        parts.append(replicate(world, seed, arguments))
-        # Written after each replicate, so that an interrupted series leaves a record.
-        files.write_text(RECORD, pd.concat(parts).to_csv(index=False))
-        judge([(w, s) for w, s in REPLICATES[1:count] if w == 0], arguments)
-    print(summary(pd.read_csv(RECORD)))
+OVERLAYS = Path("experiments/evidence")
+DONE = "evidence.json"  # in the folder of a finished run: the fingerprint of its settings
+CLI = [sys.executable, "-m", "snakemake"]
 
 
-def replicate(world: int, seed: int, arguments: list[str]) -> pd.DataFrame:
-    """Run one replicate, and return its methods table with the world and the sweep's seed."""
-    name, path = experiment(world, seed), Path(f"results/seeds/w{world}s{seed}.yaml")
-    files.write_text(path, yaml.safe_dump(overlay(world, seed), sort_keys=False))
-    command = ["snakemake", f"results/{name}/tables/effects.csv", *arguments]
-    subprocess.run([*command, "--quiet", "rules", "--configfile", str(path)], check=True)
-    table = pd.read_csv(f"results/{name}/tables/methods.csv")
-    return table.assign(world=world, sweep_seed=seed).drop(columns="members")
+@dataclass(frozen=True)
+class Run:
+    """One experiment of the evidence.
 
-
-def overlay(world: int, seed: int) -> dict:
-    """The configuration of a replicate, as far as it differs from the default."""
-    return {
-        "name": experiment(world, seed),
-        "shared": None if seed == 0 else experiment(world, 0),
-        "data": {"world": {"seed": world}},
-        "sweep": {"random": {"seed": seed}},
-    }
-
-
-def experiment(world: int, seed: int) -> str:
-    """Name of the experiment of a replicate. The first replicate is the miniature itself."""
-    return f"seeds/w{world}s{seed}" if world or seed else "miniature"
-
-
-def judge(others: list[tuple[int, int]], arguments: list[str]) -> None:
-    """Remake the claims and the report of the miniature with the effects of other replicates."""
-    names = ", ".join(experiment(world, seed) for world, seed in others)
-    command = ["snakemake", "report", *arguments, "--quiet", "rules"]
-    subprocess.run([*command, "--config", f"claims={{replicates: [{names}]}}"], check=True)
-
-
-def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Each method minus the best individual in points, with a row per replicate and method."""
-    keys = ["world", "sweep_seed"]
-    theirs = table[table["method"] == BEST].set_index(keys)[list(MEASURE_TITLES)]
-    rows = table[table["method"] != BEST].set_index(keys)
-    difference = 100 * (rows[list(MEASURE_TITLES)] - theirs.loc[rows.index])
-    difference.insert(0, "method", rows["method"])
-    return difference.reset_index()
-
-
-def summary(table: pd.DataFrame) -> str:
-    """A Markdown table of each method's gain over the best individual, by world.
-
-    A cell has the mean and the standard deviation over the sweeps of a world, and the number of
-    positive gains.
+    Attributes:
+        design, seed: of the run.
+        files: its overlays, in order.
+        config: its further settings.
+        minutes: expected time on two cores.
+        options: further options of snakemake.
     """
-    rows = gains(table)
-    worlds = sorted(rows["world"].unique())
-    counts = {w: rows[rows["world"] == w]["sweep_seed"].nunique() for w in worlds}
-    header = ["minus the best individual, points"]
-    for world in worlds:
-        sweeps = f"{counts[world]} sweep{'s' if counts[world] > 1 else ''}"
-        header += [f"{label}, world {world}, {sweeps}" for label in MEASURE_TITLES.values()]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for method in rows["method"].unique():
-        cells = [title(method)]
-        for world in worlds:
-            mine = rows[(rows["method"] == method) & (rows["world"] == world)]
-            for measure in MEASURE_TITLES:
-                spread = f" ± {mine[measure].std():.2f}" if len(mine) > 1 else ""
-                above = f" ({(mine[measure] > 0).sum()} of {len(mine)})" if len(mine) > 1 else ""
-                cells.append(f"{mine[measure].mean():+.2f}{spread}{above}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+
+    design: str
+    seed: int
+    files: tuple[Path, ...]
+    config: dict
+    minutes: float
+    options: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return Path("results", self.config["name"])
+
+    @property
+    def effects(self) -> Path:
+        return self.folder / "tables" / "effects.csv"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the results of the run, apart from code."""
+        read = [path.read_text(encoding="utf-8") for path in (Path("config.yaml"), *self.files)]
+        return files.fingerprint({"files": read, "config": self.config})
+
+    @property
+    def done(self) -> bool:
+        mark = self.folder / DONE
+        if not (mark.is_file() and self.effects.is_file()):
+            return False
+        return files.read_json(mark)["fingerprint"] == self.fingerprint
+
+    @property
+    def command(self) -> list[str]:
+        """Its snakemake command."""
+        config = [f"{key}={json.dumps(value)}" for key, value in self.config.items()]
+        names = [str(path) for path in self.files]
+        options = ["--quiet", "rules", "--configfile", *names, "--config", *config, *self.options]
+        return [*CLI, str(self.effects), *options]
+
+
+def runs(designs: Mapping[str, Mapping], name: str, more: Sequence[Path] = ()) -> list[Run]:
+    """All runs in order.
+
+    Args:
+        designs: the content of plan.yaml.
+        name: folder of results/ for the runs.
+        more: overlays that go on top of those of every design.
+    """
+    made = []
+    for design, spec in designs.items():
+        overlays = (*(OVERLAYS / f"{file}.yaml" for file in spec["files"]), *more)
+        further = spec.get("config", {})
+        for seed in spec["seeds"]:
+            own, shared = f"{name}/{design}-{seed}", f"{name}/{spec['shared']}"
+            config = {"name": own} | ({"shared": shared} if shared != own else {})
+            given = {**further.get("all", {}), **further.get(seed, {})}
+            text = json.dumps(given).replace("{folder}", f"results/{name}")
+            config |= json.loads(text)
+            config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
+            options = tuple(spec.get("options", []))
+            made.append(Run(design, seed, overlays, config, spec["minutes"], options))
+    return made
+
+
+def chosen(designs: Mapping[str, Mapping], only: Sequence[str]) -> dict[str, Mapping]:
+    """The designs that a run asks for, or all.
+
+    Raises:
+        UserError: for an unknown design.
+    """
+    for name in only:
+        if name not in designs:
+            known = ", ".join(designs)
+            raise UserError(f"--only has {name!r}, expected one of {known}")
+    return {name: spec for name, spec in designs.items() if not only or name in only}
+
+
+def left(made: float, expected: float, todo: float) -> float:
+    """Seconds that remain.
+
+    Args:
+        made: seconds that the runs of this call took.
+        expected: minutes that plan.yaml expects for these runs.
+        todo: minutes that it expects for the others.
+    """
+    speed = made / (60 * expected) if expected else 1.0
+    return 60 * todo * speed
+
+
+def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFrame:
+    """The tests of all designs, from the runs that are finished."""
+    tables = {(run.design, run.seed): pd.read_csv(run.effects) for run in every if run.done}
+    parts = []
+    for name, spec in designs.items():
+        here = {seed: tables[name, seed] for seed in spec["seeds"] if (name, seed) in tables}
+        usual = spec.get("weaker_than")
+        if usual:
+            pairs = [seed for seed in here if (usual, seed) in tables]
+            found = series.weaker(
+                [tables[usual, seed] for seed in pairs], [here[seed] for seed in pairs]
+            )
+        else:
+            found = list(here.values())
+        if found:
+            parts.append(series.design(name, found, spec["claims"]))
+    return series.combined(parts) if any(map(len, parts)) else pd.DataFrame()
+
+
+def methods(every: Sequence[Run]) -> pd.DataFrame:
+    """The methods tables of all finished runs, with their design and seed."""
+    made = [
+        pd.read_csv(run.folder / "tables" / "methods.csv")
+        .drop(columns="members")
+        .assign(design=run.design, seed=run.seed)
+        for run in every
+        if run.done
+    ]
+    return pd.concat(made, ignore_index=True)
+
+
+def record(folder: Path, designs: Mapping[str, Mapping], every: Sequence[Run]) -> None:
+    """Write the verdicts and their numbers after each run, so that an interruption loses none."""
+    parts = evidence(designs, every)
+    files.write_text(folder / "methods.csv", methods(every).to_csv(index=False))
+    took = {f"{run.design}-{run.seed}": files.read_json(run.folder / DONE)["minutes"]
+            for run in every if run.done}  # fmt: skip
+    note = {"command": "make seeds", "hardware": hardware(), "commit": commit(), "minutes": took}
+    files.write_json(folder / "record.json", note)
+    if len(parts):
+        claims = series.judged(parts)
+        files.write_text(folder / "effects.csv", parts.to_csv(index=False))
+        files.write_text(folder / "claims.csv", claims.to_csv(index=False))
+        shown = presentation.markdown(*presentation.recorded(claims))
+        files.write_text(folder / "claims.md", shown)
+
+
+def call(command: Sequence[str]) -> None:
+    """Run a command. An interruption reaches it too, and its end is waited for.
+
+    Raises:
+        SystemExit: with its exit status, if that is not 0.
+    """
+    process = subprocess.Popen(command, start_new_session=True)
+
+    def stop(*_) -> None:
+        process.send_signal(signal.SIGINT)  # snakemake ends its jobs, and removes its lock
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if status := process.wait():
+            raise SystemExit(status if status > 0 else 128 - status)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def commit() -> str | None:
+    """The git commit of this folder, or None outside a checkout."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    return found.stdout.strip() or None if not found.returncode else None
+
+
+def unlock() -> None:
+    """Remove the lock that a killed run left behind.
+
+    Raises:
+        UserError: if another run lives here.
+    """
+    if others := living.runs():
+        raise UserError(others[0].refusal())
+    locks = Path(".snakemake/locks")
+    if locks.is_dir() and any(locks.iterdir()):
+        subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = parsed(arguments)
+    whole = yaml.safe_load((OVERLAYS / "plan.yaml").read_text(encoding="utf-8"))
+    wanted = chosen(whole, given.only)
+    every = runs(whole, given.name, [Path(path) for path in given.overlays])
+    target = Path("results/recorded", given.name)
+    unlock()
+    took, expected = 0.0, 0.0
+    todo = [run for run in every if run.design in wanted and not run.done]
+    for number, run in enumerate(todo, start=1):
+        rest = sum(other.minutes for other in todo[number - 1 :])
+        time_left = duration(left(took, expected, rest))
+        print(f"{run.config['name']}: run {number} of {len(todo)}, about {time_left} left",
+              flush=True)  # fmt: skip
+        begun = time.monotonic()
+        call([*run.command, *given.options])
+        seconds = time.monotonic() - begun
+        note = {"fingerprint": run.fingerprint, "minutes": round(seconds / 60, 2)}
+        files.write_json(run.folder / DONE, note)
+        took, expected = took + seconds, expected + run.minutes
+        record(target, whole, every)
+    if not todo:
+        record(target, whole, every)
+    print((target / "claims.md").read_text(encoding="utf-8"))
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="evidence", help="folder of results/ and of the record")
+    parser.add_argument("--with", nargs="+", default=[], dest="overlays", metavar="FILE",
+                        help="overlays that go on top of those of every design")  # fmt: skip
+    parser.add_argument("--only", nargs="+", default=[], metavar="DESIGN", help="these designs")
+    before, after = list(arguments), []
+    if "--" in before:
+        cut = before.index("--")
+        before, after = before[:cut], before[cut + 1 :]
+    given = parser.parse_args(before)
+    given.options = after
+    return given
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(error.returncode) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -98,6 +98,11 @@ def test_every_combination_of_tasks_has_a_point(monkeypatch):
         },
         "against": 0,
     }
+    with_start = plans.tasks(of_model, "zeroshot", with_start=True)
+    assert with_start[0] == plan[0]
+    assert with_start[5]["labels"] == chosen["cats birds"]["labels"]
+    coefficients = with_start[5]["recipe"]["coefficients"]
+    assert coefficients == dict.fromkeys(["zeroshot", "m0", "m2", "m3"], 1 / 4)
     monkeypatch.setattr(plans, "MAX_CHOICES", 2)
     assert len(plans.tasks(of_model, "zeroshot")) == 1 + 2 + 2 + 1
 

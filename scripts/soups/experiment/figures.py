@@ -274,6 +274,20 @@ FIGURES = [
         {"methods": "methods", "weaker": "weaker_methods"},
     ),
     Figure(
+        "forest",
+        "All claims at a glance: the effect that decides each claim, with its 95% interval, in "
+        "units of the claim's margin. The grey band is the margin on either side of 0, within "
+        "which an effect counts as no difference. An effect to the right supports the claim. The "
+        "colour and the mark show the verdict. Large marks are this run, and small hollow marks "
+        "below them are the recorded evidence over many runs. The numbers on the right are in "
+        "points, correlations or slopes. For a ratio that should be 1, the "
+        "axis is the logarithm to the base of the margin, so the band is what supports the claim. "
+        "For a claim that nothing is lost, the left edge of the band is the bar. The axis is "
+        "linear between −2 and 2 and logarithmic beyond. The mark of a claim with several tests is "
+        "that of the test which is furthest from being supported.",
+        {"claims": "claims"},
+    ),
+    Figure(
         "contact_sheet",
         "One example of every class (rows, at most 24) in the test set and every shift "
         "(columns). A cell is white if the shift does not contain the class, or if several "

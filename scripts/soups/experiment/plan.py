@@ -6,6 +6,7 @@ module imports neither torch nor pandas and opens no image. The rules compute no
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from soups import problems
@@ -26,6 +27,7 @@ from soups.problems import Problem
 from soups.report.words import Words
 from soups.roles import BEST, GREEDY, SECOND_BEST
 
+EVIDENCE = "evidence"  # folder of the evidence run, see tools/replicate.py
 NOTHING = "(?!)"  # the pattern that matches no name
 
 
@@ -130,7 +132,7 @@ class Plan(Places, Parameters):
         source = problem.source(config["data"])
         tables = _tables(roles, problem.tables(source), config["published"])
         tables += ["doctor"] if elsewhere else []
-        further = ["reliability", "effects", *planned.tables]
+        further = ["reliability", "effects", "claims", *planned.tables]
         further += ["rejection"] if planned.large else []
         further += ["landscape"] if planned.panels else []
         further += ["weaker_methods"] if weaker else []
@@ -223,6 +225,16 @@ class Plan(Places, Parameters):
     def evidence(self) -> list[str]:
         """Names of the tables that claims are tested with."""
         return ["methods", "significance", "calibration", *self.curves.tables]
+
+    def recorded_evidence(self, home: str) -> list[str]:
+        """The verdicts of the evidence run that are kept with the project, if there are any.
+
+        Args:
+            home: folder of the project.
+        """
+        path = Path(home, "results", "recorded", EVIDENCE, "claims.csv")
+        makes_it = self.config["name"].split("/")[0] == EVIDENCE
+        return [str(path)] if path.is_file() and not makes_it else []
 
     @property
     def all_tables(self) -> list[str]:

@@ -125,7 +125,7 @@ def slices(kitchen: Kitchen, members: Mapping[str, Sequence[str]]) -> list[dict]
     return plan
 
 
-def tasks(of_model: Mapping[str, str], start: str) -> list[dict]:
+def tasks(of_model: Mapping[str, str], start: str, with_start: bool = False) -> list[dict]:
     """Plan soups of models fine-tuned on different tasks, compared with the start.
 
     For every number of tasks, the plan has at most `MAX_CHOICES` choices of tasks.
@@ -133,6 +133,7 @@ def tasks(of_model: Mapping[str, str], start: str) -> list[dict]:
     Args:
         of_model: model id to its task.
         start: id of the model that all were fine-tuned from.
+        with_start: whether the start is a member of every soup, as in the paper.
     """
     of_task: dict[str, list[str]] = {}
     for model, task in of_model.items():
@@ -144,7 +145,8 @@ def tasks(of_model: Mapping[str, str], start: str) -> list[dict]:
             models = [model for task in chosen for model in of_task[task]]
             labels = {"method": "soup", "tasks": count, "of": " ".join(chosen)}
             labels["models"] = len(models)
-            recipe = recipes.uniform(models, "tasks")
+            members = [start, *models] if with_start else models
+            recipe = recipes.uniform(members, "tasks")
             plan.append({"labels": labels, "recipe": recipe, "against": 0})
     return plan
 

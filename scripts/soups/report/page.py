@@ -36,6 +36,7 @@ DOTS_PER_PIXEL = 2.3
 FOLDED = 480  # height in pixels from which the contact sheet is folded
 SHEET = "contact_sheet"
 FIRST = "scatter"  # follows the methods table
+FOREST = "forest"  # opens the section on claims
 
 WORTH = 0.005  # accuracy; the page warns if one held-out example is worth more
 
@@ -201,6 +202,7 @@ def render(
         looks={"methods": looks(methods, roles), "calibration": looks(calibrated, roles)},
         figures=figures,
         first=FIRST,
+        forest=FOREST,
         sheet=SHEET,
         doctor=doctor.NAME,
         examined=doctor.sentences(tables["doctor_summary"], alone) if examined else [],
@@ -243,7 +245,7 @@ def pictures(figures: Iterable[tuple[str, str, str | Path]]) -> dict[str, Pictur
     """
     found = {name: (name, caption, path) for name, caption, path in figures}
     order = [name for name in (SHEET, FIRST) if name in found]
-    order += [name for name in found if name not in order]
+    order += sorted((name for name in found if name not in order), key=FOREST.__eq__)
     numbers = {name: i for i, name in enumerate((n for n in order if n != SHEET), start=1)}
     return {name: Picture(*found[name], numbers.get(name)) for name in order}
 

@@ -112,7 +112,11 @@ def calibration(table: pd.DataFrame, roles: Roles = NAMED) -> tuple[list[str], l
 
 def claims(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[list[str]]]:
     """Header and rows of `claims.csv`: each claim with its verdicts and the deciding effect."""
-    further = {"sweeps_verdict": "over sweeps", "published_verdict": "published"}
+    further = {
+        "sweeps_verdict": "over sweeps",
+        "published_verdict": "published",
+        "evidence_verdict": "recorded evidence",
+    }
     further = {name: title for name, title in further.items() if name in table}
     header = ["claim", "verdict", *further.values(), "decided by", "effect", "n", "figure"]
     rows = [
@@ -124,6 +128,23 @@ def claims(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[l
             effect(row),
             sizes(row, words),
             "" if pd.isna(row["figure"]) else row["figure"].replace("_", " "),
+        ]
+        for _, row in table.iterrows()
+    ]
+    return header, rows
+
+
+def recorded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of recorded evidence: each claim with its verdict and the deciding effect."""
+    header = ["claim", "verdict", "decided by", "effect", "design", "n"]
+    rows = [
+        [
+            f"{row['claim']}. {row['text']}",
+            row["verdict"],
+            "" if pd.isna(row["part"]) else row["part"],
+            "" if pd.isna(row["part"]) else effect(row),
+            "" if pd.isna(row["design"]) else str(row["design"]),
+            "" if pd.isna(row["runs"]) else f"{int(row['runs'])} runs, {sizes(row)}",
         ]
         for _, row in table.iterrows()
     ]
@@ -174,7 +195,7 @@ def effect(row: pd.Series, prefix: str = "") -> str:
 
 def sizes(row: pd.Series, words: Words = USUAL) -> str:
     """The numbers of examples, models and pairs behind an effect."""
-    counts = {words.examples: row["images"]} | {name: row[name] for name in ("models", "pairs")}
+    counts = {words.examples: row["images"]} | {name: row[name] for name in ("models", "pairs") if name in row}
     return ", ".join(f"{int(n):,} {name}" for name, n in counts.items() if pd.notna(n) and n)
 
 

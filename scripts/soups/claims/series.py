@@ -1,0 +1,162 @@
+"""Evidence from many runs: the tests of several designs, each over its runs.
+
+A design is a set of runs that differ in their sweeps alone, see experiments/evidence/plan.yaml. Its
+runs share no model. A design decides some claims, and its other tests are shown beside.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from soups.claims.evidence import same_model
+from soups.claims.registry import CLAIMS
+from soups.claims.verdicts import FEWEST, claims_table, over_sweeps
+from soups.outcomes import INCONCLUSIVE, NOT_TESTED
+from soups.roles import BEST, GREEDY
+
+# Without a gain, the greedy soup is the best individual model itself. One run then says nothing
+# about soups. Over runs it is an outcome of the method, and leaving it out would favour the claim.
+NO_GAIN = str(same_model(GREEDY, BEST))
+WEAKER = 18  # the claim about weaker starts
+GAIN = "greedy − best individual, test"
+COMMON = ("unit", "rule", "margin")  # columns that a test has in every run
+COLUMNS = ["claim", "part", *COMMON, "design", "decides", "runs", "effect", "lo", "hi", "verdict"]
+
+
+def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> pd.DataFrame:
+    """The tests of one design: a row per test that at least one run made.
+
+    Args:
+        name: of the design.
+        tables: the table of `verdicts.effects` of each run.
+        claims: the claims that the design decides.
+
+    Returns:
+        rows with `COLUMNS`, ``images`` and ``models`` (both summed over runs for models, the most
+        for images).
+    """
+    tables = [with_zeros(table) for table in tables]
+    both = pd.concat(tables, ignore_index=True).dropna(subset="effect")
+    if both.empty:
+        return pd.DataFrame(columns=[*COLUMNS, "images", "models"])
+    if len(tables) == 1:
+        rows = both.assign(runs=1)
+    else:
+        over = over_sweeps([both])
+        over = over.rename(columns={f"sweeps_{key}": key for key in ("effect", "lo", "hi")})
+        over = over.rename(columns={"sweeps_verdict": "verdict", "sweeps": "runs"})
+        over["verdict"] = over["verdict"].replace(NOT_TESTED, INCONCLUSIVE)
+        groups = both.groupby(["claim", "part"], sort=False)
+        kept = groups.agg(
+            **{key: (key, "first") for key in COMMON},
+            decides=("decides", "max"),
+            images=("images", "max"),
+            models=("models", "sum"),
+        )
+        rows = over.merge(kept.reset_index(), on=["claim", "part"])
+    rows = rows.assign(design=name, decides=_deciding(rows) & rows["claim"].isin(claims))
+    return rows[[*COLUMNS, "images", "models"]].reset_index(drop=True)
+
+
+def with_zeros(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of effects, where a greedy soup that is the best model has a gain of 0."""
+    table = table.copy()
+    same = (table["missing"] == NO_GAIN) & (table["unit"] != "ECE")
+    table.loc[same, ["effect", "lo", "hi"]] = 0.0
+    table.loc[same, "missing"] = np.nan
+    return table
+
+
+def _deciding(rows: pd.DataFrame) -> pd.Series:
+    """Which rows decide their claims: of a test at several learning rates, the largest alone.
+
+    The largest rate counts that enough runs have. In every run the largest rate with two good
+    models decides, so runs may differ in it.
+    """
+    decides = rows["decides"].astype(bool).copy()
+    for claim in CLAIMS:
+        for part in claim.parts:
+            if "{}" not in part.name:
+                continue
+            begin, end = part.name.split("{}")
+            mine = rows[
+                (rows["claim"] == claim.number)
+                & rows["part"].str.startswith(begin)
+                & rows["part"].str.endswith(end)
+            ]
+            if mine.empty:
+                continue
+            enough = mine[mine["runs"] >= FEWEST]
+            rate = (enough if len(enough) else mine)["part"].str.extract(r"rate (\S+),")[0]
+            decides[mine.index] = False
+            decides[rate.astype(float).idxmax()] = part.decides
+    return decides
+
+
+def weaker(usual: Sequence[pd.DataFrame], weak: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The tests of the claim about weaker starts, a table per pair of runs of one sweep.
+
+    Args:
+        usual: the tables of `verdicts.effects` from the usual start.
+        weak: those of the same sweeps from the weaker start.
+    """
+    parts = next(claim for claim in CLAIMS if claim.number == WEAKER).parts
+    made = []
+    for one, two in zip(usual, weak, strict=True):
+        ours, theirs = (
+            table[(table["claim"] == 1) & (table["part"] == GAIN)].iloc[0]
+            for table in map(with_zeros, (one, two))
+        )
+        rows = []
+        for part, value, runs in zip(
+            parts,
+            (theirs["effect"], ours["effect"] - theirs["effect"]),
+            ([theirs], [ours, theirs]),
+            strict=True,
+        ):
+            # A pair alone has no interval. The interval is over pairs.
+            row = {"claim": WEAKER, "part": part.title(), "unit": ours["unit"], "rule": part.rule}
+            row |= {"margin": part.margin.value, "decides": True, "effect": value}
+            row |= {"lo": np.nan, "hi": np.nan, "verdict": INCONCLUSIVE, "missing": np.nan}
+            row |= {"images": ours["images"], "models": sum(run["models"] for run in runs)}
+            rows.append(row)
+        made.append(pd.DataFrame(rows))
+    return made
+
+
+def combined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All tests of all designs, in the order of the claims.
+
+    Args:
+        parts: the rows of `design`.
+    """
+    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    table = table.sort_values("claim", kind="stable").reset_index(drop=True)
+    return table.round({"effect": 6, "lo": 6, "hi": 6})
+
+
+def judged(parts: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim with its verdict, and the test that decides it, see `verdicts.claims_table`.
+
+    Args:
+        parts: the rows of `combined`.
+    """
+    table = claims_table(parts.assign(pairs=0), CLAIMS)
+    of = parts[parts["decides"]].drop_duplicates(["claim", "part"])
+    keys = of.set_index(["claim", "part"])[["design", "runs"]]
+    return table.drop(columns=["pairs", "figure"]).join(keys, on=["claim", "part"])
+
+
+def beside(claims: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """A table of claims, with columns ``evidence_…`` of recorded evidence.
+
+    Args:
+        claims: the table of `verdicts.claims_table`.
+        recorded: that of `judged`.
+    """
+    names = ["verdict", "part", "unit", "rule", "margin", "effect", "lo", "hi", "runs", "design"]
+    theirs = recorded.set_index("claim")[names].add_prefix("evidence_")
+    made = claims.join(theirs, on="claim")
+    made["evidence_verdict"] = made["evidence_verdict"].fillna(NOT_TESTED)
+    return made.astype({"evidence_runs": "Int64"})
