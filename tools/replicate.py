@@ -1,6 +1,7 @@
 """Run the evidence for the paper's claims: all designs of experiments/evidence/plan.yaml.
 
-python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [-- OPTIONS]
+python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [--most N]
+    [-- OPTIONS]
 
 Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
 interrupted one goes on where it stopped. The options after -- go to snakemake. After each run, the
@@ -45,6 +46,7 @@ class Run:
         config: its further settings.
         minutes: expected time on two cores.
         options: further options of snakemake.
+        number: of the run within its design, from 0.
     """
 
     design: str
@@ -53,6 +55,7 @@ class Run:
     config: dict
     minutes: float
     options: tuple[str, ...] = ()
+    number: int = 0
 
     @property
     def folder(self) -> Path:
@@ -96,15 +99,16 @@ def runs(designs: Mapping[str, Mapping], name: str, more: Sequence[Path] = ()) -
     for design, spec in designs.items():
         overlays = (*(OVERLAYS / f"{file}.yaml" for file in spec["files"]), *more)
         further = spec.get("config", {})
-        for seed in spec["seeds"]:
+        options = tuple(spec.get("options", []))
+        for number, seed in enumerate(spec["seeds"]):
             own, shared = f"{name}/{design}-{seed}", f"{name}/{spec['shared']}"
             config = {"name": own} | ({"shared": shared} if shared != own else {})
             given = {**further.get("all", {}), **further.get(seed, {})}
             text = json.dumps(given).replace("{folder}", f"results/{name}")
             config |= json.loads(text)
             config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
-            options = tuple(spec.get("options", []))
-            made.append(Run(design, seed, overlays, config, spec["minutes"], options))
+            minutes = spec["minutes"]
+            made.append(Run(design, seed, overlays, config, minutes, options, number))
     return made
 
 
@@ -188,8 +192,8 @@ def call(command: Sequence[str]) -> None:
     """
     process = subprocess.Popen(command, start_new_session=True)
 
-    def stop(*_) -> None:
-        process.send_signal(signal.SIGINT)  # snakemake ends its jobs, and removes its lock
+    def stop(number: int, _) -> None:
+        process.send_signal(number)  # snakemake ends its jobs, and removes its lock
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -227,7 +231,11 @@ def main(arguments: Sequence[str]) -> None:
     target = Path("results/recorded", given.name)
     unlock()
     took, expected = 0.0, 0.0
-    todo = [run for run in every if run.design in wanted and not run.done]
+    todo = [
+        run
+        for run in every
+        if run.design in wanted and run.number < given.most and not run.done
+    ]
     for number, run in enumerate(todo, start=1):
         rest = sum(other.minutes for other in todo[number - 1 :])
         time_left = duration(left(took, expected, rest))
@@ -251,6 +259,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--with", nargs="+", default=[], dest="overlays", metavar="FILE",
                         help="overlays that go on top of those of every design")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=[], metavar="DESIGN", help="these designs")
+    parser.add_argument("--most", type=int, default=10**6, metavar="N",
+                        help="at most N runs of each design")  # fmt: skip
     before, after = list(arguments), []
     if "--" in before:
         cut = before.index("--")

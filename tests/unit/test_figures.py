@@ -11,10 +11,14 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
+from soups.claims import series, verdicts
+from soups.claims.registry import CLAIMS
+from soups.claims.rules import verdict
 from soups.experiment import figures as registry
 from soups.images import examples
-from soups.outcomes import FINE, FROM_START
+from soups.outcomes import CONTRADICTED, FINE, FROM_START, NOT_TESTED
 from soups.report import figures, presentation, style
+from soups.report.figures.claims import LOOKS, MOST, in_margins
 from soups.roles import (
     BASE,
     BEST,
@@ -798,3 +802,61 @@ def _published_greedy_order(recorded):
 def test_the_best_model_shows_above_a_greedy_soup_of_one_model():
     assert style.marker(BEST)["zorder"] > style.marker(GREEDY)["zorder"]
     assert style.marker(BEST)["s"] < style.marker(GREEDY)["s"]
+
+
+@shows("forest")
+def _forest(recorded):
+    table = forested(recorded)
+    figure = draw("forest", {"claims": table})
+    ax = figure.axes[0]
+    seen = table[table["verdict"].isin(LOOKS) & (table["margin"] > 0)]
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1.5]
+    ends = np.array([line.get_xdata() for line in lines])
+    wanted = np.array([in_margins(row)[1:] for _, row in seen.iterrows()])
+    np.testing.assert_allclose(ends, wanted.clip(-MOST, MOST))
+    greater = seen[seen["rule"] == "greater"].iloc[0]
+    assert in_margins(greater)[0] == pytest.approx(greater["effect"] / greater["margin"])
+    marks = [line for line in ax.lines if line.get_marker() in {m for _, m in LOOKS.values()}]
+    values = np.array([in_margins(row)[0] for _, row in seen.iterrows()])
+    np.testing.assert_allclose([line.get_xdata()[0] for line in marks], values.clip(-MOST, MOST))
+    assert [(to_hex(line.get_color()), line.get_marker()) for line in marks] == [
+        (colour.lower(), mark) for colour, mark in map(LOOKS.get, seen["verdict"])
+    ]
+    numbers = [label.get_text().split(".")[0] for label in ax.get_yticklabels()]
+    assert numbers == list(map(str, seen["claim"]))
+    assert texts(ax.texts) == [
+        presentation.effect(row).replace("-", "−") for _, row in seen.iterrows()
+    ]
+    # Recorded evidence stands below this run, with marks of its own.
+    beside = series.beside(table, table.assign(runs=8, design="sweeps", effect=table["effect"] / 2))
+    ax = draw("forest", {"claims": beside}).axes[0]
+    hollow = [line for line in ax.lines if to_hex(line.get_markerfacecolor()) == "#ffffff"]
+    halves = [in_margins(row)[0] / 2 for _, row in seen.iterrows() if row["rule"] != "within"]
+    np.testing.assert_allclose(
+        [line.get_xdata()[0] for line in hollow], np.clip(halves, -MOST, MOST)
+    )
+
+
+def forested(recorded) -> pd.DataFrame:
+    """The recorded claims, with today's rules and margins where a test has kept its name."""
+    known = {(claim.number, part.title()): part for claim in CLAIMS for part in claim.parts}
+    rows = []
+    for row in recorded("ablations/effects").to_dict("records"):
+        part = known.get((row["claim"], row["part"]))
+        if part is None or np.isnan(row["effect"]):
+            continue
+        bounded = row["effect"], row["lo"], row["hi"]
+        row |= {"rule": part.rule, "margin": part.margin.value, "decides": part.decides}
+        rows.append(row | {"verdict": verdict(part.rule, part.margin.value, *bounded)})
+    return verdicts.claims_table(pd.DataFrame(rows))
+
+
+def test_a_slope_is_drawn_on_a_logarithmic_axis_and_a_long_interval_has_an_arrow():
+    row = {"claim": 16, "text": "A ratio.", "verdict": CONTRADICTED, "rule": "within"}
+    row |= {"margin": 2.0, "effect": 4.0, "lo": 2.0, "hi": 2.0**40, "unit": "slope"}
+    assert in_margins(pd.Series(row)) == pytest.approx((2, 1, 40))
+    ax = draw("forest", {"claims": pd.DataFrame([row])}).axes[0]
+    [arrow] = [line for line in ax.lines if line.get_marker() == ">"]
+    assert arrow.get_xdata()[0] == MOST
+    empty = draw("forest", {"claims": pd.DataFrame([row | {"verdict": NOT_TESTED}])})
+    assert "No claim has an effect" in empty.axes[0].texts[0].get_text()

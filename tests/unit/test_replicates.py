@@ -1,6 +1,5 @@
 """Verdicts over sweeps count distinct models: no model is in two of the sweeps."""
 
-import itertools
 import re
 
 import pytest
@@ -35,20 +34,90 @@ def finish(plan: Plan, **changes) -> None:
     files.write_json(f"{plan.results}/settings.json", plan.sections)
 
 
-def test_no_model_counts_in_two_sweeps_of_make_seeds(planned):
-    """Variants, which have the same settings in every sweep, differ in their seeds."""
-    finish(planned({}))
-    marks: dict[str, list[str]] = {}
-    for world, seed in replicate.REPLICATES:
-        overlay = replicate.overlay(world, seed)
+@pytest.fixture
+def evidence(root, monkeypatch) -> list[replicate.Run]:
+    """The runs of the evidence, with overlays of this project."""
+    monkeypatch.setattr(replicate, "OVERLAYS", root / replicate.OVERLAYS)
+    return replicate.runs(designs(root), "evidence")
+
+
+def designs(root) -> dict:
+    path = root / "experiments" / "evidence" / "plan.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def merged(run: replicate.Run) -> dict:
+    """The overlays and the settings of a run, without the experiment that it shares data with."""
+    overlay = {}
+    for path in run.files:
+        overlay = merge(overlay, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return merge(overlay, {key: value for key, value in run.config.items() if key != "shared"})
+
+
+def test_no_model_counts_in_two_runs_of_the_evidence(planned, evidence, root):
+    """Every configuration of the evidence is valid, and its models are its own."""
+    marks: dict[str, str] = {}
+    for run in evidence:
+        overlay = merged(run)
+        if run.design == "supervised":  # another run makes its start
+            overlay["model"]["pretrained"] = str(root / "results/recorded/pretrained/world0.safetensors")
         plan = planned(overlay)
-        finish(plan)
-        marks[plan.config["name"]] = list(plan.announced["fingerprints"].values())
-    assert {len(each) for each in marks.values()} == {12 + 7}
-    everything = list(itertools.chain(*marks.values()))
-    assert len(set(everything)) == len(everything) == 19 * len(replicate.REPLICATES)
-    others = [name for name in marks if name != "miniature" and name.startswith("seeds/w0")]
-    assert len(planned({"claims": {"replicates": others}}).replicates) == len(others)
+        own = plan.announced["fingerprints"].values()
+        # The supervised start stands in for the usual one here, so its models have other heads.
+        assert not marks.keys() & set(own), run.config["name"]
+        marks |= dict.fromkeys(own, run.config["name"])
+    assert len({run.config["name"] for run in evidence}) == len(evidence)
+
+
+def test_every_claim_about_images_is_decided_by_one_design(root):
+    claims = [claim for spec in designs(root).values() for claim in spec["claims"]]
+    assert sorted(claims) == list(range(1, 19))
+
+
+def test_the_runs_take_their_data_from_a_run_of_the_same_world(planned, evidence, root):
+    first = {run.config["name"]: run for run in evidence}
+    for run in evidence:
+        if "shared" not in run.config:
+            continue
+        owner = first[run.config["shared"]]
+        assert evidence.index(owner) < evidence.index(run)
+        ours, theirs = (
+            {key: merged(each).get(key) for key in ("data", "model", "pretrain", "probe")}
+            for each in (run, owner)
+        )
+        assert ours == theirs, run.config["name"]
+
+
+def test_every_overlay_of_the_folder_is_in_the_plan(root):
+    named = {file for spec in designs(root).values() for file in spec["files"]}
+    there = {path.stem for path in (root / "experiments" / "evidence").glob("*.yaml")}
+    assert there - named == {"plan", "tiny"}
+
+
+def test_a_change_of_an_overlay_makes_a_finished_run_unfinished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overlay = tmp_path / "base.yaml"
+    for path in ("config.yaml", "base.yaml"):
+        files.write_text(tmp_path / path, "probe: {lr: 1}\n")
+    run = replicate.Run("sweeps", 0, (overlay,), {"name": "evidence/sweeps-0"}, 5)
+    assert not run.done
+    files.write_text(run.effects, "claim\n")
+    files.write_json(run.folder / replicate.DONE, {"fingerprint": run.fingerprint})
+    assert run.done
+    files.write_text(overlay, "probe: {lr: 2}\n")
+    assert not run.done
+
+
+def test_the_time_left_follows_the_speed_so_far():
+    assert replicate.left(0, 0, 150) == 150 * 60
+    assert replicate.left(made=600, expected=5, todo=10) == 20 * 60
+
+
+def test_an_unknown_design_is_an_error(root):
+    with pytest.raises(UserError, match="--only has 'swepes', expected one of sweeps, long"):
+        replicate.chosen(designs(root), ["swepes"])
+    assert list(replicate.chosen(designs(root), ["long"])) == ["long"]
+    assert list(replicate.chosen(designs(root), [])) == list(designs(root))
 
 
 def test_a_sweep_with_a_model_of_another_one_is_refused(planned, monkeypatch):
