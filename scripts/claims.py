@@ -26,15 +26,12 @@ def main(job) -> None:
     evidence = Evidence(tables, points, large_lr, roles, weaker, **scored, problem=problem)
     parts = verdicts.effects(evidence)
     released, paper = published.load(job.input.published), published.load_paper(job.input.paper)
-    columns = published.columns(parts, released, paper)
-    parts = pd.concat([parts, columns], axis=1)
+    parts = pd.concat([parts, published.columns(parts, released, paper)], axis=1)
     if job.input.replicates:
         others = [pd.read_csv(path) for path in job.input.replicates]
         parts = parts.merge(verdicts.over_sweeps([parts, *others]), on=["claim", "part"])
     files.write_text(job.output.effects, parts.to_csv(index=False))
-    claims = verdicts.claims_table(parts)
-    if job.input.evidence:
-        claims = series.beside(claims, pd.read_csv(job.input.evidence[0]))
+    claims = series.beside(verdicts.claims_table(parts), job.input.evidence)
     files.write_text(job.output.claims, claims.to_csv(index=False))
 
 

@@ -8,10 +8,12 @@ results/recorded/power.csv and the table in docs/claims.md. It takes seconds, an
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 from docs_tables import rewritten
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -28,8 +30,9 @@ MEASURED = ROOT / "results" / "recorded" / "ablations" / "effects.csv"
 WRITTEN = ROOT / "results" / "recorded" / "power.csv"
 PAGE = ROOT / "docs" / "claims.md"
 SEED, DRAWS = 0, 20_000
-TEST, SHIFTS = 20_000, 15_000  # images of `make seeds`
-SWEEPS = 8  # of `make seeds`
+PLAN = ROOT / "experiments" / "evidence" / "plan.yaml"
+TEST, SHIFTS = 20_000, 10_000  # images of `make seeds`
+PART = 5_000  # images of all shifts on its curves
 # Two sweeps share the test images. Their errors on these images have this correlation, measured as
 # that of the per-image differences of two disjoint halves of a sweep.
 SHARED = 0.07
@@ -142,13 +145,20 @@ def one_run(true: float, spread: Spread, images: int, rng) -> tuple[np.ndarray, 
     return value, value - half, value + half
 
 
-def over_sweeps(true: float, spread: Spread, images: int, rng) -> tuple[np.ndarray, ...]:
-    """Means over sweeps with Student's 95% intervals, as in `verdicts.over_sweeps`."""
-    error, shape = spread.at(images), (DRAWS, SWEEPS)
+def over_sweeps(
+    true: float, spread: Spread, images: int, rng, sweeps: int = 8
+) -> tuple[np.ndarray, ...]:
+    """Means over sweeps with Student's 95% intervals, as in `verdicts.over_sweeps`.
+
+    A single sweep has its own interval instead, see `one_run`.
+    """
+    if sweeps == 1:
+        return one_run(true, spread, images, rng)
+    error, shape = spread.at(images), (DRAWS, sweeps)
     noise = SHARED**0.5 * rng.normal(size=(DRAWS, 1)) + (1 - SHARED) ** 0.5 * rng.normal(size=shape)
     values = true + spread.between * rng.normal(size=shape) + error * noise
     mean = values.mean(1)
-    half = student.ppf(0.975, SWEEPS - 1) * values.std(1, ddof=1) / SWEEPS**0.5
+    half = student.ppf(0.975, sweeps - 1) * values.std(1, ddof=1) / sweeps**0.5
     return mean, mean - half, mean + half
 
 
@@ -157,8 +167,14 @@ def images_of_seeds(claim: int, part: Part, spread: Spread) -> int:
     if claim == 17:  # the classes of one task
         return 4 * spread.images
     if claim == 15:  # both planes
-        return TEST + SHIFTS
+        return TEST + PART
     return SHIFTS if "mean of shifts" in part.name else TEST
+
+
+def runs_of_seeds() -> dict[int, int]:
+    """Claim to the number of runs of the design of `make seeds` that decides it."""
+    designs = yaml.safe_load(PLAN.read_text(encoding="utf-8"))
+    return {claim: len(spec["seeds"]) for spec in designs.values() for claim in spec["claims"]}
 
 
 def simulate(measured: pd.DataFrame) -> pd.DataFrame:
@@ -172,11 +188,16 @@ def simulate(measured: pd.DataFrame) -> pd.DataFrame:
     ]
     known = spreads([part for _, part in tests], measured)
     rng, rows = np.random.default_rng(SEED), []
+    planned = runs_of_seeds()
     for claim, part in tests:
         spread = known[part.title()]
         designs = {
             "one run": (one_run, spread.images, 1),
-            "make seeds": (over_sweeps, images_of_seeds(claim, part, spread), SWEEPS),
+            "make seeds": (
+                partial(over_sweeps, sweeps=planned[claim]),
+                images_of_seeds(claim, part, spread),
+                planned[claim],
+            ),
         }
         for design, (draw, images, sweeps) in designs.items():
             for name, (true, right, false) in truths(part).items():

@@ -232,9 +232,7 @@ def main(arguments: Sequence[str]) -> None:
     unlock()
     took, expected = 0.0, 0.0
     todo = [
-        run
-        for run in every
-        if run.design in wanted and run.number < given.most and not run.done
+        run for run in every if run.design in wanted and run.number < given.most and not run.done
     ]
     for number, run in enumerate(todo, start=1):
         rest = sum(other.minutes for other in todo[number - 1 :])

@@ -827,14 +827,22 @@ def _forest(recorded):
     assert texts(ax.texts) == [
         presentation.effect(row).replace("-", "−") for _, row in seen.iterrows()
     ]
-    # Recorded evidence stands below this run, with marks of its own.
-    beside = series.beside(table, table.assign(runs=8, design="sweeps", effect=table["effect"] / 2))
+
+
+def test_recorded_evidence_stands_below_the_run_with_marks_of_its_own(recorded, tmp_path):
+    table = forested(recorded)
+    several = table.assign(runs=8, design="sweeps", effect=table["effect"] / 2)
+    several.to_csv(tmp_path / "claims.csv", index=False)
+    beside = series.beside(table, [tmp_path / "claims.csv"])
     ax = draw("forest", {"claims": beside}).axes[0]
     hollow = [line for line in ax.lines if to_hex(line.get_markerfacecolor()) == "#ffffff"]
-    halves = [in_margins(row)[0] / 2 for _, row in seen.iterrows() if row["rule"] != "within"]
+    seen = table[table["verdict"].isin(LOOKS) & (table["margin"] > 0)]
+    assert "within" not in set(seen["rule"])
+    halves = [in_margins(row)[0] / 2 for _, row in seen.iterrows()]
     np.testing.assert_allclose(
-        [line.get_xdata()[0] for line in hollow], np.clip(halves, -MOST, MOST)
+        [line.get_xdata()[0] for line in hollow], np.clip(halves, -MOST, MOST), atol=1e-9
     )
+    np.testing.assert_allclose([line.get_ydata()[0] for line in hollow], np.arange(len(seen)) + 0.2)
 
 
 def forested(recorded) -> pd.DataFrame:

@@ -60,7 +60,9 @@ def test_no_model_counts_in_two_runs_of_the_evidence(planned, evidence, root):
     for run in evidence:
         overlay = merged(run)
         if run.design == "supervised":  # another run makes its start
-            overlay["model"]["pretrained"] = str(root / "results/recorded/pretrained/world0.safetensors")
+            overlay["model"]["pretrained"] = str(
+                root / "results/recorded/pretrained/world0.safetensors"
+            )
         plan = planned(overlay)
         own = plan.announced["fingerprints"].values()
         # The supervised start stands in for the usual one here, so its models have other heads.

@@ -27,7 +27,10 @@ def test_several_runs_are_judged_by_their_mean_and_a_single_run_by_itself():
     runs = [run((1, GAIN, effect)) for effect in (0.010, 0.011, 0.012)]
     row = series.design("sweeps", runs, [1]).iloc[0]
     half = 4.302653 * 0.001 / 3**0.5
-    assert (row["effect"], row["lo"]) == (pytest.approx(0.011), pytest.approx(0.011 - half, abs=1e-6))
+    assert (row["effect"], row["lo"]) == (
+        pytest.approx(0.011),
+        pytest.approx(0.011 - half, abs=1e-6),
+    )
     assert row["verdict"] == SUPPORTED
     assert (row["runs"], row["models"], row["images"]) == (3, 9, 100)
     assert row["decides"]
@@ -86,10 +89,12 @@ def test_each_claim_is_decided_by_its_design_alone():
     assert len(claims) == len(CLAIMS)
 
 
-def test_the_verdict_of_recorded_evidence_stands_beside_that_of_a_run():
+def test_the_verdict_of_recorded_evidence_stands_beside_that_of_a_run(tmp_path):
     claims = pd.DataFrame({"claim": [1, 2], "verdict": [INCONCLUSIVE, NO_DIFFERENCE]})
     parts = series.design("sweeps", [run((1, GAIN, e)) for e in (0.01, 0.011, 0.012)], [1])
-    shown = series.beside(claims, series.judged(parts))
+    series.judged(parts).to_csv(tmp_path / "claims.csv", index=False)
+    shown = series.beside(claims, [tmp_path / "claims.csv"])
     assert list(shown["verdict"]) == [INCONCLUSIVE, NO_DIFFERENCE]
     assert list(shown["evidence_verdict"]) == [SUPPORTED, NOT_TESTED]
     assert shown["evidence_effect"].iloc[0] == pytest.approx(0.011)
+    pd.testing.assert_frame_equal(series.beside(claims, []), claims)

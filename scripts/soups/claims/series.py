@@ -4,7 +4,8 @@ A design is a set of runs that differ in their sweeps alone, see experiments/evi
 runs share no model. A design decides some claims, and its other tests are shown beside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -148,15 +149,18 @@ def judged(parts: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["pairs", "figure"]).join(keys, on=["claim", "part"])
 
 
-def beside(claims: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
-    """A table of claims, with columns ``evidence_…`` of recorded evidence.
+def beside(claims: pd.DataFrame, recorded: Sequence[str | Path]) -> pd.DataFrame:
+    """A table of claims, with columns ``evidence_…`` of recorded evidence, if there is any.
 
     Args:
         claims: the table of `verdicts.claims_table`.
-        recorded: that of `judged`.
+        recorded: the file with the table of `judged`, or none.
     """
+    if not recorded:
+        return claims
+    [path] = recorded
     names = ["verdict", "part", "unit", "rule", "margin", "effect", "lo", "hi", "runs", "design"]
-    theirs = recorded.set_index("claim")[names].add_prefix("evidence_")
+    theirs = pd.read_csv(path).set_index("claim")[names].add_prefix("evidence_")
     made = claims.join(theirs, on="claim")
     made["evidence_verdict"] = made["evidence_verdict"].fillna(NOT_TESTED)
     return made.astype({"evidence_runs": "Int64"})

@@ -195,7 +195,9 @@ def effect(row: pd.Series, prefix: str = "") -> str:
 
 def sizes(row: pd.Series, words: Words = USUAL) -> str:
     """The numbers of examples, models and pairs behind an effect."""
-    counts = {words.examples: row["images"]} | {name: row[name] for name in ("models", "pairs") if name in row}
+    counts = {words.examples: row["images"]} | {
+        name: row[name] for name in ("models", "pairs") if name in row
+    }
     return ", ".join(f"{int(n):,} {name}" for name, n in counts.items() if pd.notna(n) and n)
 
 
