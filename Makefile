@@ -11,7 +11,7 @@
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
 # make docs        rewrite the tables of docs/ that come from the registries
-# make seeds       run the evidence for all claims (experiments/evidence), resumable, about 2.5 hours
+# make seeds       run the evidence for all claims (experiments/evidence), resumable, about 2.6 hours
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
 # make published   make tables and figures of the paper's released numbers, in seconds
 # make fuzz        try 21,000 broken configurations, checkpoints and images (half an hour)
