@@ -29,6 +29,8 @@ from soups.claims import series
 from soups.errors import UserError
 from soups.jobs import living
 from soups.jobs.progress import duration
+from soups.models.checkpoints import Checkpoint
+from soups.models.pretrained import Pretrained
 from soups.report import presentation
 
 OVERLAYS = Path("experiments/evidence")
@@ -47,6 +49,7 @@ class Run:
         minutes: expected time on two cores.
         options: further options of snakemake.
         number: of the run within its design, from 0.
+        becomes: name of a file in its folder for its first model as a pre-trained model.
     """
 
     design: str
@@ -56,6 +59,7 @@ class Run:
     minutes: float
     options: tuple[str, ...] = ()
     number: int = 0
+    becomes: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -74,7 +78,8 @@ class Run:
     @property
     def done(self) -> bool:
         mark = self.folder / DONE
-        if not (mark.is_file() and self.effects.is_file()):
+        wanted = [mark, self.effects, *([self.folder / self.becomes] if self.becomes else [])]
+        if not all(path.is_file() for path in wanted):
             return False
         return files.read_json(mark)["fingerprint"] == self.fingerprint
 
@@ -108,7 +113,8 @@ def runs(designs: Mapping[str, Mapping], name: str, more: Sequence[Path] = ()) -
             config |= json.loads(text)
             config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
             minutes = spec["minutes"]
-            made.append(Run(design, seed, overlays, config, minutes, options, number))
+            becomes = spec.get("becomes")
+            made.append(Run(design, seed, overlays, config, minutes, options, number, becomes))
     return made
 
 
@@ -184,6 +190,25 @@ def record(folder: Path, designs: Mapping[str, Mapping], every: Sequence[Run]) -
         files.write_text(folder / "claims.md", shown)
 
 
+def write_start(folder: Path, path: Path) -> None:
+    """Write a pre-trained model with the image tower of the first fine-tuned model of a run.
+
+    Args:
+        folder: of the run. The text tower is that of its own pre-trained model.
+        path: the file to write.
+    """
+    pretrained = Pretrained.load(folder / "pretrained" / "model.safetensors")
+    weights = Checkpoint(folder / "models" / "m00.safetensors").state()
+    begin = f"{pretrained.tower_name}."
+    tower = {
+        name.removeprefix(begin): tensor
+        for name, tensor in weights.items()
+        if name.startswith(begin)
+    }
+    pretrained.visual.load_state_dict(tower)
+    pretrained.save(path, {"source": "supervised pre-training, see experiments/evidence"})
+
+
 def call(command: Sequence[str]) -> None:
     """Run a command. An interruption reaches it too, and its end is waited for.
 
@@ -241,6 +266,8 @@ def main(arguments: Sequence[str]) -> None:
               flush=True)  # fmt: skip
         begun = time.monotonic()
         call([*run.command, *given.options])
+        if run.becomes:
+            write_start(run.folder, run.folder / run.becomes)
         seconds = time.monotonic() - begun
         note = {"fingerprint": run.fingerprint, "minutes": round(seconds / 60, 2)}
         files.write_json(run.folder / DONE, note)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 import yaml
 
 from soups import files
@@ -10,6 +11,8 @@ from soups.errors import UserError
 from soups.experiment import replicates, search, settings
 from soups.experiment.plan import Plan
 from soups.jobs import runs
+from soups.models import checkpoints
+from soups.models.pretrained import Pretrained
 from tests.unit.test_overlays import merge
 from tools import replicate
 
@@ -174,3 +177,21 @@ def test_the_limit_of_rows_is_that_of_the_schema(root):
     schema = yaml.safe_load((root / "rules/schemas/config.schema.yaml").read_text("utf-8"))
     limit = schema["properties"]["sweep"]["properties"]["random"]["properties"]["n"]["maximum"]
     assert limit == search.MOST
+
+
+def test_a_fine_tuned_model_becomes_a_start(root, tmp_path):
+    source = root / "results" / "recorded" / "pretrained" / "world0.safetensors"
+    files.copy(source, tmp_path / "pretrained" / "model.safetensors")
+    model = Pretrained.load(source)
+    classifier = model.classifier(24)
+    with torch.no_grad():
+        for weight in classifier.parameters():
+            weight.add_(1.0)
+    trained = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    checkpoints.save(tmp_path / "models" / "m00.safetensors", trained, {})
+    replicate.write_start(tmp_path, tmp_path / "start.safetensors")
+    start, before = Pretrained.load(tmp_path / "start.safetensors"), Pretrained.load(source)
+    for name, tensor in start.classifier(24).state_dict().items():
+        if not name.startswith("head."):
+            assert torch.equal(tensor, trained[name]), name
+    assert torch.equal(start.clip.token_embedding.weight, before.clip.token_embedding.weight)
