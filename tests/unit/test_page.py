@@ -467,3 +467,26 @@ def test_the_doctor_has_a_section_and_its_warnings_stand_at_the_head(render, tab
     ]
     tables["doctor_summary"] = pd.DataFrame(summary, columns=["about", "text"])
     assert '<p class="warning">It collapses. What to do: m1: leave it out.</p>' in render()
+
+
+def test_the_forest_plot_opens_the_section_on_claims(root, tables, figures, tmp_path):
+    Image.new("RGB", (460, 230)).save(tmp_path / "forest.png")
+    named = [("forest", "All claims. Look.", tmp_path / "forest.png")]
+    named += [(picture.name, picture.caption, picture.path) for picture in figures.values()]
+    found = page.pictures(named)
+    assert list(found)[-1] == "forest"
+    template = (root / "rules" / "captions" / "page.html").read_text(encoding="utf-8")
+    html = page.render(
+        template, name="mine", folder="results/mine", run={}, tables=tables, figures=found,
+        roles=ROLES, soup=None, config=CONFIG, by_chance=(0.1, 0.2),
+    )  # fmt: skip
+    assert html.count('<figure id="forest">') == 1
+    paper = html.index('id="paper"')
+    assert paper < html.index('<figure id="forest">') < html.index("<details", paper)
+
+
+def test_the_table_of_claims_shows_recorded_evidence(tables, figures):
+    claims = tables["claims"].assign(evidence_verdict="supported")
+    shown, _, _ = page.claims(claims, tables["effects"], figures)
+    header, rows = shown["claims"]
+    assert rows[0][header.index("recorded evidence")] == "supported"
