@@ -5,142 +5,34 @@ python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [-
 
 Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
 interrupted one goes on where it stopped. The options after -- go to snakemake. After each run, the
-verdicts of all runs so far are written to results/recorded/<name>, see `soups.claims.series`.
+verdicts of all runs so far are written to results/recorded/evidence, see `soups.claims.series`.
+Those of another name go to results/<name>/record.
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import yaml
+from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
 from record import hardware
 
 import _library  # noqa: F401
 from soups import files
 from soups.claims import series
 from soups.errors import UserError
+from soups.experiment.plan import EVIDENCE
 from soups.jobs import living
 from soups.jobs.progress import duration
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
 from soups.report import presentation
-
-OVERLAYS = Path("experiments/evidence")
-DONE = "evidence.json"  # in the folder of a finished run: the fingerprint of its settings
-CLI = [sys.executable, "-m", "snakemake"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One experiment of the evidence.
-
-    Attributes:
-        design, seed: of the run.
-        files: its overlays, in order.
-        config: its further settings.
-        minutes: expected time on two cores.
-        options: further options of snakemake.
-        number: of the run within its design, from 0.
-        becomes: name of a file in its folder for its first model as a pre-trained model.
-    """
-
-    design: str
-    seed: int
-    files: tuple[Path, ...]
-    config: dict
-    minutes: float
-    options: tuple[str, ...] = ()
-    number: int = 0
-    becomes: str | None = None
-
-    @property
-    def folder(self) -> Path:
-        return Path("results", self.config["name"])
-
-    @property
-    def effects(self) -> Path:
-        return self.folder / "tables" / "effects.csv"
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides the results of the run, apart from code."""
-        read = [path.read_text(encoding="utf-8") for path in (Path("config.yaml"), *self.files)]
-        return files.fingerprint({"files": read, "config": self.config})
-
-    @property
-    def done(self) -> bool:
-        mark = self.folder / DONE
-        wanted = [mark, self.effects, *([self.folder / self.becomes] if self.becomes else [])]
-        if not all(path.is_file() for path in wanted):
-            return False
-        return files.read_json(mark)["fingerprint"] == self.fingerprint
-
-    @property
-    def command(self) -> list[str]:
-        """Its snakemake command."""
-        config = [f"{key}={json.dumps(value)}" for key, value in self.config.items()]
-        names = [str(path) for path in self.files]
-        options = ["--quiet", "rules", "--configfile", *names, "--config", *config, *self.options]
-        return [*CLI, str(self.effects), *options]
-
-
-def runs(designs: Mapping[str, Mapping], name: str, more: Sequence[Path] = ()) -> list[Run]:
-    """All runs in order.
-
-    Args:
-        designs: the content of plan.yaml.
-        name: folder of results/ for the runs.
-        more: overlays that go on top of those of every design.
-    """
-    made = []
-    for design, spec in designs.items():
-        overlays = (*(OVERLAYS / f"{file}.yaml" for file in spec["files"]), *more)
-        further = spec.get("config", {})
-        options = tuple(spec.get("options", []))
-        for number, seed in enumerate(spec["seeds"]):
-            own, shared = f"{name}/{design}-{seed}", f"{name}/{spec['shared']}"
-            config = {"name": own} | ({"shared": shared} if shared != own else {})
-            given = {**further.get("all", {}), **further.get(seed, {})}
-            text = json.dumps(given).replace("{folder}", f"results/{name}")
-            config |= json.loads(text)
-            config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
-            minutes = spec["minutes"]
-            becomes = spec.get("becomes")
-            made.append(Run(design, seed, overlays, config, minutes, options, number, becomes))
-    return made
-
-
-def chosen(designs: Mapping[str, Mapping], only: Sequence[str]) -> dict[str, Mapping]:
-    """The designs that a run asks for, or all.
-
-    Raises:
-        UserError: for an unknown design.
-    """
-    for name in only:
-        if name not in designs:
-            known = ", ".join(designs)
-            raise UserError(f"--only has {name!r}, expected one of {known}")
-    return {name: spec for name, spec in designs.items() if not only or name in only}
-
-
-def left(made: float, expected: float, todo: float) -> float:
-    """Seconds that remain.
-
-    Args:
-        made: seconds that the runs of this call took.
-        expected: minutes that plan.yaml expects for these runs.
-        todo: minutes that it expects for the others.
-    """
-    speed = made / (60 * expected) if expected else 1.0
-    return 60 * todo * speed
 
 
 def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFrame:
@@ -253,7 +145,8 @@ def main(arguments: Sequence[str]) -> None:
     whole = yaml.safe_load((OVERLAYS / "plan.yaml").read_text(encoding="utf-8"))
     wanted = chosen(whole, given.only)
     every = runs(whole, given.name, [Path(path) for path in given.overlays])
-    target = Path("results/recorded", given.name)
+    results = Path("results", given.name)
+    target = Path("results/recorded", EVIDENCE) if given.name == EVIDENCE else results / "record"
     unlock()
     took, expected = 0.0, 0.0
     todo = [
@@ -280,7 +173,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--name", default="evidence", help="folder of results/ and of the record")
+    parser.add_argument("--name", default=EVIDENCE, help="folder of results/ for the runs")
     parser.add_argument("--with", nargs="+", default=[], dest="overlays", metavar="FILE",
                         help="overlays that go on top of those of every design")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=[], metavar="DESIGN", help="these designs")

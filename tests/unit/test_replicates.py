@@ -38,10 +38,9 @@ def finish(plan: Plan, **changes) -> None:
 
 
 @pytest.fixture
-def evidence(root, monkeypatch) -> list[replicate.Run]:
+def evidence(root) -> list[replicate.Run]:
     """The runs of the evidence, with overlays of this project."""
-    monkeypatch.setattr(replicate, "OVERLAYS", root / replicate.OVERLAYS)
-    return replicate.runs(designs(root), "evidence")
+    return replicate.runs(designs(root), "evidence", home=root / replicate.OVERLAYS)
 
 
 def designs(root) -> dict:

@@ -37,7 +37,7 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
         rows with `COLUMNS`, ``images`` and ``models`` (both summed over runs for models, the most
         for images).
     """
-    tables = [with_zeros(table) for table in tables]
+    tables = [with_zeros(table) for table in tables] if len(tables) > 1 else tables
     both = pd.concat(tables, ignore_index=True).dropna(subset="effect")
     if both.empty:
         return pd.DataFrame(columns=[*COLUMNS, "images", "models"])

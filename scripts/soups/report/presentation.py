@@ -144,11 +144,16 @@ def recorded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             "" if pd.isna(row["part"]) else row["part"],
             "" if pd.isna(row["part"]) else effect(row),
             "" if pd.isna(row["design"]) else str(row["design"]),
-            "" if pd.isna(row["runs"]) else f"{int(row['runs'])} runs, {sizes(row)}",
+            "" if pd.isna(row["runs"]) else _runs(int(row["runs"]), sizes(row)),
         ]
         for _, row in table.iterrows()
     ]
     return header, rows
+
+
+def _runs(number: int, rest: str) -> str:
+    counted = f"{number} run{'s' if number > 1 else ''}"
+    return f"{counted}, {rest}" if rest else counted
 
 
 def effects(table: pd.DataFrame, words: Words = USUAL) -> tuple[list[str], list[list[str]]]:
