@@ -33,10 +33,6 @@ CLAIM_HEADER = [
     "greedy − best individual, mean of shifts (points)", "no loss",
 ]  # fmt: skip
 NEEDED = ("methods", "effects")
-OTHER_UNITS = (
-    registry.ECE,
-    registry.CORRELATION,
-)  # of effects that are no differences of the metric
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,8 @@ class Run:
 
     @property
     def words(self) -> Words:
-        """The words for the metric, which is the unit of most effects."""
-        [metric] = set(self.effects["unit"]) - {*OTHER_UNITS}
+        """The words for the metric, which is the unit of the claim about texts."""
+        [metric] = set(self.tests["unit"])
         return Words(metric, "text")
 
     @property

@@ -30,8 +30,11 @@ def record(folder, name: str, gain: float, metric: str = "accuracy") -> None:
     ]  # fmt: skip
     numbers = {"effect": gain, "lo": gain - 0.001, "hi": gain + 0.001, "verdict": "supported"}
     table = pd.DataFrame(rows).assign(**numbers)
-    other = {"claim": 12, "part": "ECE", "unit": "ECE", "rule": "greater", "effect": 0.1}
-    table = pd.concat([table, pd.DataFrame([other])])
+    others = [
+        {"claim": number, "part": "other", "unit": unit, "rule": "greater", "effect": 0.1}
+        for number, unit in ((12, "ECE"), (16, "slope"))
+    ]
+    table = pd.concat([table, pd.DataFrame(others)])
     table.to_csv(target / "effects.csv", index=False)
 
 
