@@ -68,7 +68,7 @@ def test_a_figure_of_texts_names_the_metric_and_no_images(root, name):
 
 
 def test_every_figure_of_a_run_on_texts_is_covered():
-    others = {"doctor", "contact_sheet", "pretraining", "reproduction"}
+    others = {"doctor", "contact_sheet", "pretraining", "reproduction", "forest"}
     assert RECORDED.keys() | others == {row.name for row in registry.FIGURES}
 
 
