@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import import_pretrained
 import pytest
+import timm
 import torch
+from timm.layers import resample_abs_pos_embed
 
 from soups.errors import UserError
 from soups.models.checkpoints import Checkpoint
@@ -85,3 +87,49 @@ def test_a_model_of_another_problem_is_refused(run_import, tmp_path):
         UserError, match=r"ours\.safetensors', a model of images, expected a model of"
     ):
         run_import("transformers/bert", str(tmp_path / "ours.safetensors"), config=TEXTS)
+
+
+@pytest.mark.parametrize("name", ["timm/test_efficientnet", "torchvision/resnet18"])
+def test_a_convolutional_network_takes_another_size_with_the_same_weights(
+    run_import, tmp_path, name
+):
+    model = bring_in(name, None)
+    source = tmp_path / "weights.pt"
+    torch.save(model.native_model(3).state_dict(), source)
+    made = Pretrained.load(run_import(name, str(source), 96))
+    assert made.image_size == 96
+    own = Pretrained.load(run_import(name, str(source), model.image_size))
+    assert own.image_size == model.image_size
+    for key, value in own.visual.state_dict().items():
+        assert torch.equal(value, made.visual.state_dict()[key])
+    assert made.classifier(2)(torch.zeros(1, 3, 96, 96)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("name", "size"), [("timm/test_vit", 96), ("torchvision/vit_b_32", 96)])
+def test_position_embeddings_of_a_vision_transformer_are_interpolated(
+    run_import, tmp_path, name, size
+):
+    torch.manual_seed(0)
+    model, source = bring_in(name, None), tmp_path / "weights.pt"
+    own = model.native_model(3)
+    torch.save(own.state_dict(), source)
+    made = Pretrained.load(run_import(name, str(source), size))  # reads the file again
+    assert made.image_size == size
+    assert made.classifier(2)(torch.zeros(1, 3, size, size)).shape == (1, 2)
+    if name.startswith("timm/"):
+        want = resample_abs_pos_embed(own.pos_embed, [size // 16] * 2)
+        assert torch.equal(made.visual.pos_embed, want)
+        with torch.inference_mode():  # timm's own model of that size, from the same file
+            theirs = timm.create_model("test_vit", img_size=size, num_classes=0)
+            theirs.load_state_dict(made.visual.state_dict())
+            x = torch.randn(2, 3, size, size)
+            assert torch.equal(theirs.eval()(x), made.visual(x))
+    same = Pretrained.load(run_import(name, str(source), model.image_size)).visual.state_dict()
+    assert all(torch.equal(same[key], v) for key, v in own.state_dict().items() if key in same)
+
+
+def test_a_size_that_an_architecture_cannot_take_is_refused(run_import, tmp_path):
+    source = tmp_path / "weights.pt"
+    torch.save(bring_in("timm/test_vit", None).native_model(3).state_dict(), source)
+    with pytest.raises(UserError, match=r"which takes no images of 8 pixels \(.*image_size 160$"):
+        run_import("timm/test_vit", str(source), 8)

@@ -7,11 +7,20 @@ from soups.models.pretrained import Pretrained, bring_in
 from soups.models.sizes import size_of
 
 
-def random_model(architecture: str | dict, words: list[str]) -> Pretrained:
-    """A pre-trained model with random weights. This function downloads nothing."""
+def random_model(architecture: str | dict, words: list[str], size: int | None = None) -> Pretrained:
+    """A pre-trained model with random weights. This function downloads nothing.
+
+    Args:
+        architecture: see `Pretrained`.
+        words: of the text tower, if the architecture is a dictionary.
+        size: pixels per side, or None for the architecture's own size.
+    """
     if isinstance(architecture, dict):
         return Pretrained(architecture, words)
-    return bring_in(architecture, None)
+    model = bring_in(architecture, None)
+    if size not in (None, model.image_size) and hasattr(model, "resize"):
+        model.resize(size)
+    return model
 
 
 def classifier_bytes(architecture: str | dict, words: list[str]) -> int:

@@ -158,7 +158,8 @@ class Images(Problem):
     def random_model(self, config, classes):
         from soups.images import models
 
-        return models.random_model(config["model"]["architecture"], classes)
+        size = (config["data"]["folders"] or {}).get("image_size")
+        return models.random_model(config["model"]["architecture"], classes, size)
 
     def preparation(self, plan, numbers):
         from soups.images import counts

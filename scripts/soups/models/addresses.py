@@ -18,6 +18,7 @@ TIMM, TORCHVISION, TRANSFORMERS = "timm/", "torchvision/", "transformers/"
 HUB, LOCAL = "hf-hub:", "local-dir:"
 PREFIXES = (TIMM, TORCHVISION, TRANSFORMERS)
 PATHS = (*ENDINGS, ".pickle", ".npz", ".model")  # a source that ends so is a path
+MADE = ("train", "random")  # values of model.pretrained that name no weights made elsewhere
 SHIPPED = "results/recorded/pretrained/"  # the default of model.pretrained lies here
 
 _SITE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(.+)")
@@ -38,7 +39,7 @@ _BY_OPENAI = {both[0] for both in OPENAI.values()}
 
 def is_path(source: str | None) -> bool:
     """Whether weights come from a file or folder, and not from a tag or an address."""
-    if not source or source == "train":
+    if not source or source in MADE:
         return False
     path = source.lower()
     clear = path.endswith(PATHS) or path.startswith(("/", "./", "../", "~"))
@@ -64,7 +65,7 @@ def normalised(architecture: str, pretrained: str | None, fill: bool) -> tuple[s
     if not given:
         missing = weights is not None and (fill or pretrained is not None)
         return (name, weights) if missing else (_with_tag(name, weights), pretrained)
-    if pretrained == "train":
+    if pretrained in MADE:
         return name, pretrained
     if pretrained.startswith(LOCAL):
         pretrained = pretrained.removeprefix(LOCAL)

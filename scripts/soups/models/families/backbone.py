@@ -41,6 +41,38 @@ class Backbone(Pretrained):
     def image_size(self) -> int:
         return self._size
 
+    def resize(self, size: int) -> None:
+        """Make the model take images of another size, where its architecture allows it.
+
+        A convolutional network keeps its weights. The position embeddings of a vision transformer
+        are interpolated as its own library does.
+
+        Args:
+            size: pixels per side.
+
+        Raises:
+            UserError: if the model takes no images of that size.
+        """
+        own, self._size = self._size, size
+        try:
+            self._fit(self._tower, size)
+            self.__dict__.pop("embed_dim", None)
+            _ = self.embed_dim  # runs the tower on one image
+        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"model.architecture is {self.architecture!r}, which takes no images of {size} "
+                f"pixels ({reason}), expected data.folders.image_size {own}"
+            ) from error
+
+    def _fit(self, model: nn.Module, size: int) -> None:
+        """Adapt the library's model, or the tower without its head, to another image size.
+
+        Raises:
+            ValueError: if the architecture has one size alone.
+        """
+        raise ValueError("its weights are for one size")
+
     @property
     def made_from(self) -> dict:
         """The image size, because it depends on the tag of the weights."""

@@ -57,10 +57,21 @@ class TimmModel(Backbone):
         own = (config or {}).get("pretrained_cfg")
         data = timm.data.resolve_model_data_config(self._tower, pretrained_cfg=own)
         self.mean, self.std = tuple(data["mean"]), tuple(data["std"])
-        self._size = (note or {}).get("image_size", data["input_size"][-1])
+        self._size = self._own_size = data["input_size"][-1]
+        if note and note.get("image_size", self._size) != self._size:
+            self.resize(note["image_size"])
 
     def _library_model(self, classes: int) -> nn.Module:
-        return timm.create_model(self._name, num_classes=classes)
+        model = timm.create_model(self._name, num_classes=classes)
+        if self._size != self._own_size:
+            self._fit(model, self._size)
+        return model
+
+    def _fit(self, model: nn.Module, size: int) -> None:
+        if hasattr(model, "set_input_size"):  # interpolates position embeddings, or sets windows
+            model.set_input_size(img_size=size)
+        elif model.pretrained_cfg.get("fixed_input_size"):
+            raise ValueError("its weights are for one size")
 
     def translated(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename tensors of the projects from which timm took its models, such as DeiT."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from soups.errors import UserError, near
 from soups.models import sources
@@ -65,6 +66,14 @@ class TorchvisionModel(Backbone):
         self._remove_heads(self._tower)
         if source and not download:
             self._fill(source, weights)
+
+    def _fit(self, model: nn.Module, size: int) -> None:
+        if not self._name.startswith("vit_"):
+            return  # these models have no weights for positions
+        patch = model.patch_size
+        state = interpolate_embeddings(size, patch, model.state_dict())
+        model.encoder.pos_embedding = nn.Parameter(state["encoder.pos_embedding"])
+        model.image_size, model.seq_length = size, model.encoder.pos_embedding.shape[1]
 
     def _head(self) -> str:
         """Name of the only layer whose shape depends on the number of classes.
