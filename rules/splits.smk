@@ -17,6 +17,7 @@ rule split:
     conda:
         "../envs/environment.yaml"
     params:
+        **plan.reduced,
         heldout=config["data"]["heldout"],
         stage=plan.stage["splits"],
     script:

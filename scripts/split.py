@@ -13,6 +13,9 @@ def main(job) -> None:
     labels, dropped = data.labels, data.meta.get("dropped", [])
     examples = data.problem.examples
     train, heldout = splits.split(labels, data.classes, settings, dropped, examples)
+    if share := job.params.get("train_fraction"):
+        train = splits.reduced(train, labels, share, settings["seed"])
+        log.info("%d training %s are used, the fraction %g", len(train), examples, share)
     paths = data.meta["paths"]
     manifest = splits.manifest(settings, data.classes, labels, paths, train, heldout)
     files.write_array(job.output.train, train.astype(np.int64))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet, layouts, parquet, walking
+from soups.data import domains, imagenet, layouts, parquet, walking
 from soups.data.corruptions import CORRUPTIONS
 from soups.data.folders import (
     in_folders,
@@ -172,7 +172,7 @@ def _check_spec(spec: dict, where: str) -> None:
         raise UserError(
             f"{where} has labels {spec['labels']!r} and layout or mapping, expected labels alone"
         )
-    own = ("classes", "parquet")
+    own = ("classes", "parquet", domains.LAYOUT)
     if spec["split"] and spec["layout"] != "parquet":
         raise UserError(
             f"{where} has split {spec['split']!r} and layout {spec['layout']!r}, expected layout "
@@ -224,6 +224,17 @@ def _check_apart(settings: dict, train: Sequence[str]) -> None:
     root = Path(settings["root"])
     sets = {name: spec for name, spec in sources(settings).items() if "folder" in spec}
     for one, other in itertools.permutations(sets.values(), 2):
+        if one["layout"] == domains.LAYOUT:
+            continue  # the parts of the training domains are disjoint
+        if other["layout"] == domains.LAYOUT:
+            inner = (root / one["folder"]).resolve()
+            of = [d for d in other["domains"] if (root / d).resolve() in (inner, *inner.parents)]
+            if of:
+                raise UserError(
+                    f"data.folders: the shift in {one['folder']!r} has the images of the training "
+                    f"domain {of[0]!r}, expected a folder that is no training domain"
+                )
+            continue
         inner, outer = (root / one["folder"]).resolve(), (root / other["folder"]).resolve()
         if outer != inner and outer not in inner.parents:
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet, labelled, layouts, parquet, walking
+from soups.data import domains, imagenet, labelled, layouts, parquet, walking
 from soups.data.layouts import Listing, class_folders, complete
 from soups.data.splits import heldout_split
 from soups.errors import UserError
@@ -30,6 +30,7 @@ DEFAULTS = {
 
 def settings_of(data: dict) -> dict:
     """Fill in the optional keys of ``data.folders`` and of each set in it."""
+    data = domains.expanded(data)
     shifts = {
         name: _with_split(name, complete(spec)) if "folder" in spec else spec
         for name, spec in data["shifts"].items()
@@ -45,7 +46,7 @@ def _with_split(name: str, spec: dict) -> dict:
 
 def in_folders(spec: dict) -> bool:
     """Return whether each class of a set has a folder of its own."""
-    return not spec.get("labels") and spec.get("layout") != "parquet"
+    return not spec.get("labels") and spec.get("layout") not in ("parquet", domains.LAYOUT)
 
 
 def sources(settings: dict) -> dict[str, dict]:
@@ -92,6 +93,9 @@ def state(settings: dict, name: str) -> str:
     folder = Path(settings["root"]) / spec["folder"]
     if spec["layout"] == "parquet":
         return fingerprint([stamp(path) for path in parquet.files(folder, spec["split"])])
+    if spec["layout"] == domains.LAYOUT:
+        each = {d: walking.state(folder / d, class_folders(folder / d)) for d in spec["domains"]}
+        return fingerprint([each, spec["part"]])
     return walking.state(folder, [""] if spec["labels"] else class_folders(folder))
 
 

@@ -1,10 +1,10 @@
 """Layouts of image sets on disk: list the images and the training classes of their labels.
 
 A set is a folder with one subfolder per class (``classes``, the default), a flat folder with a file
-of labels, or a folder of Parquet files (``parquet``). Some of ImageNet's shifts have other layouts.
-In ``imagenet_index`` (ImageNetV2), the subfolders are named 0 to 999. In ``objectnet``, the
-subfolders are named by objects, and mapping files relate these to ImageNet's classes. The
-subfolders determine the classes of a set.
+of labels, a folder of Parquet files (``parquet``), or several domains (`data.domains`). Some of
+ImageNet's shifts have other layouts. In ``imagenet_index`` (ImageNetV2), the subfolders are named 0
+to 999. In ``objectnet``, the subfolders are named by objects, and mapping files relate these to
+ImageNet's classes. The subfolders determine the classes of a set.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soups.data import imagenet, parquet
+from soups.data import domains, imagenet, parquet
 from soups.data.label_files import composed
 from soups.data.labelled import flat_images
 from soups.data.prepared import ClassMapping
@@ -119,7 +119,22 @@ def classes_of(root: str | Path, spec: dict) -> list[str]:
     folder = Path(root) / spec["folder"]
     if spec["layout"] == "parquet":
         return parquet.classes(folder, spec["split"])
+    if spec["layout"] == domains.LAYOUT:
+        return _common_classes(folder, spec["domains"])
     return class_folders(folder)
+
+
+def _common_classes(root: Path, names: Sequence[str]) -> list[str]:
+    """Return the classes of several domains, which all have to be the same."""
+    first = class_folders(root / names[0])
+    for name in names[1:]:
+        if other := sorted(set(first).symmetric_difference(class_folders(root / name))):
+            raise UserError(
+                f"{root / name}: the classes differ from those of {root / names[0]} by "
+                f"{', '.join(map(repr, other[:5]))}, expected the same classes in every training "
+                "domain"
+            )
+    return first
 
 
 def mapping_of(
@@ -196,6 +211,16 @@ def listing(root: str | Path, spec: dict, train: Sequence[str]) -> Listing:
         new = np.array([number.get(name, -1) for name in every])[labels]
         keep, missing = np.flatnonzero(new >= 0), []
         paths, labels = [paths[i] for i in keep], new[keep]
+    elif spec["layout"] == domains.LAYOUT:
+        each = []
+        for label, name in enumerate(names):
+            found = []
+            for domain in spec["domains"]:
+                own = sorted(f"{domain}/{path}" for path in walk(folder / domain, name, aside))
+                found += domains.part(own, domain, label, spec["part"])
+            each.append(found)
+        labels = np.repeat(np.arange(len(names)), [len(paths) for paths in each])
+        paths, missing = [path for paths in each for path in paths], []
     else:
         each = [sorted(walk(folder, name, aside)) for name in names]
         labels = np.repeat(np.arange(len(names)), [len(paths) for paths in each])

@@ -37,6 +37,24 @@ def split(
     return heldout_split(labels, classes=classes, **how, examples=examples)
 
 
+def reduced(train: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Return a share of the training images of every class, at least one of each.
+
+    A smaller share is a part of a larger one, and the held-out images do not depend on it.
+
+    Args:
+        train: indices of the training images.
+        labels: of all images, shape (n,).
+        share: between 0 and 1.
+        seed: of the random choice.
+    """
+    kept = []
+    for c in np.unique(labels[train]):
+        rows = np.random.default_rng([seed, int(c), 1]).permutation(train[labels[train] == c])
+        kept.append(rows[: max(1, round(share * len(rows)))])
+    return np.sort(np.concatenate(kept))
+
+
 def manifest(
     settings: Mapping,
     classes: Sequence[str],

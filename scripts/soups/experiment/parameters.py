@@ -25,6 +25,12 @@ class Parameters:
         return {key: self.config["compute"][key] for key in ("precision", "accumulate", "gpus")}
 
     @property
+    def reduced(self) -> dict:
+        """The share of the training examples that is used; empty if it is all of them."""
+        share = self.config["data"].get("train_fraction", 1)
+        return {} if share == 1 else {"train_fraction": share}
+
+    @property
     def metric(self) -> str:
         """Name of the metric by which models are chosen and compared."""
         return self.config["metric"] or problems.of(self.config).metric(self.config["data"])

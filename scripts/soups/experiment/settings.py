@@ -20,7 +20,8 @@ TAKEN = {
     "published": "the paper's released results",
 }
 
-PRESET = "{preset}"  # in the name of an experiment
+# In the name of an experiment: the preset of texts, and the training domains of images.
+PRESET, DOMAINS = "{preset}", "{train}"
 
 
 def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path] = ()) -> list[str]:
@@ -74,13 +75,25 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
 
 
 def _fill_in_name(config: dict) -> None:
-    """Replace ``{preset}`` in the name of the experiment by ``data.text.preset``.
+    """Replace ``{preset}`` and ``{train}`` in the name of the experiment.
+
+    They stand for ``data.text.preset`` and for ``data.folders.domains.train``, joined by hyphens.
 
     Raises:
-        UserError: if there is no preset.
+        UserError: if there is no preset, or no training domain.
     """
     name = config.get("name")
-    if not isinstance(name, str) or PRESET not in name:
+    if not isinstance(name, str):
+        return
+    if DOMAINS in name:
+        chosen = _at(config, ("data", "folders", "domains")).get("train")
+        if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
+            raise UserError(
+                f"name is {name!r} but data.folders.domains.train is {chosen!r}, expected a list "
+                "of domains: --config 'data={folders: {domains: {train: [photo]}}}'"
+            )
+        name = config["name"] = name.replace(DOMAINS, "-".join(chosen))
+    if PRESET not in name:
         return
     preset = _at(config, ("data", "text")).get("preset")
     if not isinstance(preset, str):

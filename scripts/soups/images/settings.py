@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from soups.data import checks, folders, prompts, set_names
+from soups.data import checks, domains, folders, prompts, set_names
 from soups.data.splits import heldout_split
 from soups.errors import UserError
 from soups.models import architectures
@@ -32,7 +32,8 @@ def shifts(data: Mapping) -> list[str]:
     """Names of the shifts in the order of the configuration, without those set to null."""
     if data["source"] == "world":
         return list(data["world"]["shifts"])
-    return [name for name, spec in data["folders"]["shifts"].items() if spec is not None]
+    given = domains.expanded(data["folders"])["shifts"]
+    return [name for name, spec in given.items() if spec is not None]
 
 
 def store(data: Mapping) -> str:
@@ -62,7 +63,8 @@ def _folders(config: dict) -> list[str]:
             "data.source is 'folders' but data.folders is empty, expected settings as in "
             "experiments/images.yaml"
         )
-    _check_shifts(given["shifts"], config["finetune"])
+    shifts = domains.expanded(given)["shifts"]
+    _check_shifts(shifts, config["finetune"])
     checks.check_folders(given, config["data"]["heldout"])
     data = folders.settings_of(given)
     _check_store(config, data)
@@ -106,7 +108,8 @@ def _check_store(config: dict, data: dict) -> None:
             f"data.folders.pretrain_fraction is {data['pretrain_fraction']}, expected 0 because "
             "data.folders.training_images is 'folder'"
         )
-    sets = ["train", "test", *config["data"]["folders"]["shifts"]]  # with those set to null
+    shifts = domains.expanded(config["data"]["folders"])["shifts"]
+    sets = ["train", "test", *shifts]  # with those set to null
     for name in data["expected"]:
         if name not in sets:
             raise UserError(
