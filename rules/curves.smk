@@ -55,6 +55,32 @@ rule plan_number_of_models:
         "../scripts/plan_number_of_models.py"
 
 
+rule plan_heldout_size:
+    input:
+        **plan.heldout,
+        weights=[plan.weights(m) for m in plan.base],
+        logits=[plan.heldout_logits(m) for m in plan.base],
+    output:
+        f"{R}/curves/heldout_size.json",
+    log:
+        f"{R}/logs/plan_heldout_size.log",
+    benchmark:
+        f"{R}/benchmarks/plan_heldout_size.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=plan.gpus,
+    params:
+        **plan.scored,
+        entry=plan.entry(),
+        recalibrate=config["model"]["recalibrate_batch_norm"],
+        sizes=config["curves"]["heldout_size"],
+        learned=plan.learned,
+        stage=[plan.stage["soups"], plan.stage["curves"]],
+    script:
+        "../scripts/plan_heldout_size.py"
+
+
 rule plan_large_lr:
     input:
         **plan.heldout,

@@ -23,7 +23,7 @@ rule recipe:
     params:
         **plan.scored,
         entry=lambda w: plan.soups[w.soup],
-        recalibrate=config["model"]["recalibrate_batch_norm"],
+        recalibrate=lambda w: plan.recalibrated(w.soup),
         stage=plan.stage["soups"],
     script:
         "../scripts/recipe.py"
@@ -48,7 +48,7 @@ rule cook:
         gpu=plan.gpus,
     params:
         entry=lambda w: plan.soups[w.soup],
-        recalibrate=config["model"]["recalibrate_batch_norm"],
+        recalibrate=lambda w: plan.recalibrated(w.soup),
         stage=plan.stage["soups"],
     script:
         "../scripts/cook.py"

@@ -32,6 +32,7 @@ HYPERPARAMETERS: dict[str, dict] = {
     "warmup": _AMOUNT,
     "warmup_peak": {"enum": ["after", "last"]},
     "clip": _POSITIVE,
+    "batch_norm": {"enum": ["frozen", "trained"]},
     "label_smoothing": _BELOW_ONE,
     "mixup": _AMOUNT,
     "augment": _AMOUNT,
@@ -51,7 +52,12 @@ HYPERPARAMETERS: dict[str, dict] = {
 }
 # Hyperparameters that are newer than models which users have trained, with the value that those
 # models have. Rows leave them out where they have this value, so that such models stay valid.
-NEWER = {"decayed": "matrices", "warmup_peak": "after", "interpolation": "bicubic"}
+NEWER = {
+    "decayed": "matrices",
+    "warmup_peak": "after",
+    "interpolation": "bicubic",
+    "batch_norm": "frozen",
+}
 INTEGERS = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") == "integer")
 # Hyperparameters whose values are words.
 TEXT = tuple(n for n, rule in HYPERPARAMETERS.items() if rule.get("type") in (None, "string"))

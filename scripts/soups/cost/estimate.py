@@ -146,7 +146,8 @@ def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
     made = [Work("pretrained", 1, examples, {}, sizes.pretrained)]
     if plan["ready_made"]:
         return made
-    n, heldout = sizes.examples["train"], sizes.examples["heldout"]
+    n = sizes.examples["train"] * plan.get("train_fraction", 1)
+    heldout = sizes.examples["heldout"]
     disk = (len(plan["starts"]) + 1) * sizes.checkpoint
     disk += len(plan["starts"]) * sizes.logits(heldout)
     seen = {"features": n, "forward": heldout}
@@ -155,7 +156,8 @@ def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
 
 
 def _finetune(plan: Mapping, sizes: Sizes) -> list[Work]:
-    n, heldout, rows = sizes.examples["train"], sizes.examples["heldout"], plan["rows"]
+    n = sizes.examples["train"] * plan.get("train_fraction", 1)
+    heldout, rows = sizes.examples["heldout"], plan["rows"]
     examples: dict[str, float] = {"forward": len(rows) * heldout}
     for row in rows.values():
         name, share = train_speed(row), plan["task_share"].get(row["task"], 1)
@@ -241,6 +243,11 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
         add(orders * k, part, 1, 1)  # uniform soups, which gain one ingredient per point
         add(orders * k, part, (k + 1) / 2)  # greedy soups
         add(k, part, 1)
+    if drawn := curves.get("heldout_size"):
+        # Most sets are much smaller than the whole held-out set, so half of it is a high guess.
+        sets = len(drawn["per_class"]) * drawn["draws"]
+        add(sets * (k - 1), heldout / 2, 2, 2)
+        add(2 * sets, part, k / 2)
     if large := plan["large"]:
         models = k + large
         add((large + 1) * (models - 1), heldout, 2, 1)

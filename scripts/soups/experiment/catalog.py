@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from soups.errors import UserError
 from soups.experiment.assignment import is_of_the_sweep, sources
-from soups.experiment.registry import ENSEMBLE_METHODS, NEWER, POOL, SOUP_METHODS, Method
+from soups.experiment.registry import (
+    ENSEMBLE_METHODS,
+    NEWER,
+    POOL,
+    RECALIBRATE,
+    SOUP_METHODS,
+    Method,
+)
 from soups.hyperparameters import START
 from soups.roles import BEST, ROLES
 
@@ -192,9 +199,11 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
     method = methods[spec["method"]]
     defaults = method.options
     given = {name: value for name, value in spec.items() if name != "method"}
+    recalibrate = given.pop("recalibrate", None) if methods is SOUP_METHODS else None
     for option in given:
         if option not in defaults and option not in POOL:
-            options = ", ".join([*defaults, *POOL])
+            shared = [*POOL, *(RECALIBRATE if methods is SOUP_METHODS else [])]
+            options = ", ".join([*defaults, *shared])
             raise UserError(
                 f"{key}.{option} is not an option of {method.name!r}, expected one of {options}; "
                 "a row with another method needs another name, because overlays merge options"
@@ -213,7 +222,8 @@ def _entry(key: str, spec: Mapping, methods: Mapping[str, Method], pool) -> dict
             f"ingredients are those of {', '.join(of)}"
         )
     options = {k: v for k, v in both.items() if k not in NEWER or NEWER[k] != v}
-    return {"method": method.name, "options": options, "pool": ingredients, "of": of}
+    entry = {"method": method.name, "options": options, "pool": ingredients, "of": of}
+    return entry if recalibrate is None else entry | {"recalibrate": recalibrate}
 
 
 def _check_source(key: str, source: str, settings: Mapping, path: set[str]) -> None:

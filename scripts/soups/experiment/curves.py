@@ -15,7 +15,7 @@ from soups.hyperparameters import ALL
 # Curves that are evaluated on all images, because their differences are small.
 ON_ALL_IMAGES = ("slices", "tasks")
 # Curves with ensembles, which need the logits of their members.
-WITH_ENSEMBLES = ("number_of_models",)
+WITH_ENSEMBLES = ("number_of_models", "heldout_size")
 PAIR_ALPHAS = [0, 0.5, 1]
 
 
@@ -128,6 +128,7 @@ def curves(
     models = {
         "wise_ft": [*sorted(set(ends.values())), *base, *made_soups] if ends else [],
         "number_of_models": base if section["number_of_models"] else [],
+        "heldout_size": base if section.get("heldout_size") else [],
         "large_lr": [*base, *large] if large else [],
         "slices": list(dict.fromkeys(model for part in slices.values() for model in part)),
         "tasks": [*sweep.started(of_tasks), *of_tasks] if of_tasks else [],

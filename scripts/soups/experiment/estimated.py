@@ -19,6 +19,7 @@ def estimated(plan) -> dict:
     counted = {
         "source": config["data"]["source"],
         "store": plan.store,
+        **plan.reduced,
         "shared": bool(config["shared"]),
         "ready_made": plan.checkpoints is not None,
         "pretrain_epochs": config["pretrain"]["epochs"],

@@ -25,7 +25,7 @@ from soups.experiment.variants import Sweep
 from soups.hyperparameters import ALL, START
 from soups.problems import Problem
 from soups.report.words import Words
-from soups.roles import BEST, GREEDY, SECOND_BEST
+from soups.roles import BEST, GREEDY, LEARNED, SECOND_BEST
 
 EVIDENCE = "evidence"  # folder of the evidence run, see tools/replicate.py
 NOTHING = "(?!)"  # the pattern that matches no name
@@ -194,6 +194,17 @@ class Plan(Places, Parameters):
         """The start of the sweep's models, if it is known and they share it."""
         found = {self.sweep.origins[model] for model in self.base}
         return sorted(found) if len(found) == 1 and found <= set(START.values()) else []
+
+    def recalibrated(self, soup: str) -> int:
+        """Held-out images on which the batch statistics of a soup are measured again; 0: none."""
+        usual = self.config["model"]["recalibrate_batch_norm"]
+        return self.soups[soup].get("recalibrate", usual)
+
+    @property
+    def learned(self) -> dict | None:
+        """Options of the learned soup of the whole sweep, or None if there is no such soup."""
+        made = self.soups.get(self.roles.get(LEARNED))
+        return dict(made["options"]) if made else None
 
     def entry(self, ingredients: Iterable[str] | None = None) -> dict:
         """An entry like those of ``soups`` for a rule that plans a curve.

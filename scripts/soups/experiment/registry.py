@@ -13,6 +13,9 @@ ALPHAS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 SCALES = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
 # Options of every method: variants of the sweep, and a query on hyperparameters.
 POOL = {"variants": ["base"], "query": None}
+# Option of every soup: the number of held-out images on which its batch statistics are measured
+# again, in place of `model.recalibrate_batch_norm`.
+RECALIBRATE = {"recalibrate": None}
 # When a greedy rule takes a model: if the score is at least that without it, as the paper says, or
 # only if it is better, as in the authors' code.
 ACCEPT = {"accept": "at_least"}
@@ -202,6 +205,7 @@ LIMITS: dict[str, dict] = {
     "trim": {"type": "number", "minimum": 0, "exclusiveMaximum": 0.5},
     "average": {"enum": ["logits", "probabilities"]},
     "accept": {"enum": ["at_least", "better"]},
+    "recalibrate": {"type": ["integer", "null"], "minimum": 0},
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 
@@ -219,7 +223,12 @@ def schema(section: str) -> dict:
     methods = SECTIONS[section]
     options = {name: value for method in methods.values() for name, value in method.options.items()}
     properties = {
-        name: LIMITS.get(name) or _like(default) for name, default in {**POOL, **options}.items()
+        name: LIMITS.get(name) or _like(default)
+        for name, default in {
+            **POOL,
+            **(RECALIBRATE if section == "soups" else {}),
+            **options,
+        }.items()
     }
     return {
         "type": ["object", "null"],

@@ -38,7 +38,8 @@ def finetune(
     mixup and augmentation (paper, appendix J.2). Hyperparameters switch on an average of the
     weights (`weight_average`), SAM (`optim.ascended`) and distillation
     (`soups.training.step.distillation_loss`). Batch normalisation keeps the statistics of the
-    pre-trained model, so they are the same for every ingredient. The ``compute`` section of the
+    pre-trained model, so they are the same for every ingredient, unless ``batch_norm`` is
+    ``trained``. The ``compute`` section of the
     configuration sets the device and the precision. If the fine-tune runs in several processes
     (`soups.jobs.distributed`), all of them call this function and get the same weights.
 
@@ -73,7 +74,8 @@ def finetune(
     generator = optim.seed_everything(seed)
     layout = torch.channels_last if chosen.channels_last else torch.preserve_format
     model.to(device, memory_format=layout).train()
-    freeze_batch_norm(model)
+    if hyperparameters.get("batch_norm", "frozen") == "frozen":
+        freeze_batch_norm(model)
     if chosen.checkpoint_activations:
         devices.checkpointing(model.tower, True)
     layer_decay = hyperparameters["layer_decay"]

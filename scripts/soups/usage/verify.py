@@ -188,8 +188,9 @@ def recalibrated(soup: Checkpoint) -> bool:
     They cannot be mixed again from the ingredients.
     """
     statistics = any(name.endswith(STATISTICS) for name in soup.shapes())
-    model = soup.note.get("configuration", {}).get("model", {})
-    return statistics and bool(model.get("recalibrate_batch_norm"))
+    made = soup.note.get("configuration", {})
+    usual = made.get("model", {}).get("recalibrate_batch_norm")
+    return statistics and bool(made.get("soup", {}).get("recalibrate", usual))
 
 
 def differs(one: Tensor, other: Tensor) -> bool:
