@@ -13,6 +13,7 @@
 # make docs        rewrite the tables of docs/ that come from the registries
 # make seeds       run the evidence for all claims (experiments/evidence), resumable, about 2.6 hours
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
+# make small       run the small-data study on PACS (two hours, needs data/pacs)
 # make published   make tables and figures of the paper's released numbers, in seconds
 # make fuzz        try 21,000 broken configurations, checkpoints and images (half an hour)
 # make torture     kill a small run 100 times, resume it, and compare its results (half an hour)
@@ -33,7 +34,7 @@ $(error config=$(config): this variable is written in capitals: make run CONFIG=
 endif
 
 .PHONY: run unlocked install transformers parquet text status test gpu test-slurm lint format docs \
-  seeds ablations published bench bench-scale bench-text fuzz torture lock
+  seeds ablations small published bench bench-scale bench-text fuzz torture lock
 
 # A killed run leaves Snakemake's lock behind. flock tells whether another `make` is running here,
 # and tools/ready.py whether a `snakemake` is. If none is, the lock is stale and is removed. With
@@ -100,6 +101,12 @@ ablations: install
 	$(SNAKEMAKE) tables --quiet rules --configfile experiments/weak.yaml
 	$(SNAKEMAKE) --quiet rules --config 'claims={weaker: weak}' \
 	  --configfile experiments/ablations.yaml experiments/tasks.yaml
+
+small: install models/lite0/tf_efficientnet_lite0.safetensors
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/small.py
+
+models/lite0/tf_efficientnet_lite0.safetensors:
+	$(BIN)/python tools/fetch_lite0.py
 
 published: install
 	$(SNAKEMAKE) published --quiet rules

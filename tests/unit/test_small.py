@@ -1,0 +1,112 @@
+"""The small-data study: its table, its rule, and the held-out sets that are drawn again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import small as tool
+import yaml
+
+from soups.errors import UserError
+from soups.mixing import heldout_size
+from soups.report import small
+from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, UNIFORM
+from tests.unit.kitchens import tiny_kitchen
+
+
+@pytest.fixture
+def kitchen(pretrained, tmp_path, images, labels):
+    return tiny_kitchen(pretrained, tmp_path, images, labels)
+
+
+def methods(greedy: float, uniform: float = 0.5) -> pd.DataFrame:
+    rows = {BEST: 0.6, GREEDY: greedy, UNIFORM: uniform}
+    return pd.DataFrame([{"method": m, "test": a, "shifts_mean": a - 0.1} for m, a in rows.items()])
+
+
+def test_a_gain_is_the_difference_to_the_best_individual_model_in_points():
+    found = small.gains(methods(0.63)).set_index("method")
+    assert found.loc[GREEDY, "test"] == pytest.approx(3)
+    assert found.loc[UNIFORM, "shifts_mean"] == pytest.approx(-10)
+    assert BEST not in found.index
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [([3, 3.2, 2.9], "helps"), ([-3, -3.2, -2.9], "hurts"), ([1, -1, 2], "undecided")],
+)
+def test_a_method_helps_only_if_the_interval_over_sweeps_is_above_0(gains, verdict):
+    mean, low, high = small.interval(np.array(gains, float))
+    assert low < mean < high
+    assert small.verdict(low, high) == verdict
+    # Student's t for three values: 4.3027 standard errors.
+    half = 4.3027 * np.std(gains, ddof=1) / np.sqrt(3)
+    assert high - mean == pytest.approx(half, rel=1e-4)
+
+
+def test_one_sweep_has_no_interval_and_no_verdict():
+    assert np.isnan(small.interval(np.array([1.0]))[1:]).all()
+    assert small.verdict(np.nan, np.nan) == "undecided"
+
+
+def test_the_table_and_the_figure_have_every_setting():
+    runs = pd.concat(
+        small.gains(methods(0.61 + seed / 1000)).assign(axis="training images", value=v, seed=seed)
+        for v in ("2%", "100%")
+        for seed in range(3)
+    )
+    curve = pd.concat(methods(0.62).assign(per_class=5, draw=draw) for draw in range(2))
+    heldout = pd.concat(small.drawn(curve).assign(seed=seed) for seed in range(3))
+    table = small.summary(runs, heldout)
+    assert len(table) == 3 * 2 * 2
+    text = small.markdown(table)
+    assert "| training images: 2% | in distribution | 3 | " in text
+    assert "held-out images per class: 5" in text
+    assert "greedy soup, in distribution: helps in " in text
+    panels = small.figure(table).axes
+    assert len(panels) == 4
+    lines = [line.get_ydata() for line in panels[0].lines if len(line.get_xdata()) == 2]
+    assert any(np.allclose(y, 1.1) for y in lines)
+
+
+def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root):
+    for study, settings in tool.SETTINGS.items():
+        for name in settings:
+            first, second = (tool.overlay(study, name, seed) for seed in (0, 1))
+            assert (first["shared"], second["shared"]) == (None, first["name"])
+            assert second["sweep"]["random"]["seed"] == 1
+            assert yaml.safe_load(yaml.safe_dump(second)) == second
+        for base in tool.BASES[study]:
+            assert (root / base).is_file()
+    with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
+        tool.main("small", ["images3"], [])
+
+
+def test_a_drawn_held_out_set_has_the_same_number_of_every_class_and_grows_with_its_size():
+    labels = np.repeat([0, 1, 2], [9, 5, 7])
+    few, more = (heldout_size.drawn(labels, size, 0, 3) for size in (2, 4))
+    assert np.bincount(labels[few]).tolist() == [2, 2, 2]
+    assert set(few) <= set(more)
+    assert set(few) != set(heldout_size.drawn(labels, 2, 0, 4))
+
+
+def test_each_drawn_set_chooses_as_a_held_out_set_of_its_own_would(kitchen):
+    fewest = int(np.bincount(kitchen.labels).min())
+    plan = heldout_size.plan(kitchen, [2, fewest], draws=2, seed=0)
+    labels = [(p["labels"]["per_class"], p["labels"]["draw"]) for p in plan]
+    assert {size for size, _ in labels} == {2, fewest}
+    assert {p["labels"]["method"] for p in plan} == {
+        BEST, UNIFORM, GREEDY, ENSEMBLE, GREEDY_ENSEMBLE,
+    }  # fmt: skip
+    rows = heldout_size.drawn(np.asarray(kitchen.labels), 2, 0, 1)
+    part = heldout_size.part(kitchen, rows)
+    want = part.usual(kitchen.ingredients)
+    found = {p["labels"]["method"]: p for p in plan if p["labels"]["per_class"] == 2
+             and p["labels"]["draw"] == 1}  # fmt: skip
+    assert found[GREEDY]["recipe"] == want[GREEDY]
+    assert found[BEST]["recipe"] == want[BEST]
+    scores = {m: (kitchen.logits(m)[rows].argmax(1) == kitchen.labels[rows]).mean()
+              for m in kitchen.ingredients}  # fmt: skip
+    best = next(iter(want[BEST]["coefficients"]))
+    assert scores[best] == max(scores.values())
+    with pytest.raises(UserError, match=r"per_class has 1000, but a class has"):
+        heldout_size.plan(kitchen, [1000], draws=1, seed=0)

@@ -1,0 +1,153 @@
+"""Run the small-data study, and gather its table and its figure.
+
+python tools/small.py [--only SETTING ...] [--world] [-- OPTIONS]
+
+The settings are those of `SETTINGS`, each with three sweeps. The rules of the workflow do all the
+work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not repeated. The
+options after -- go to snakemake. With --world the miniature answers the same question, and with
+--gather nothing is run. The table and the figure go to results/recorded/small or small_world, and
+hold the runs that exist.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+import _library  # noqa: F401
+from soups import files
+from soups.errors import UserError
+from soups.report import small
+
+SEEDS = (0, 1, 2)
+IMAGES, WORLD = "small", "small_world"
+BASES = {
+    IMAGES: ["experiments/pacs.yaml", "experiments/small.yaml"],
+    WORLD: ["experiments/small_world.yaml"],
+}
+WEAK = "results/small/start-0/models/m00.safetensors"  # trained from scratch on a tenth
+FULL = "images100"  # the setting whose held-out set is drawn again
+DRAWN = {"heldout_size": {"per_class": [5, 20, 50, 100], "draws": 5, "seed": 0}}
+DRAWN_WORLD = {"heldout_size": {"per_class": [5, 20, 100, 500], "draws": 5, "seed": 0}}
+
+
+def images(share: float, low: float, high: float) -> dict:
+    """The overlay of a setting with a share of the training images and a range of epochs."""
+    parameters = {"epochs": f"uniform({low}, {high})"}
+    return {"data": {"train_fraction": share}, "sweep": {"random": {"parameters": parameters}}}
+
+
+def start(source: str, **more) -> dict:
+    """The overlay of a setting with another start and a fifth of the training images."""
+    return images(0.2, 4, 6) | {"model": {"pretrained": source}} | more
+
+
+# Every model that is trained from random weights has batch statistics of its own.
+OWN_STATISTICS = {"pretrained": "random", "recalibrate_batch_norm": 500}
+
+
+RANDOM = start("random") | {"model": OWN_STATISTICS, "finetune": {"batch_norm": "trained"}}
+
+# Name of a study to its settings: axis, value on it, and what differs from the base.
+SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
+    IMAGES: {
+        "images2": ("training images", "2%", images(0.02, 15, 25)),
+        "images5": ("training images", "5%", images(0.05, 8, 14)),
+        "images20": ("training images", "20%", images(0.2, 4, 6)),
+        "images100": ("training images", "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
+        "random": ("start", "random", RANDOM),
+        "tenth": ("start", "a tenth", start(WEAK)),
+    },
+    WORLD: {
+        "images2": ("training images", "2%", images(0.02, 4, 6)),
+        "images5": ("training images", "5%", images(0.05, 2, 3)),
+        "images20": ("training images", "20%", images(0.2, 0.8, 1.2)),
+        "images100": ("training images", "100%", images(1, 0.25, 0.45) | {"curves": DRAWN_WORLD}),
+    },
+}
+# The run that makes `WEAK`: one model from random weights on a tenth of the training images.
+TENTH = {
+    "name": "small/start-0",
+    "data": {"train_fraction": 0.1},
+    "model": {"pretrained": "random"},
+    "finetune": {"batch_norm": "trained", "start": "new"},
+    "sweep": {"kind": "grid", "grid": {"lr": [0.002], "epochs": [60], "augment": [1]}},
+}
+
+
+def main(study: str, only: Sequence[str], options: Sequence[str]) -> None:
+    """Run the settings of a study, and write its table and figure after each of them."""
+    settings = SETTINGS[study]
+    if unknown := [name for name in only if name not in settings]:
+        raise UserError(f"--only has {unknown[0]!r}, expected one of {', '.join(settings)}")
+    for name in only or settings:
+        if settings[name][2].get("model", {}).get("pretrained") == WEAK:
+            run(study, "start-0", TENTH, ["models"], options)
+        for seed in SEEDS:
+            wanted = [f"results/{study}/{name}-{seed}/tables/effects.csv"]
+            if name == FULL:
+                wanted.append(f"results/{study}/{name}-{seed}/tables/heldout_size.csv")
+            run(study, f"{name}-{seed}", overlay(study, name, seed), wanted, options)
+        print(gather(study))
+
+
+def overlay(study: str, name: str, seed: int) -> dict:
+    """What a run adds to the base of its study."""
+    more = {"name": f"{study}/{name}-{seed}", "shared": f"{study}/{name}-0" if seed else None}
+    changed = {key: dict(value) for key, value in SETTINGS[study][name][2].items()}
+    drawn = changed.pop("sweep", {}).get("random", {})
+    return more | changed | {"sweep": {"random": {**drawn, "seed": seed}}}
+
+
+def run(
+    study: str, name: str, more: Mapping, targets: Sequence[str], options: Sequence[str]
+) -> None:
+    """Run one experiment up to some targets, unless they are there."""
+    path = Path(f"results/{study}/{name}.yaml")
+    files.write_text(path, yaml.safe_dump(dict(more), sort_keys=False))
+    command = [sys.executable, "-m", "snakemake", *targets, "--quiet", "rules", *options]
+    if subprocess.run([*command, "--configfile", *BASES[study], str(path)]).returncode:
+        raise UserError(f"the run {study}/{name} failed, see results/{study}/{name}/logs")
+
+
+def gather(study: str) -> str:
+    """Write the record of the runs that exist, and return its table in Markdown."""
+    parts, drawn = [], []
+    for name, (axis, value, _) in SETTINGS[study].items():
+        for seed in SEEDS:
+            folder = Path(f"results/{study}/{name}-{seed}/tables")
+            where = {"axis": axis, "value": value, "setting": name, "seed": seed}
+            if (folder / "methods.csv").is_file():
+                parts.append(small.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
+            if name == FULL and (folder / "heldout_size.csv").is_file():
+                found = pd.read_csv(folder / "heldout_size.csv")
+                drawn.append(small.drawn(found).assign(seed=seed))
+    target = Path(f"results/recorded/{study}")
+    if not parts:
+        raise UserError(f"there is no run of {study} yet, expected a finished one in results")
+    table = small.summary(pd.concat(parts), pd.concat(drawn) if drawn else None)
+    files.write_text(target / "gains.csv", pd.concat(parts).to_csv(index=False))
+    files.write_text(target / "summary.csv", table.to_csv(index=False))
+    small.figure(table).savefig(target / "small.png", dpi=200)
+    return small.markdown(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[], help="settings to run")
+    parser.add_argument("--world", action="store_true", help="the miniature in place of PACS")
+    parser.add_argument("--gather", action="store_true", help="run nothing")
+    parser.add_argument("options", nargs="*", help="options of snakemake, after --")
+    given = parser.parse_args()
+    chosen = WORLD if given.world else IMAGES
+    try:
+        if given.gather:
+            print(gather(chosen))
+        else:
+            main(chosen, given.only, given.options or ["--cores", "2"])
+    except UserError as error:
+        sys.exit(f"error: {error}")
