@@ -108,6 +108,16 @@ def test_finetuning_keeps_the_statistics_of_batch_norm(images, labels, tmp_path)
     assert not torch.equal(after["weight"], before["weight"])
 
 
+def test_trained_batch_norm_measures_statistics_of_its_own(images, labels, tmp_path):
+    normalised, row = convolutional(), PLAIN | {"batch_norm": "trained"}
+    before = copy.deepcopy(normalised.visual[1].state_dict())
+    finetune(normalised, images, labels, ROWS, row, Resumable(tmp_path, row))
+    after = normalised.visual[1].cpu().state_dict()
+    assert after["num_batches_tracked"] > 0
+    assert not torch.equal(after["running_mean"], before["running_mean"])
+    assert not normalised.training
+
+
 # Linear probe
 
 
