@@ -1,7 +1,5 @@
 """Import a pre-trained model: of this workflow, or by a tag, an address, a file or a folder."""
 
-import torch
-
 from soups import files, problems
 from soups.errors import UserError
 from soups.jobs.job import log, run
@@ -24,9 +22,7 @@ def main(job) -> None:
     else:
         settings = job.params.get("settings", {})
         kind = job.params.get("weights", "plain")
-        torch.manual_seed(job.params.get("seed", 0))  # of random weights
-        given = None if source == "random" else source
-        model = bring_in(architecture, given, kind, problem, **settings)
+        model = bring_in(architecture, source, kind, problem, **settings)
     if source:
         check_finite(model.whole.state_dict(), source)
     problem.check_import(model, job.params, ours)

@@ -13,7 +13,7 @@ def main(job) -> None:
     labels, dropped = data.labels, data.meta.get("dropped", [])
     examples = data.problem.examples
     train, heldout = splits.split(labels, data.classes, settings, dropped, examples)
-    if share := job.params.get("train_fraction"):
+    if share := getattr(job.params, "train_fraction", None):
         train = splits.reduced(train, labels, share, settings["seed"])
         log.info("%d training %s are used, the fraction %g", len(train), examples, share)
     paths = data.meta["paths"]

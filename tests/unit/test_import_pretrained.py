@@ -128,6 +128,13 @@ def test_position_embeddings_of_a_vision_transformer_are_interpolated(
     assert all(torch.equal(same[key], v) for key, v in own.state_dict().items() if key in same)
 
 
+def test_random_weights_are_the_same_in_every_import(run_import):
+    made = [Pretrained.load(run_import("timm/test_vit", "random")).visual for _ in range(2)]
+    for one, two in zip(*(each.state_dict().values() for each in made), strict=True):
+        assert torch.equal(one, two)
+    assert made[0].state_dict()["pos_embed"].std() > 0
+
+
 def test_a_size_that_an_architecture_cannot_take_is_refused(run_import, tmp_path):
     source = tmp_path / "weights.pt"
     torch.save(bring_in("timm/test_vit", None).native_model(3).state_dict(), source)

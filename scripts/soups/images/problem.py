@@ -158,7 +158,7 @@ class Images(Problem):
     def random_model(self, config, classes):
         from soups.images import models
 
-        size = (config["data"]["folders"] or {}).get("image_size")
+        size = (config.get("data", {}).get("folders") or {}).get("image_size")
         return models.random_model(config["model"]["architecture"], classes, size)
 
     def preparation(self, plan, numbers):

@@ -295,7 +295,8 @@ def bring_in(
 
     Args:
         architecture: see `Pretrained` and `models.families`.
-        source: a tag, a file or folder of weights, or None for random weights.
+        source: a tag, a file or folder of weights, "random" for random weights from one seed, or
+            None for random weights.
         weights: which weights of a training file are read, "plain" or "ema".
         problem: image classification by default.
         more: settings of the models of one problem, see `problems.Problem.family`.
@@ -304,6 +305,9 @@ def bring_in(
         UserError: if the architecture is invalid or the weights cannot be loaded.
     """
     made = (problem or Pretrained.problem).family(architecture)
+    if source == "random":
+        torch.manual_seed(0)
+        source = None
     return made(architecture, None, source, weights, **more)
 
 
