@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from tests import layouts as trees
 from tests.checkpoints import fine_tuned, save_as_timm
@@ -22,7 +24,7 @@ from tests.workflow.test_folders import dataset
 # These commands cannot run in a test. They need a container, a network, hours of CPU time, or a
 # finished run (test_folders.py and test_timm.py predict with a soup).
 ELSEWHERE = ("apptainer", "python tools/fetch_cifar10.py", "python tools/fetch_minilm.py",
-             "python tools/predict.py")  # fmt: skip
+             "python tools/fetch_lite0.py", "python tools/predict.py")  # fmt: skip
 
 
 def commands(page: Path) -> list[str]:
@@ -57,7 +59,10 @@ def project(tmp_path_factory):
     trees.shifts(data, 1)
     np.save(data / "imagenet_98_idxs.npy", np.zeros(30 * len(trees.CLASSES)))
     dataset(data / "images", train=110)
-    shutil.copytree(data / "images", data / "cifar10")
+    for name in ("cifar10", "clothing"):
+        shutil.copytree(data / "images", data / name)
+    for domain in ("art_painting", "cartoon", "photo", "sketch"):
+        shutil.copytree(data / "images" / "train", data / "pacs" / domain)
     # Fine-tuned models as a user has them, with images that they were not trained on.
     shutil.copytree(data / "images", data / "mine")
     shutil.copytree(data / "mine" / "test", data / "mine" / "val")
@@ -71,6 +76,9 @@ def project(tmp_path_factory):
     (data / "glue" / "RTE").mkdir(parents=True)
     for name in ("train.tsv", "dev.tsv"):
         (data / "glue" / "RTE" / name).write_text(pairs, encoding="utf-8")
+    weights = made.folder / "models" / "lite0" / "tf_efficientnet_lite0.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_file({"a tensor": torch.zeros(1)}, weights)  # a dry run reads no more than its header
     # `make -n` runs the lines that call make again, and those need Snakemake's folder.
     (made.folder / ".snakemake").mkdir()
     return made
