@@ -28,8 +28,9 @@ GROUPS = {
     "imports": "import_checkpoint import_initialization",
     "evaluations": "evaluate",
     "soups": "recipe cook",
-    "curves": "plan_wise_ft plan_number_of_models plan_large_lr plan_slices plan_tasks plan_pairs "
-    "plan_landscape evaluate_curve evaluate_pairs evaluate_landscape diagnose",
+    "curves": "plan_wise_ft plan_number_of_models plan_heldout_size plan_large_lr plan_slices "
+    "plan_tasks plan_pairs plan_landscape evaluate_curve evaluate_pairs evaluate_landscape "
+    "diagnose",
     "report": "check_data check_texts make_tables calibration trace_table real_labels reproduction "
     "claims plot contact_sheet report plot_doctor published_tables plot_published",
 }
@@ -106,6 +107,7 @@ RULES = {
     # Curves
     "plan_wise_ft": PLAN,
     "plan_number_of_models": PLAN,
+    "plan_heldout_size": PLAN,
     "plan_large_lr": PLAN,
     "plan_slices": PLAN,
     "plan_tasks": PLAN,

@@ -78,7 +78,7 @@ TEXT = {
 }
 TABLES = ["calibration", "claims", "data", "effects", "greedy_trace", "methods", "models", "paths",
           "reliability", "significance", "wise_ft"]  # fmt: skip
-FIGURES = ["angles", "contact_sheet", "greedy_trace", "loss_gap", "methods", "paths",
+FIGURES = ["angles", "contact_sheet", "forest", "greedy_trace", "loss_gap", "methods", "paths",
            "reliability", "scatter", "shifts", "soup_vs_ensemble", "sweep", "wise_ft"]  # fmt: skip
 MODELS = ["m00", "m01", "m02"]
 
