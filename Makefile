@@ -105,7 +105,7 @@ ablations: install
 small: install models/lite0/tf_efficientnet_lite0.safetensors
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/small.py
 
-models/lite0/tf_efficientnet_lite0.safetensors:
+models/lite0/tf_efficientnet_lite0.safetensors: | install
 	$(BIN)/python tools/fetch_lite0.py
 
 published: install

@@ -48,9 +48,14 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that decides the results of the run, apart from code."""
+        """A hash of everything that decides the results of the run, apart from code.
+
+        A start that another run of the evidence made counts too.
+        """
         read = [path.read_text(encoding="utf-8") for path in (Path("config.yaml"), *self.files)]
-        return files.fingerprint({"files": read, "config": self.config})
+        start = Path(self.config.get("model", {}).get("pretrained") or "none")
+        known = files.sha256(start) if start.is_file() else None
+        return files.fingerprint({"files": read, "config": self.config, "start": known})
 
     @property
     def done(self) -> bool:

@@ -9,7 +9,9 @@ more models than files, a piece that is read again is in the cache of the core, 
 import argparse
 import csv
 import os
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -138,7 +140,7 @@ def measure(asked: argparse.Namespace, paths: list[Path]) -> list[dict]:
             )
             rows.append({
                 "hardware": HARDWARE,
-                "command": "python tools/bench_mixing.py" + " --cold" * asked.cold,
+                "command": shlex.join(["python", "tools/bench_mixing.py", *sys.argv[1:]]),
                 "n": asked.runs,
                 "what": title,
                 "models": k,

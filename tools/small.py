@@ -46,6 +46,8 @@ def start(source: str, **more) -> dict:
     return images(0.2, 4, 6) | {"model": {"pretrained": source}} | more
 
 
+USUAL = "images20"  # the setting with the usual start and a fifth of the training images
+
 # Every model that is trained from random weights has batch statistics of its own.
 OWN_STATISTICS = {"pretrained": "random", "recalibrate_batch_norm": 500}
 
@@ -114,10 +116,16 @@ def run(
         raise UserError(f"the run {study}/{name} failed, see results/{study}/{name}/logs")
 
 
+def shown(study: str) -> list[tuple[str, str, str]]:
+    """Axis, value and setting of every row. The usual start is a setting of another axis."""
+    rows = [(axis, value, name) for name, (axis, value, _) in SETTINGS[study].items()]
+    return [*rows, ("start", "ImageNet", USUAL)] if study == IMAGES else rows
+
+
 def gather(study: str) -> str:
     """Write the record of the runs that exist, and return its table in Markdown."""
     parts, drawn = [], []
-    for name, (axis, value, _) in SETTINGS[study].items():
+    for axis, value, name in shown(study):
         for seed in SEEDS:
             folder = Path(f"results/{study}/{name}-{seed}/tables")
             where = {"axis": axis, "value": value, "setting": name, "seed": seed}

@@ -81,3 +81,10 @@ def test_a_smaller_share_of_the_training_images_is_a_part_of_a_larger_one():
     assert np.bincount(labels[small]).tolist() == [10, 5, 1]
     assert set(small) <= set(large) <= set(train)
     assert (splits.reduced(train, labels, 1, 0) == train).all()
+
+
+def test_a_folder_without_classes_is_no_domain(tmp_path):
+    (tmp_path / "photo" / "cat").mkdir(parents=True)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "photo.txt").touch()
+    assert domains.folders_of(tmp_path) == ["photo"]

@@ -169,9 +169,11 @@ def test_a_shared_experiment_needs_the_same_data_and_starts(validate, tmp_path):
         validate({"shared": "first", "data": {"heldout": {"fraction": 0.05}}})
     file = tmp_path / "results" / "first" / "settings.json"
     old = json.loads(file.read_text())
-    del old["model"]["pooling"], old["data"]["text"]
+    del old["model"]["pooling"], old["data"]["text"], old["data"]["train_fraction"]
     file.write_text(json.dumps(old))
     validate({"shared": "first"})
+    with pytest.raises(UserError, match=r"data\.train_fraction differs from that of the shared"):
+        validate({"shared": "first", "data": {"train_fraction": 0.1}})
 
 
 def test_a_class_with_too_few_images_is_found_before_any_job(validate, folders):

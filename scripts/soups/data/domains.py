@@ -61,14 +61,18 @@ def expanded(data: Mapping) -> dict:
 
 
 def folders_of(root: str | Path) -> list[str]:
-    """Return the names of the folders of a root, which are its domains.
+    """Return the names of the folders of a root that have folders: its domains, with classes.
 
     Raises:
         UserError: if there is no such root.
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder, expected one subfolder per domain")
-    return sorted(e.name for e in scan(Path(root)) if not is_odd(e.name) and is_folder(e))
+    return sorted(entry.name for entry in _folders(Path(root)) if _folders(Path(entry.path)))
+
+
+def _folders(path: Path) -> list:
+    return [entry for entry in scan(path) if not is_odd(entry.name) and is_folder(entry)]
 
 
 def part(paths: Sequence[str], domain: str, label: int, settings: Mapping) -> list[str]:

@@ -15,7 +15,8 @@ from soups.hyperparameters import ALL
 # Curves that are evaluated on all images, because their differences are small.
 ON_ALL_IMAGES = ("slices", "tasks")
 # Curves with ensembles, which need the logits of their members.
-WITH_ENSEMBLES = ("number_of_models", "heldout_size")
+HELDOUT_SIZE = "heldout_size"
+WITH_ENSEMBLES = ("number_of_models", HELDOUT_SIZE)
 PAIR_ALPHAS = [0, 0.5, 1]
 
 
@@ -70,8 +71,11 @@ class Curves:
 
     @property
     def tables(self) -> list[str]:
-        """Names of the tables of curves and pairs."""
-        return [*self.models, *self.pairs]
+        """Names of the tables of curves and pairs that a whole run makes.
+
+        The table of held-out sizes is a target of its own, because its soups take long.
+        """
+        return [name for name in (*self.models, *self.pairs) if name != HELDOUT_SIZE]
 
     def paired(self, pairs: str) -> list[str]:
         """Models in a set of pairs, without repetitions."""
@@ -128,7 +132,7 @@ def curves(
     models = {
         "wise_ft": [*sorted(set(ends.values())), *base, *made_soups] if ends else [],
         "number_of_models": base if section["number_of_models"] else [],
-        "heldout_size": base if section.get("heldout_size") else [],
+        HELDOUT_SIZE: base if section.get(HELDOUT_SIZE) else [],
         "large_lr": [*base, *large] if large else [],
         "slices": list(dict.fromkeys(model for part in slices.values() for model in part)),
         "tasks": [*sweep.started(of_tasks), *of_tasks] if of_tasks else [],

@@ -224,6 +224,10 @@ def uses_corpus(config: dict) -> bool:
     return config["model"]["pretrained"] == "train"
 
 
+# Keys that experiments of older versions lack, with the values that their data have.
+NEW = {"data": {"train_fraction": 1}}
+
+
 def sections(config: dict) -> dict:
     """The sections that decide the data, the splits, the pre-trained model and the starts."""
     return {key: config[key] for key in ("data", "model", "pretrain", "probe")}
@@ -247,7 +251,8 @@ def _check_shared(config: dict) -> None:
     for section, ours in sections(config).items():
         # An experiment of an older version lacks keys that are new. Its data and starts have their
         # defaults.
-        key = next((k for k, value in theirs[section].items() if ours.get(k) != value), None)
+        given = NEW.get(section, {}) | theirs[section]
+        key = next((k for k, value in given.items() if ours.get(k) != value), None)
         if key:
             raise UserError(
                 f"{section}.{key} differs from that of the shared experiment "
