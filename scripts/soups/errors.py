@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MOST = 200  # characters of another program's message that ours quotes
+
 
 class UserError(ValueError):
     """Bad input. The message names the key or file, its value, and the expectation."""
@@ -18,6 +20,11 @@ class LeftOut(UserError):
     def __init__(self, verdict: str, reason: str) -> None:
         super().__init__(reason)
         self.verdict = verdict
+
+
+def brief(error: object) -> str:
+    """Another program's message on one line, with at most `MOST` characters."""
+    return " ".join(str(error).split())[:MOST]
 
 
 def near(name: str, known: Iterable[str]) -> str:

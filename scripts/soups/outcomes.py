@@ -6,6 +6,8 @@ NO_DIFFERENCE = "no difference"
 INCONCLUSIVE = "inconclusive"
 CHECKED = "checked"  # of a claim that holds by construction
 NOT_TESTED = "not tested"
+# Verdicts on the gain of a method over the best individual model in the small-data study.
+HELPS, HURTS, UNDECIDED = "helps", "hurts", "undecided"
 # The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.
 FINE = "fine"
 # Cosine or correlation of weights, from which two models count as fine-tunes of one start.

@@ -7,6 +7,8 @@ import small as tool
 import yaml
 
 from soups.errors import UserError
+from soups.evaluation import gains as measured
+from soups.evaluation.resampling import student
 from soups.mixing import heldout_size
 from soups.report import small
 from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, UNIFORM
@@ -24,7 +26,7 @@ def methods(greedy: float, uniform: float = 0.5) -> pd.DataFrame:
 
 
 def test_a_gain_is_the_difference_to_the_best_individual_model_in_points():
-    found = small.gains(methods(0.63)).set_index("method")
+    found = measured.gains(methods(0.63)).set_index("method")
     assert found.loc[GREEDY, "test"] == pytest.approx(3)
     assert found.loc[UNIFORM, "shifts_mean"] == pytest.approx(-10)
     assert BEST not in found.index
@@ -35,28 +37,30 @@ def test_a_gain_is_the_difference_to_the_best_individual_model_in_points():
     [([3, 3.2, 2.9], "helps"), ([-3, -3.2, -2.9], "hurts"), ([1, -1, 2], "undecided")],
 )
 def test_a_method_helps_only_if_the_interval_over_sweeps_is_above_0(gains, verdict):
-    mean, low, high = small.interval(np.array(gains, float))
+    mean, low, high = student(np.array(gains, float))
     assert low < mean < high
-    assert small.verdict(low, high) == verdict
+    assert measured.verdict(low, high) == verdict
     # Student's t for three values: 4.3027 standard errors.
     half = 4.3027 * np.std(gains, ddof=1) / np.sqrt(3)
     assert high - mean == pytest.approx(half, rel=1e-4)
 
 
 def test_one_sweep_has_no_interval_and_no_verdict():
-    assert np.isnan(small.interval(np.array([1.0]))[1:]).all()
-    assert small.verdict(np.nan, np.nan) == "undecided"
+    assert np.isnan(student(np.array([1.0]))[1:]).all()
+    assert measured.verdict(np.nan, np.nan) == "undecided"
 
 
 def test_the_table_and_the_figure_have_every_setting():
     runs = pd.concat(
-        small.gains(methods(0.61 + seed / 1000)).assign(axis="training images", value=v, seed=seed)
+        measured.gains(methods(0.61 + seed / 1000)).assign(
+            axis="training images", value=v, seed=seed
+        )
         for v in ("2%", "100%")
         for seed in range(3)
     )
     curve = pd.concat(methods(0.62).assign(per_class=5, draw=draw) for draw in range(2))
-    heldout = pd.concat(small.drawn(curve).assign(seed=seed) for seed in range(3))
-    table = small.summary(runs, heldout)
+    heldout = pd.concat(measured.drawn(curve).assign(seed=seed) for seed in range(3))
+    table = measured.summary(runs, heldout)
     assert len(table) == 3 * 2 * 2
     text = small.markdown(table)
     assert "| training images: 2% | in distribution | 3 | " in text

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
 from soups.claims.registry import CLAIMS, SCORE, Claim, Part
 from soups.claims.rules import WEAKEST, bounds, joint, verdict
+from soups.evaluation.resampling import student
 from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 
 NOTHING = Effect(np.nan, np.nan, np.nan, 0, 0)
@@ -89,22 +89,21 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             # Equal effects are from the same models, so they count as one sweep. An effect of
             # exactly 0 is an exception: a soup that never takes a bad ingredient loses nothing.
             values = values[:1]
-        mean = values.mean() if len(values) else np.nan
-        half = np.nan
-        if len(values) >= FEWEST:
-            half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        mean, low, high = student(values)
+        if len(values) < FEWEST:
+            low = high = np.nan
         lowest = values.min() if len(values) else np.nan
         rule, margin = group["rule"].iloc[0], group["margin"].iloc[0]
         value = lowest if rule == "exact" else mean
-        decided = verdict(rule, margin, value, mean - half, mean + half)
+        decided = verdict(rule, margin, value, low, high)
         rows.append(
             {
                 "claim": claim,
                 "part": part,
                 "sweeps": len(values),
                 "sweeps_effect": mean,
-                "sweeps_lo": mean - half,
-                "sweeps_hi": mean + half,
+                "sweeps_lo": low,
+                "sweeps_hi": high,
                 "sweeps_verdict": decided if len(values) >= FEWEST else NOT_TESTED,
             }
         )

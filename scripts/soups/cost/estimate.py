@@ -141,12 +141,17 @@ def _prepare(plan: Mapping, sizes: Sizes) -> Work:
     return Work("prepare", jobs, examples, {}, disk, CPU)
 
 
+def _trained(plan: Mapping, sizes: Sizes) -> float:
+    """Number of training examples that models are trained on."""
+    return sizes.examples["train"] * plan.get("train_fraction", 1)
+
+
 def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
     examples = {"pretrain": plan["corpus"] * plan["pretrain_epochs"]} if plan["corpus"] else {}
     made = [Work("pretrained", 1, examples, {}, sizes.pretrained)]
     if plan["ready_made"]:
         return made
-    n = sizes.examples["train"] * plan.get("train_fraction", 1)
+    n = _trained(plan, sizes)
     heldout = sizes.examples["heldout"]
     disk = (len(plan["starts"]) + 1) * sizes.checkpoint
     disk += len(plan["starts"]) * sizes.logits(heldout)
@@ -156,7 +161,7 @@ def _starts(plan: Mapping, sizes: Sizes) -> list[Work]:
 
 
 def _finetune(plan: Mapping, sizes: Sizes) -> list[Work]:
-    n = sizes.examples["train"] * plan.get("train_fraction", 1)
+    n = _trained(plan, sizes)
     heldout, rows = sizes.examples["heldout"], plan["rows"]
     examples: dict[str, float] = {"forward": len(rows) * heldout}
     for row in rows.values():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from soups.evaluation import confusion
 from soups.evaluation.metric import ACCURACY, Confusion, Metric
@@ -170,3 +171,18 @@ def interval(columns: np.ndarray, biased: bool = False) -> tuple[float, float, f
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail]) - 2 * bias
     return observed - bias, float(low), float(high)
+
+
+def student(values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of independent values, and the bounds of its 95% interval by Student's t.
+
+    Args:
+        values: shape (n,), such as the effect in each of n sweeps. The bounds are NaN below two
+            values, and so is the mean of none.
+    """
+    n = len(values)
+    mean = float(np.mean(values)) if n else np.nan
+    if n < 2:
+        return mean, np.nan, np.nan
+    half = student_t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / n**0.5
+    return mean, mean - float(half), mean + float(half)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from soups.errors import UserError
+from soups.errors import UserError, brief
 from soups.experiment.found import find
 from soups.experiment.sweep import check_different, draw, ready_made
 from soups.hyperparameters import START, checked, without_newer, without_unused
@@ -277,7 +277,7 @@ def _where(rows, origin, names: list[str], query: str, key: str) -> list[str]:
     try:
         holds = table.eval(query, engine="python")
     except Exception as error:  # an invalid query raises errors of many types
-        reason = " ".join(str(error).split())
+        reason = brief(error)
         raise UserError(
             f"{key}.query is {query!r}, which cannot be read ({reason}), {expected}"
         ) from None

@@ -19,7 +19,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from soups import problems
-from soups.errors import UserError
+from soups.errors import UserError, brief
 from soups.models import checkpoints, sources
 from soups.models.architectures import HUB, LOCAL, TIMM, TORCHVISION, TRANSFORMERS, is_path
 from soups.models.network import HALF, Classifier
@@ -179,7 +179,7 @@ class Pretrained:
         except UserError:
             raise
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:150]
+            reason = brief(error)
             raise UserError(
                 f"{checkpoint.path} has the architecture {json.dumps(made)[:100]} in its header, "
                 f"from which no model can be built ({type(error).__name__}: {reason}), expected a "

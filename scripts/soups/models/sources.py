@@ -10,7 +10,7 @@ from huggingface_hub.utils import get_session
 from open_clip import get_model_config, get_pretrained_cfg
 from torch import Tensor, nn
 
-from soups.errors import LeftOut, UserError
+from soups.errors import LeftOut, UserError, brief
 from soups.models.file_names import COMPUTED
 from soups.models.foreign import reading
 
@@ -161,7 +161,7 @@ def fetching(source: str | None, server: str = constants.ENDPOINT) -> Iterator[N
             why = "they are not in the cache on this machine"
             why += "" if before else f" and {server} cannot be reached"
         else:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            why = f"{type(error).__name__}: {brief(error)}"
         raise UserError(
             f"model.pretrained is {source!r}, whose weights could not be loaded ({why}), expected "
             "a network connection, weights in the cache, or a file that fits model.architecture"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from soups.errors import UserError, near
+from soups.errors import UserError, brief, near
 from soups.files import stamp
 from soups.text.formats import Row, texts_of
 from soups.text.packages import INSTALLS
@@ -42,7 +42,7 @@ def rows(spec: Mapping, columns: Sequence[str]) -> Iterator[Row]:
     try:
         table = load_dataset(spec["hub"], spec["subset"], split=spec["split"])
     except Exception as error:  # the package raises errors of many kinds
-        reason = " ".join(str(error).split())
+        reason = brief(error)
         raise UserError(
             f"data.text: the set {name} cannot be loaded ({reason}), expected a data set of "
             "Hugging Face's hub or a folder, and names of its subset and split"

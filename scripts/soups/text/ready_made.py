@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from soups.errors import LeftOut
+from soups.errors import LeftOut, brief
 from soups.models.pretrained import Pretrained
 
 FILE = "tokenizer.json"
@@ -26,7 +26,7 @@ def check_tokenizer(path: Path, model: Pretrained) -> None:
     try:
         theirs = Tokenizer.from_file(str(file)).get_vocab()
     except Exception as error:  # the tokenizers library raises this class itself
-        reason = " ".join(str(error).split())[:150]
+        reason = brief(error)
         raise LeftOut(
             "unreadable",
             f"{file} is not a tokenizer ({reason}), expected one that transformers has saved",

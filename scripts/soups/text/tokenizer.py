@@ -5,7 +5,7 @@ import logging
 from torch import nn
 from transformers import AutoTokenizer
 
-from soups.errors import UserError
+from soups.errors import UserError, brief
 
 log = logging.getLogger("soups")
 
@@ -79,7 +79,7 @@ def _read(architecture: str, place: str):
     except OSError:
         raise
     except Exception as error:  # the tokenizers library raises this class itself
-        reason = " ".join(str(error).split())[:150]
+        reason = brief(error)
         raise UserError(
             f"model.architecture is {architecture!r}, whose tokenizer cannot be read ({reason}), "
             "expected a tokenizer.json that transformers has saved"

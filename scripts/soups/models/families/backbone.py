@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from soups.errors import UserError
+from soups.errors import UserError, brief
 from soups.models import sources
 from soups.models.foreign.reading import Contents
 from soups.models.pretrained import Pretrained
@@ -59,7 +59,7 @@ class Backbone(Pretrained):
             self.__dict__.pop("embed_dim", None)
             _ = self.embed_dim  # runs the tower on one image
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:150]
+            reason = brief(error)
             raise UserError(
                 f"model.architecture is {self.architecture!r}, which takes no images of {size} "
                 f"pixels ({reason}), expected data.folders.image_size {own}"

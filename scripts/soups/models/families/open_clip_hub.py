@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from open_clip import create_model, get_tokenizer
 from torch import nn
 
-from soups.errors import UserError
+from soups.errors import UserError, brief
 from soups.models import sources
 from soups.models.architectures import LOCAL
 from soups.models.pretrained import Pretrained
@@ -82,7 +82,7 @@ class OpenClipHub(Pretrained):
                 # argument overrides an entry of the configuration that would run code.
                 return get_tokenizer(self.architecture, trust_remote_code=False)
             except (ImportError, OSError, ValueError) as error:
-                reason = " ".join(str(error).split())[:150]
+                reason = brief(error)
                 raise UserError(
                     f"model.architecture is {self.architecture!r}, whose tokenizer {named!r} "
                     f"cannot be loaded ({reason}), expected the package transformers and the files "

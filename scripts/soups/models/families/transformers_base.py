@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from soups.errors import UserError
+from soups.errors import UserError, brief
 from soups.models import sources
 from soups.models.families.backbone import Backbone
 
@@ -137,7 +137,7 @@ def refusing(
     except UserError:
         raise
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        reason = " ".join(str(error).split())[:150]
+        reason = brief(error)
         raise UserError(
             f"model.architecture is {architecture!r}, from which transformers makes no {made} "
             f"({reason}), expected a model with {wanted}"

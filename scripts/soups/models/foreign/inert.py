@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from soups.errors import brief
 from soups.models.foreign.formats import ZIP, unreadable
 
 
@@ -108,7 +109,7 @@ def unpickled(path: Path, form: str) -> object:
         raise
     except Exception as error:
         # A broken file may raise any error in the unpickler, such as KeyError or EOFError.
-        reason = " ".join(str(error).split(". ")[0].split())[:200] or type(error).__name__
+        reason = brief(str(error).split(". ")[0]) or type(error).__name__
         raise unreadable(
             path, f"is broken or truncated ({reason}), expected a complete file of torch.save"
         ) from error

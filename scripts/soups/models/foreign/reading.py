@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from soups.errors import LeftOut, UserError
+from soups.errors import LeftOut, UserError, brief
 from soups.models.file_names import ENDINGS, NO_WEIGHTS
 from soups.models.foreign import naming, wrappers
 from soups.models.foreign.formats import SAFETENSORS, format_of, unreadable
@@ -121,7 +121,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise unreadable(file, f"is not a readable safetensors file ({reason})") from error
     note = _json(metadata.get("soups", "{}"))
     return tensors, note if isinstance(note, dict) else {}
