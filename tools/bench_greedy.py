@@ -159,7 +159,12 @@ def plain(folder: Path, models: int, threads: int) -> dict:
     paths, device = _paths(folder, models), devices.device()
     base = load_classifier(folder / "pretrained.safetensors", paths["m00"])
     labels, logits = np.load(folder / "labels.npy"), np.load(folder / "m00.npy")
-    loader = DataLoader(_files(folder), batch_size=128, num_workers=threads)
+    loader = DataLoader(
+        _files(folder),
+        batch_size=128,
+        num_workers=threads,
+        collate_fn=lambda batch: torch.from_numpy(np.stack(batch)),
+    )
 
     def accuracy(state) -> float:
         model = copy.deepcopy(base)

@@ -44,8 +44,7 @@ def forward(
             and `GPU_BATCH` elsewhere.
         workers: number of processes that read examples from files ahead of their use.
         exact: compute in float32 even if `compute.inference` is another precision. Held-out
-            examples need this, so that ingredients and soups are scored alike. Without it, large
-            layers may be rounded differently on some CPUs, see `models.linear`.
+            examples need this, so that ingredients and soups are scored alike.
 
     Returns:
         float32 on the CPU, shape (len(rows) or n, d).
@@ -56,12 +55,12 @@ def forward(
     size = (
         batch or compute.current().batch_size or (BATCH if devices.kind() == "cpu" else GPU_BATCH)
     )
-    fast = not exact and compute.current().inference == "float32"
+    in_float32 = exact or compute.current().inference == "float32"
     places = [place[start : start + size] for start in range(0, len(rows), size)]
     out, held = None, []
     with (
         nullcontext() if exact else devices.autocast("inference"),
-        fast_linear(run) if fast else nullcontext(),
+        fast_linear(run) if in_float32 else nullcontext(),
         closing(Reader(inputs, workers).read(rows[part] for part in places)) as ready,
     ):
         for part, x in zip(places, ready, strict=True):
