@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from snakemake.utils import update_config
 
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
+from soups.experiment import settings
 from soups.jobs import left_out, runs
 from soups.report import presentation
 from soups.report.page import few_examples, prediction
@@ -114,12 +116,18 @@ def folder_of(configfiles: list[str]) -> str:
     """The results folder of an experiment. The last configuration file with a name decides.
 
     If none of them has a name, the name is the one in the project's config.yaml.
+
+    Raises:
+        UserError: if the name has a placeholder whose value is missing.
     """
-    for path in [*reversed(configfiles), DEFAULT]:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if config and config.get("name"):  # A file of comments alone is read as None.
-            return f"results/{config['name']}"
-    raise ValueError(f"{DEFAULT} has no name, expected the name of the experiment")
+    config: dict = {}
+    for path in [DEFAULT, *configfiles]:
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}  # or comments alone
+        if not given.get("name", True):
+            del given["name"]
+        update_config(config, given)
+    settings.fill_in_name(config)
+    return f"results/{config['name']}"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from print_methods import evaluated, folder_of, greedy_weights
 
+from soups.errors import UserError
 from soups.report.words import USUAL
 
 
@@ -35,6 +36,13 @@ def test_the_last_file_with_a_name_decides(root, tmp_path, texts, name):
 
 def test_the_minimal_overlay_has_the_name_of_the_default(root):
     assert folder_of([str(root / "experiments" / "minimal.yaml")]) == "results/miniature"
+
+
+def test_a_name_with_training_domains_or_a_preset_is_filled_in(root):
+    experiments = root / "experiments"
+    assert folder_of([str(experiments / "pacs.yaml")]) == "results/pacs/art_painting-cartoon-photo"
+    with pytest.raises(UserError, match=r"data.text.preset is None, expected the name of a preset"):
+        folder_of([str(experiments / "glue.yaml")])
 
 
 def test_the_greedy_soup_is_found_by_its_role(tmp_path):

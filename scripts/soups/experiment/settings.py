@@ -42,7 +42,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         UserError: one sentence with the key, its value and what was expected.
     """
     _check_keys(config, "")
-    _fill_in_name(config)
+    fill_in_name(config)
     ready_made.refuse_layout(config)
     only = {section: _take_only(config, section) for section in SECTIONS}
     # The check comes first, so that a misspelled entry is an error even if `only` leaves it out.
@@ -74,7 +74,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     return notes
 
 
-def _fill_in_name(config: dict) -> None:
+def fill_in_name(config: dict) -> None:
     """Replace ``{preset}`` and ``{train}`` in the name of the experiment.
 
     They stand for ``data.text.preset`` and for ``data.folders.domains.train``, joined by hyphens.
