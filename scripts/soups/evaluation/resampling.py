@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from soups.evaluation import confusion
 from soups.evaluation.metric import ACCURACY, Confusion, Metric
@@ -180,9 +179,11 @@ def student(values: np.ndarray) -> tuple[float, float, float]:
         values: shape (n,), such as the effect in each of n sweeps. The bounds are NaN below two
             values, and so is the mean of none.
     """
+    from scipy.special import stdtrit  # slow to import, and most jobs have no use for it
+
     n = len(values)
     mean = float(np.mean(values)) if n else np.nan
     if n < 2:
         return mean, np.nan, np.nan
-    half = student_t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / n**0.5
+    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / n**0.5
     return mean, mean - float(half), mean + float(half)
