@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import VisionTransformer
+from torch import nn
 
 from soups.models import linear
 from soups.models.forward import forward
@@ -13,11 +14,10 @@ from soups.models.network import Classifier
 
 @pytest.fixture
 def here(monkeypatch):
-    """A CPU on which oneDNN is faster, and on which all linear layers are large."""
+    """A CPU on which oneDNN is faster."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(linear, "onednn_is_faster", lambda: True)
-    monkeypatch.setattr(linear, "LARGE", 1)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def model() -> Classifier:
     return model
 
 
-def test_large_layers_are_those_of_torch_up_to_rounding(here, configured, model, images):
+def test_layers_are_those_of_torch_up_to_rounding(here, configured, model, images):
     configured(device="cpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear, "onednn_is_faster", lambda: False)
@@ -65,12 +65,11 @@ def test_torch_is_as_before_after_the_context(here, model):
     assert torch.backends.mha.get_fastpath_enabled() == fused
 
 
-def test_small_models_and_other_cpus_keep_their_rounding(model, monkeypatch):
+def test_other_cpus_and_other_functions_keep_torch_as_it_is(model, monkeypatch):
     plain = F.linear
-    for faster, least in ((True, linear.LARGE), (False, 1)):
+    for faster, runs in ((False, (model, model.features)), (True, (lambda x: x, nn.ReLU()))):
         monkeypatch.setattr(linear, "onednn_is_faster", lambda faster=faster: faster)
-        monkeypatch.setattr(linear, "LARGE", least)
-        for run in (model, model.features, lambda x: x):
+        for run in runs:
             with fast_linear(run):
                 assert F.linear is plain
 

@@ -1,4 +1,4 @@
-"""Large linear layers by oneDNN on AMD's CPUs with AVX-512, where it is twice as fast as MKL.
+"""Linear layers by oneDNN on AMD's CPUs with AVX-512, where it is twice as fast as MKL.
 
 torch multiplies float32 matrices by MKL, which uses the instructions of AVX2 on these CPUs. oneDNN
 is part of torch as well and uses AVX-512. Both compute in float32, and their sums differ in
@@ -14,14 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Numbers in a weight from which on oneDNN multiplies by it. Smaller layers gain less, and small
-# models keep the rounding of their recorded results.
-LARGE = 2**20
-
 
 @contextmanager
 def fast_linear(run) -> Iterator[None]:
-    """A context in which oneDNN applies the large linear layers of a model, if it is faster here.
+    """A context in which oneDNN applies the linear layers of a model, if it is faster here.
 
     There are no gradients in the context. It replaces a function of torch, so only one thread of
     the process may run models meanwhile.
@@ -31,13 +27,13 @@ def fast_linear(run) -> Iterator[None]:
     """
     model = getattr(run, "__self__", run)
     weights = model.parameters() if isinstance(model, nn.Module) else ()
-    if not any(_is_large(weight) for weight in weights) or not onednn_is_faster():
+    if not any(_applies(weight) for weight in weights) or not onednn_is_faster():
         yield
         return
     fused, plain = torch.backends.mha.get_fastpath_enabled(), F.linear
 
     def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if _is_large(weight) and x.dtype == weight.dtype:
+        if _applies(weight) and x.dtype == weight.dtype:
             return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return plain(x, weight, bias)
 
@@ -52,9 +48,9 @@ def fast_linear(run) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _is_large(weight: Tensor) -> bool:
+def _applies(weight: Tensor) -> bool:
     on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return on_cpu and weight.ndim == 2 and weight.numel() >= LARGE
+    return on_cpu and weight.ndim == 2
 
 
 @cache
