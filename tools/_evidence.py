@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
@@ -50,9 +52,10 @@ class Run:
     def fingerprint(self) -> str:
         """A hash of everything that decides the results of the run, apart from code.
 
-        A start that another run of the evidence made counts too.
+        A start that another run of the evidence made counts too. Comments do not count.
         """
-        read = [path.read_text(encoding="utf-8") for path in (Path("config.yaml"), *self.files)]
+        paths = (Path("config.yaml"), *self.files)
+        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
         start = Path(self.config.get("model", {}).get("pretrained") or "none")
         known = files.sha256(start) if start.is_file() else None
         return files.fingerprint({"files": read, "config": self.config, "start": known})

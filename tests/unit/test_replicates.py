@@ -108,6 +108,8 @@ def test_a_change_of_an_overlay_makes_a_finished_run_unfinished(tmp_path, monkey
     files.write_text(run.effects, "claim\n")
     files.write_json(run.folder / replicate.DONE, {"fingerprint": run.fingerprint})
     assert run.done
+    files.write_text(overlay, "# a comment\nprobe: {lr: 1}\n")
+    assert run.done
     files.write_text(overlay, "probe: {lr: 2}\n")
     assert not run.done
 
