@@ -147,6 +147,12 @@ def here(folder: Path, models: int, threads: int) -> dict:
     }
 
 
+def _stacked(batch: list[np.ndarray]):
+    import torch
+
+    return torch.from_numpy(np.stack(batch))
+
+
 def plain(folder: Path, models: int, threads: int) -> dict:
     """Choose by the plain loop, with all images decoded and evaluated for each candidate."""
     import torch
@@ -163,7 +169,7 @@ def plain(folder: Path, models: int, threads: int) -> dict:
         _files(folder),
         batch_size=128,
         num_workers=threads,
-        collate_fn=lambda batch: torch.from_numpy(np.stack(batch)),
+        collate_fn=_stacked,
     )
 
     def accuracy(state) -> float:
@@ -213,19 +219,25 @@ def run(folder: Path, models: int, threads: int, repeats: int, hardware: str, ou
         pairs = zip(rows["plain"], rows["here"], strict=True)
         return round(statistics.median(a[key] / b[key] for a, b in pairs), 2)
 
+    def median(way: str, key: str) -> float:
+        return round(statistics.median(each[key] for each in rows[way]), 1)
+
     first = rows["here"][0]
     refused = models - len(first["chosen"])
     row = {
         "hardware": hardware,
-        "command": f"bench_greedy.py run --models {models} --threads {threads}",
+        "command": f"python tools/bench_greedy.py run FOLDER --models {models} --images {images} "
+        f"--threads {threads} --repeats {repeats}",
         "n": repeats,
         "models": models,
         "images": images,
         "chosen": len(first["chosen"]),
         "accuracy": round(first["accuracy"], 4),
         "median_gap_of_refused": round(rows["plain"][0]["gap"], 4),
-        "plain_seconds": round(statistics.median(r["seconds"] for r in rows["plain"]), 1),
-        "here_seconds": round(statistics.median(r["seconds"] for r in rows["here"]), 1),
+        "plain_seconds": median("plain", "seconds"),
+        "here_seconds": median("here", "seconds"),
+        "plain_core_seconds": median("plain", "cpu"),
+        "here_core_seconds": median("here", "cpu"),
         "ratio": ratio("seconds"),
         "ratio_processor_time": ratio("cpu"),
         "evaluated_share": round(first["evaluated"] / ((models - 1) * images), 4),

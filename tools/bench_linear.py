@@ -1,8 +1,8 @@
 """Measures evaluation with oneDNN's linear layers against evaluation with MKL's.
 
-`python tools/bench_linear.py` writes results/recorded/bench/linear.csv. The models have random
-weights: that of the miniature, and CLIP ViT-B/32. One thread evaluates noise. Both sides take
-turns in one process, and their processor time counts.
+`python tools/bench_linear.py` writes results/recorded/bench/linear.csv. It evaluates the model of the
+miniature and CLIP ViT-B/32 on noise, both with random weights, with one thread. Both sides take turns
+in one process, and the table counts processor time.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from soups.models import linear
 from soups.models.forward import forward
 from soups.models.pretrained import Pretrained
 
-RESULT = Path("results/recorded/bench/linear.csv")
-CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "results" / "recorded" / "bench" / "linear.csv"
 SIDES = {"MKL": False, "oneDNN": True}
 
 
@@ -32,7 +32,9 @@ def main(repeats: int, hardware: str, result: Path) -> None:
         raise SystemExit("error: this CPU keeps MKL, expected one of AMD's with AVX-512")
     job.limit_threads(1)
     compute.configure({"device": "cpu"})
-    miniature = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["model"]["architecture"]
+    miniature = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["model"][
+        "architecture"
+    ]
     rows = []
     for name, architecture, count in (
         ("miniature", miniature, 3000),

@@ -118,7 +118,7 @@ def folder_of(configfiles: list[str]) -> str:
     If none of them has a name, the name is the one in the project's config.yaml.
 
     Raises:
-        UserError: if the name has a placeholder whose value is missing.
+        UserError: if the name has a placeholder whose value is in none of the files.
     """
     config: dict = {}
     for path in [DEFAULT, *configfiles]:
@@ -126,7 +126,13 @@ def folder_of(configfiles: list[str]) -> str:
         if not given.get("name", True):
             del given["name"]
         update_config(config, given)
-    settings.fill_in_name(config)
+    try:
+        settings.fill_in_name(config)
+    except UserError:
+        raise UserError(
+            f"the name {config['name']!r} depends on options of snakemake that this tool does not "
+            "know, expected the folder results/<name> in place of --configfile"
+        ) from None
     return f"results/{config['name']}"
 
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-MOST = 200  # characters of another program's message that ours quotes
+MOST = 200  # characters of another program's message that ours quotes, about
 
 
 class UserError(ValueError):
@@ -23,8 +23,9 @@ class LeftOut(UserError):
 
 
 def brief(error: object) -> str:
-    """Another program's message on one line, with at most `MOST` characters."""
-    return " ".join(str(error).split())[:MOST]
+    """Another program's message on one line, cut off after `MOST` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MOST else text[:MOST] + "…"
 
 
 def near(name: str, known: Iterable[str]) -> str:

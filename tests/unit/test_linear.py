@@ -18,6 +18,7 @@ def here(monkeypatch):
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(linear, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(linear, "_kept", set())
 
 
 @pytest.fixture
@@ -58,21 +59,67 @@ def test_layers_are_those_of_torch_up_to_rounding(here, configured, model, image
 
 def test_torch_is_as_before_after_the_context(here, model):
     plain, fused = F.linear, torch.backends.mha.get_fastpath_enabled()
-    with suppress(KeyboardInterrupt), fast_linear(model):
+    with suppress(KeyboardInterrupt), torch.no_grad(), fast_linear(model):
         assert F.linear is not plain
         raise KeyboardInterrupt
     assert F.linear is plain
     assert torch.backends.mha.get_fastpath_enabled() == fused
 
 
-def test_other_cpus_and_other_functions_keep_torch_as_it_is(model, monkeypatch):
+def test_other_cpus_other_functions_and_gradients_keep_torch_as_it_is(model, monkeypatch):
     plain = F.linear
-    for faster, runs in ((False, (model, model.features)), (True, (lambda x: x, nn.ReLU()))):
+    for faster, run in ((False, model), (False, model.features), (True, nn.ReLU()), (True, len)):
         monkeypatch.setattr(linear, "onednn_is_faster", lambda faster=faster: faster)
-        for run in runs:
-            with fast_linear(run):
-                assert F.linear is plain
+        with torch.no_grad(), fast_linear(run):
+            assert F.linear is plain
+    with fast_linear(model):
+        assert F.linear is plain
 
 
-def test_the_kind_of_cpu_is_found():
-    assert linear.onednn_is_faster() in (True, False)
+UNUSUAL = {
+    "strided bias": (torch.randn(5, 3), torch.randn(4, 3), torch.arange(8.0)[::2]),
+    "bias of one number": (torch.randn(5, 3), torch.randn(4, 3), torch.ones(1)),
+    "no inputs": (torch.randn(5, 0), torch.randn(4, 0), torch.ones(4)),
+    "float64": (torch.randn(5, 3).double(), torch.randn(4, 3).double(), None),
+    "one row": (torch.randn(3), torch.randn(4, 3), torch.randn(4)),
+    "no rows": (torch.randn(0, 3), torch.randn(4, 3), torch.randn(4)),
+    "transposed": (torch.randn(3, 5).t(), torch.randn(3, 4).t(), torch.randn(4)),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_arguments_give_what_torch_gives(here, model, name):
+    x, weight, bias = UNUSUAL[name]
+    want = F.linear(x, weight, bias)
+    with torch.no_grad(), fast_linear(model):
+        torch.testing.assert_close(F.linear(input=x, weight=weight, bias=bias), want)
+
+
+def test_the_number_of_kernels_is_limited(here, model, monkeypatch):
+    monkeypatch.setattr(linear, "KERNELS", 3)
+    weight, calls = torch.randn(4, 3), []
+    operation = torch.ops.mkldnn._linear_pointwise
+    monkeypatch.setattr(
+        torch.ops.mkldnn, "_linear_pointwise", lambda *a: calls.append(len(a[0])) or operation(*a)
+    )
+    with torch.no_grad(), fast_linear(model):
+        for rows in (1, 2, 3, 4, 2, 5):
+            assert F.linear(torch.randn(rows, 3), weight).shape == (rows, 4)
+    assert calls == [1, 2, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("capability", "vendor", "faster"),
+    [
+        ("AVX512", "AuthenticAMD", True),
+        ("AVX512", "GenuineIntel", False),
+        ("AVX2", "AuthenticAMD", False),
+    ],
+)
+def test_the_kind_of_cpu_is_found(monkeypatch, capability, vendor, faster):
+    if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
+        pytest.skip("this torch has no MKL or no oneDNN")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(linear.Path, "read_text", lambda *_, **__: f"vendor_id : {vendor}")
+    monkeypatch.setattr(linear.Path, "exists", lambda _: True)
+    assert linear.onednn_is_faster.__wrapped__() is faster

@@ -41,7 +41,7 @@ def test_the_minimal_overlay_has_the_name_of_the_default(root):
 def test_a_name_with_training_domains_or_a_preset_is_filled_in(root):
     experiments = root / "experiments"
     assert folder_of([str(experiments / "pacs.yaml")]) == "results/pacs/art_painting-cartoon-photo"
-    with pytest.raises(UserError, match=r"data.text.preset is None, expected the name of a preset"):
+    with pytest.raises(UserError, match=r"the name .* depends on options .*, expected the folder"):
         folder_of([str(experiments / "glue.yaml")])
 
 

@@ -179,7 +179,7 @@ def student(values: np.ndarray) -> tuple[float, float, float]:
         values: shape (n,), such as the effect in each of n sweeps. The bounds are NaN below two
             values, and so is the mean of none.
     """
-    from scipy.special import stdtrit  # slow to import, and most jobs have no use for it
+    from scipy.special import stdtrit  # The import is slow, and few jobs need it.
 
     n = len(values)
     mean = float(np.mean(values)) if n else np.nan

@@ -11,9 +11,14 @@ from soups.roles import TITLES
 MEASURES = {"test": "in distribution", "shifts_mean": "under shift"}
 
 
+def _methods(table: pd.DataFrame) -> list[str]:
+    present = set(table["method"])
+    return [name for name in TITLES if name in present]
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The summary as a Markdown table, with a row per setting and measure."""
-    methods = table["method"].unique()
+    methods = _methods(table)
     head = ["setting", "measure", "sweeps", *(TITLES[name] for name in methods)]
     lines = []
     for (axis, value, measure), rows in table.groupby(["axis", "value", "measure"], sort=False):
@@ -34,7 +39,7 @@ def _cell(row: pd.Series) -> str:
 def rules(table: pd.DataFrame) -> list[str]:
     """One sentence per method and measure that counts the settings in which it helps or hurts."""
     out = []
-    for method in table["method"].unique():
+    for method in _methods(table):
         for measure, words in MEASURES.items():
             rows = table[(table["method"] == method) & (table["measure"] == measure)]
             count = rows["verdict"].value_counts()
@@ -49,16 +54,19 @@ def rules(table: pd.DataFrame) -> list[str]:
 def figure(table: pd.DataFrame) -> Figure:
     """One panel per axis of the study and measure, with a line per method."""
     style.use()
-    axes_of = table["axis"].unique()
+    axes_of, methods = table["axis"].unique(), _methods(table)
     made = Figure(figsize=(style.WIDE, 2.2 * len(MEASURES)), layout="constrained")
     panels = made.subplots(len(MEASURES), len(axes_of), squeeze=False, sharey="row")
     for row, (measure, words) in zip(panels, MEASURES.items(), strict=True):
         for panel, axis in zip(row, axes_of, strict=True):
             part = table[(table["axis"] == axis) & (table["measure"] == measure)]
             values = part["value"].unique().tolist()
-            for shift, method in enumerate(table["method"].unique()):
+            for shift, method in enumerate(methods):
                 mine = part[part["method"] == method]
-                x = [values.index(value) + 0.08 * (shift - 1.5) for value in mine["value"]]
+                x = [
+                    values.index(value) + 0.08 * (shift - (len(methods) - 1) / 2)
+                    for value in mine["value"]
+                ]
                 bars = [mine["gain"] - mine["lo"], mine["hi"] - mine["gain"]]
                 panel.errorbar(x, mine["gain"], yerr=bars, fmt="o-", ms=3, lw=0.8,
                                label=TITLES[method])  # fmt: skip
