@@ -1,8 +1,8 @@
 """Measures evaluation with oneDNN's linear layers against evaluation with MKL's.
 
-`python tools/bench_linear.py` writes results/recorded/bench/linear.csv. It evaluates the model of the
-miniature and CLIP ViT-B/32 on noise, both with random weights, with one thread. Both sides take turns
-in one process, and the table counts processor time.
+`python tools/bench_linear.py` writes results/recorded/bench/linear.csv. It evaluates the model of
+the miniature and CLIP ViT-B/32 on noise, both with random weights, with one thread. Both sides take
+turns in one process, and the table counts processor time.
 """
 
 import argparse
