@@ -13,6 +13,8 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")  # without a traceback, which Snakemake would print
 R, S = plan.results, plan.shared  # folder of this experiment; folder of its data and starts
+# Long jobs start before short ones, so that no core waits for them at the end.
+LONG = 50
 
 
 wildcard_constraints:

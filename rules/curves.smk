@@ -14,6 +14,7 @@ rule plan_wise_ft:
         f"{R}/logs/plan_wise_ft.log",
     benchmark:
         f"{R}/benchmarks/plan_wise_ft.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -41,6 +42,7 @@ rule plan_number_of_models:
         f"{R}/logs/plan_number_of_models.log",
     benchmark:
         f"{R}/benchmarks/plan_number_of_models.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -66,6 +68,7 @@ rule plan_heldout_size:
         f"{R}/logs/plan_heldout_size.log",
     benchmark:
         f"{R}/benchmarks/plan_heldout_size.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -94,6 +97,7 @@ rule plan_large_lr:
         f"{R}/logs/plan_large_lr.log",
     benchmark:
         f"{R}/benchmarks/plan_large_lr.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -122,6 +126,7 @@ rule plan_slices:
         f"{R}/logs/plan_slices.log",
     benchmark:
         f"{R}/benchmarks/plan_slices.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -145,6 +150,7 @@ rule plan_tasks:
         f"{R}/logs/plan_tasks.log",
     benchmark:
         f"{R}/benchmarks/plan_tasks.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     params:
@@ -171,6 +177,7 @@ rule evaluate_curve:
         f"{R}/logs/evaluate_curve/{{curve}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate_curve/{{curve}}.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:

@@ -41,6 +41,7 @@ rule finetune:
         f"{R}/logs/finetune/{{ingredient}}.log",
     benchmark:
         f"{R}/benchmarks/finetune/{{ingredient}}.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     threads: plan.readers * config["compute"]["gpus"]

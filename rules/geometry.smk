@@ -12,6 +12,7 @@ rule plan_pairs:
         f"{R}/logs/plan_pairs/{{pairs}}.log",
     benchmark:
         f"{R}/benchmarks/plan_pairs/{{pairs}}.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     params:
@@ -40,6 +41,7 @@ rule evaluate_pairs:
         f"{R}/logs/evaluate_pairs/{{pairs}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate_pairs/{{pairs}}.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
@@ -71,6 +73,7 @@ rule plan_landscape:
         f"{R}/logs/plan_landscape.log",
     benchmark:
         f"{R}/benchmarks/plan_landscape.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     params:
@@ -95,6 +98,7 @@ rule evaluate_landscape:
         f"{R}/logs/evaluate_landscape.log",
     benchmark:
         f"{R}/benchmarks/evaluate_landscape.tsv"
+    priority: LONG
     conda:
         "../envs/environment.yaml"
     resources:
