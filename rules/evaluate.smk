@@ -13,6 +13,7 @@ rule evaluate:
         "{home}/logs/evaluate/{model}.log",
     benchmark:
         "{home}/benchmarks/evaluate/{model}.tsv"
+    priority: LONG // 2  # before soups, because pairs wait for the logits of all models
     conda:
         "../envs/environment.yaml"
     resources:
