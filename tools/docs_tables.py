@@ -1,8 +1,9 @@
-"""Rewrite the tables of docs/ that come from the registries: python tools/docs_tables.py"""
+"""Rewrite the tables of docs/ that come from the registries and from records: make docs"""
 
 import re
 from pathlib import Path
 
+import _sweeps
 import pandas as pd
 
 import _library  # noqa: F401
@@ -12,7 +13,8 @@ from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
 from soups.report import presentation
 from soups.report.words import USUAL
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded" / "evidence"
 
 
 def main() -> None:
@@ -28,7 +30,8 @@ def pages() -> dict[Path, dict[str, str]]:
             "ensembles": methods(ENSEMBLE_METHODS.values(), "ensemble"),
         },
         DOCS / "figures-and-claims.md": {"figures": figures()},
-        DOCS / "claims.md": {"margins": margins()},
+        DOCS / "results.md": _sweeps.tables(RECORDED),
+        DOCS / "claims.md": {"margins": margins(), "evidence": evidence()},
     }
 
 
@@ -54,7 +57,7 @@ def rewritten(text: str, tables: dict[str, str]) -> str:
 def methods(registered, kind: str) -> str:
     """A row for each method, with its options and their defaults."""
     rows = [[f"`{m.name}`", m.about, ", ".join(options(m))] for m in registered]
-    return _table([f"`method` of {kind}", "what it does", "options (default)"], rows)
+    return presentation.markdown([f"`method` of {kind}", "what it does", "options (default)"], rows)
 
 
 def options(method: Method) -> list[str]:
@@ -77,7 +80,7 @@ def figures() -> str:
         tables = dict.fromkeys([*figure.tables.values(), *figure.any_of.values()])
         first = re.split(r"(?<=\.) ", USUAL.fill(figure.caption))[0]
         rows.append([f"`{figure.name}`", first, ", ".join(f"`{table}`" for table in tables)])
-    return _table(["figure", "shows", "tables"], rows)
+    return presentation.markdown(["figure", "shows", "tables"], rows)
 
 
 def margins() -> str:
@@ -92,12 +95,13 @@ def margins() -> str:
             shown = presentation.margin(pd.Series(numbers))
             rows.append([str(claim.number), part.title(), rule, told, part.margin.source, shown])
     header = ["claim", "test", "rule", "paper's effect", "source of the margin", "margin"]
-    return _table(header, rows)
+    return presentation.markdown(header, rows)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def evidence() -> str:
+    """The verdicts of the recorded evidence, see `make seeds`."""
+    claims = pd.read_csv(RECORDED / "claims.csv")
+    return presentation.markdown(*presentation.recorded(claims))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
 from soups.report import presentation
 
+# Tables of the runs that the record holds as well.
+GATHERED = ("methods", "models", "number_of_models")
+
 
 def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFrame:
     """The tests of all designs, from the runs that are finished."""
@@ -54,22 +57,22 @@ def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFra
     return series.combined(parts) if any(map(len, parts)) else pd.DataFrame()
 
 
-def methods(every: Sequence[Run]) -> pd.DataFrame:
-    """The methods tables of all finished runs, with their design and seed."""
-    made = [
-        pd.read_csv(run.folder / "tables" / "methods.csv")
-        .drop(columns="members")
-        .assign(design=run.design, seed=run.seed)
-        for run in every
-        if run.done
-    ]
-    return pd.concat(made, ignore_index=True)
+def gathered(every: Sequence[Run], name: str) -> pd.DataFrame:
+    """A table of all finished runs that have it, with their design and the seed of their sweep."""
+    made = []
+    for run in every:
+        path = run.folder / "tables" / f"{name}.csv"
+        if run.done and path.is_file():
+            made.append(pd.read_csv(path).assign(design=run.design, sweep_seed=run.seed))
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
 def record(folder: Path, designs: Mapping[str, Mapping], every: Sequence[Run]) -> None:
     """Write the verdicts and their numbers after each run, so that an interruption loses none."""
     parts = evidence(designs, every)
-    files.write_text(folder / "methods.csv", methods(every).to_csv(index=False))
+    for name in GATHERED:
+        table = gathered(every, name).drop(columns="members", errors="ignore")
+        files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
     took = {f"{run.design}-{run.seed}": files.read_json(run.folder / DONE)["minutes"]
             for run in every if run.done}  # fmt: skip
     note = {"command": "make seeds", "hardware": hardware(), "commit": commit(), "minutes": took}

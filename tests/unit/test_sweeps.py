@@ -1,0 +1,54 @@
+"""The tables of docs/results.md about the sweeps of the recorded evidence."""
+
+import _sweeps
+import pandas as pd
+
+from soups.roles import BEST, GREEDY, UNIFORM
+
+
+def test_gains_and_differences_are_means_over_sweeps_in_points():
+    rows = []
+    for seed, gain in enumerate((0.01, 0.02, 0.03)):
+        for method, test in ((BEST, 0.5), (UNIFORM, 0.5 - gain), (GREEDY, 0.5 + gain)):
+            rows.append({"method": method, "test": test, "shifts_mean": 0.4, "sweep_seed": seed})
+    table = pd.DataFrame(rows)
+    # Student's t for three values: 4.3027 standard errors of 1 / sqrt(3).
+    assert _sweeps.gains(table).splitlines()[2:] == [
+        "| uniform soup | -2.00 [-4.48, +0.48] (0 of 3) | +0.00 [+0.00, +0.00] (0 of 3) |",
+        "| greedy soup | +2.00 [-0.48, +4.48] (3 of 3) | +0.00 [+0.00, +0.00] (0 of 3) |",
+    ]
+    more = [row | {"method": name} for row in rows for name in {n for pair in _sweeps.COMPARED
+            for n in pair} - {UNIFORM, GREEDY} if row["method"] == BEST]  # fmt: skip
+    lines = _sweeps.compared(pd.DataFrame(rows + more)).splitlines()
+    assert "| greedy soup − uniform soup | +4.00 [-0.97, +8.97] | +0.00 [+0.00, +0.00] |" in lines
+
+
+def test_the_gain_of_n_models_is_over_one_model_and_averages_orders():
+    rows = [
+        {"method": method, "n": n, "order": order, "sweep_seed": seed, "test": n / 100 + order}
+        for method in (BEST, UNIFORM, GREEDY)
+        for n in (1, *_sweeps.SIZES)
+        for order in (0, 1)
+        for seed in (0, 1)
+    ]
+    lines = _sweeps.numbers(pd.DataFrame(rows)).splitlines()
+    assert lines[2] == "| 2 " + 3 * "| +1.00 [+1.00, +1.00] " + "|"
+    assert lines[-1] == "| 12 " + 3 * "| +11.00 [+11.00, +11.00] " + "|"
+
+
+def test_ranks_leave_out_models_that_were_not_fine_tuned():
+    held, test, shifts = (0.1, 0.2, 0.3), (0.4, 0.6, 0.5), (0.3, 0.2, 0.1)
+    rows = [
+        {"lr": 1, "heldout": h, "test": t, "shifts_mean": s, "sweep_seed": seed}
+        for seed in (0, 1)
+        for h, t, s in zip(held, test, shifts, strict=True)
+    ]
+    start = [
+        {"lr": None, "heldout": 0.9, "test": 0.9, "shifts_mean": 0.9, "sweep_seed": s}
+        for s in (0, 1)
+    ]
+    assert _sweeps.ranks(pd.DataFrame(rows + start)).splitlines()[2:] == [
+        "| rank correlation with the test set | +0.50 [+0.50, +0.50] |",
+        "| rank correlation with the mean of shifts | -1.00 [-1.00, -1.00] |",
+        "| best test accuracy − that of the chosen model, points | +10.00 [+10.00, +10.00] |",
+    ]

@@ -1,0 +1,111 @@
+"""Tables of docs/ about the sweeps of the recorded evidence, with means over sweeps."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+import _library  # noqa: F401
+from soups.evaluation.gains import MEASURES
+from soups.evaluation.resampling import student
+from soups.report import presentation
+from soups.roles import (
+    BEST,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    LEARNED,
+    LEARNED_BY_LAYER,
+    UNIFORM,
+    title,
+)
+
+DESIGN = "sweeps"
+COMPARED = (
+    (GREEDY, UNIFORM), (LEARNED, GREEDY), (LEARNED_BY_LAYER, GREEDY), (ENSEMBLE, UNIFORM),
+    (ENSEMBLE, GREEDY), (GREEDY_ENSEMBLE, GREEDY),
+)  # fmt: skip
+SIZES = (2, 3, 4, 6, 8, 12)
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Name of a table to the table in Markdown.
+
+    Args:
+        folder: of the record, with methods.csv, models.csv and number_of_models.csv.
+    """
+    read = {
+        name: pd.read_csv(folder / f"{name}.csv").query(f"design == {DESIGN!r}")
+        for name in ("methods", "models", "number_of_models")
+    }
+    return {
+        "sweeps": gains(read["methods"]),
+        "compared": compared(read["methods"]),
+        "numbers": numbers(read["number_of_models"]),
+        "ranks": ranks(read["models"]),
+    }
+
+
+def _cell(values: Iterable[float]) -> str:
+    mean, low, high = student(np.array(list(values)))
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _scores(methods: pd.DataFrame) -> pd.DataFrame:
+    """Percent by seed, with columns (measure, method)."""
+    return 100 * methods.pivot(index="sweep_seed", columns="method", values=MEASURES)
+
+
+def gains(methods: pd.DataFrame) -> str:
+    """The gain of every method over the best individual model."""
+    scores, rows = _scores(methods), []
+    for method in [name for name in methods["method"].unique() if name != BEST]:
+        cells = []
+        for measure in MEASURES:
+            gained = scores[measure][method] - scores[measure][BEST]
+            cells.append(f"{_cell(gained)} ({(gained > 0).sum()} of {len(gained)})")
+        rows.append([title(method), *cells])
+    return presentation.markdown(
+        ["minus the best individual, points", "test", "mean of shifts"], rows
+    )
+
+
+def compared(methods: pd.DataFrame) -> str:
+    """Differences of two methods."""
+    scores = _scores(methods)
+    rows = [
+        [f"{title(one)} − {title(other)}"]
+        + [_cell(scores[measure][one] - scores[measure][other]) for measure in MEASURES]
+        for one, other in COMPARED
+    ]
+    return presentation.markdown(["difference, points", "test", "mean of shifts"], rows)
+
+
+def numbers(curve: pd.DataFrame) -> str:
+    """The gain of n models over one model, on the test set. Models come in random order."""
+    means = 100 * curve.groupby(["method", "n", "sweep_seed"])["test"].mean()
+    rows = []
+    for n in SIZES:
+        cells = [_cell(means[method, n] - means[method, 1]) for method in (BEST, UNIFORM, GREEDY)]
+        rows.append([str(n), *cells])
+    header = ["models", *(title(method) for method in (BEST, UNIFORM, GREEDY))]
+    return presentation.markdown(header, rows)
+
+
+def ranks(models: pd.DataFrame) -> str:
+    """How well held-out accuracy ranks the fine-tuned models of a sweep."""
+    tuned = [sweep.dropna(subset="lr") for _, sweep in models.groupby("sweep_seed")]
+    lost = [100 * (s["test"].max() - s.loc[s["heldout"].idxmax(), "test"]) for s in tuned]
+    found = {
+        "rank correlation with the test set": [_rank(s, "test") for s in tuned],
+        "rank correlation with the mean of shifts": [_rank(s, "shifts_mean") for s in tuned],
+        "best test accuracy − that of the chosen model, points": lost,
+    }
+    rows = [[name, _cell(values)] for name, values in found.items()]
+    return presentation.markdown(["held-out accuracy of the models of a sweep", "mean"], rows)
+
+
+def _rank(sweep: pd.DataFrame, measure: str) -> float:
+    return spearmanr(sweep["heldout"], sweep[measure]).statistic
