@@ -240,7 +240,7 @@ def expected(table: pd.DataFrame) -> str:
             f"In a table of {design}, {none['false'].sum():.1f} of {len(none)} tests are false if "
             f"no effect exists, and {paper['false'].sum():.1f} if every effect is the paper's."
         )
-    return "\n".join(told) + "\n"
+    return textwrap.fill(" ".join(told), 106) + "\n"
 
 
 def _percent(share: float) -> str:
