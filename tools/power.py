@@ -7,6 +7,7 @@ the standard deviation between sweeps, are from a recorded run and its sweeps. T
 results/recorded/power.csv and the table in docs/claims.md. It takes seconds, and the seed is fixed.
 """
 
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
