@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from snakemake.utils import update_config
 
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
-from soups.experiment import settings
 from soups.jobs import left_out, runs
 from soups.report import presentation
 from soups.report.page import few_examples, prediction
@@ -120,20 +118,35 @@ def folder_of(configfiles: list[str]) -> str:
     Raises:
         UserError: if the name has a placeholder whose value is in none of the files.
     """
-    config: dict = {}
-    for path in [DEFAULT, *configfiles]:
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}  # or comments alone
-        if not given.get("name", True):
-            del given["name"]
-        update_config(config, given)
+    texts = [Path(path).read_text(encoding="utf-8") for path in [DEFAULT, *configfiles]]
+    given = [yaml.safe_load(text) or {} for text in texts]  # A file of comments is read as None.
+    name = [config["name"] for config in given if config.get("name")][-1]
+    return f"results/{filled_in(name, given) if '{' in name else name}"
+
+
+def filled_in(name: str, given: list[dict]) -> str:
+    """A name whose placeholders have the values that the configuration files give.
+
+    Raises:
+        UserError: if a value is in none of the files.
+    """
+    # These imports take as long as the rest of a second `make`, and few names need them.
+    from snakemake.utils import update_config
+
+    from soups.experiment.settings import fill_in_name
+
+    merged: dict = {}
+    for config in given:
+        update_config(merged, config)
+    merged["name"] = name
     try:
-        settings.fill_in_name(config)
+        fill_in_name(merged)
     except UserError:
         raise UserError(
-            f"the name {config['name']!r} depends on options of snakemake that this tool does not "
-            "know, expected the folder results/<name> in place of --configfile"
+            f"the name {name!r} depends on options of snakemake that this tool does not know, "
+            "expected the folder results/<name> in place of --configfile"
         ) from None
-    return f"results/{config['name']}"
+    return merged["name"]
 
 
 if __name__ == "__main__":
