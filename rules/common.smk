@@ -13,7 +13,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")  # without a traceback, which Snakemake would print
 R, S = plan.results, plan.shared  # folder of this experiment; folder of its data and starts
-# Long jobs start before short ones, so that no core waits for them at the end.
+# Long jobs, and the jobs that they wait for, start before others. So no core idles at the end.
 LONG = 50
 
 

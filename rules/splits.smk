@@ -36,7 +36,7 @@ rule hold_out:
         f"{S}/benchmarks/hold_out.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: min(4, plan.readers)  # which copy files of images
+    threads: min(4, plan.readers)  # An array is copied by one thread.
     params:
         stage=plan.stage["splits"],
     script:

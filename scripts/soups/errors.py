@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-MOST = 200  # characters of another program's message that ours quotes, about
+MOST = 200  # characters that our message quotes of another program's message
 
 
 class UserError(ValueError):
