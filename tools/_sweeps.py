@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 import _library  # noqa: F401
+from soups.evaluation import midpoints
 from soups.evaluation.gains import MEASURES
 from soups.evaluation.resampling import student
 from soups.report import presentation
@@ -34,17 +35,18 @@ def tables(folder: Path) -> dict[str, str]:
     """Name of a table to the table in Markdown.
 
     Args:
-        folder: of the record, with methods.csv, models.csv and number_of_models.csv.
+        folder: of the record, with methods.csv, models.csv, number_of_models.csv and pairs.csv.
     """
     read = {
         name: pd.read_csv(folder / f"{name}.csv").query(f"design == {DESIGN!r}")
-        for name in ("methods", "models", "number_of_models")
+        for name in ("methods", "models", "number_of_models", "pairs")
     }
     return {
         "sweeps": gains(read["methods"]),
         "compared": compared(read["methods"]),
         "numbers": numbers(read["number_of_models"]),
         "ranks": ranks(read["models"]),
+        "midpoints": gains_of_midpoints(read["pairs"]),
     }
 
 
@@ -109,3 +111,14 @@ def ranks(models: pd.DataFrame) -> str:
 
 def _rank(sweep: pd.DataFrame, measure: str) -> float:
     return spearmanr(sweep["heldout"], sweep[measure]).statistic
+
+
+def gains_of_midpoints(pairs: pd.DataFrame) -> str:
+    """What the gain of the midpoint of two models goes with, over the pairs of a sweep."""
+    found = [midpoints.correlations(sweep) for _, sweep in pairs.groupby("sweep_seed")]
+    rows = [
+        [name_of, *(_cell(sweep[name][part] for sweep in found) for part in (0, 1))]
+        for name, name_of in midpoints.MEASURES.items()
+    ]
+    header = ["measure of a pair", "rank correlation with the gain", "given the other two"]
+    return presentation.markdown(header, rows)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
@@ -27,6 +28,7 @@ import _library  # noqa: F401
 from soups import files
 from soups.claims import series
 from soups.errors import UserError
+from soups.evaluation import midpoints
 from soups.experiment.plan import EVIDENCE
 from soups.jobs import living
 from soups.jobs.progress import duration
@@ -67,12 +69,30 @@ def gathered(every: Sequence[Run], name: str) -> pd.DataFrame:
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
+def paired(every: Sequence[Run]) -> pd.DataFrame:
+    """The midpoints of all finished runs with pairs of the sweep, with design and seed."""
+    made = []
+    for run in every:
+        path = run.folder / "tables" / "pairs.csv"
+        if not run.done or not path.is_file():
+            continue
+        pairs = pd.read_csv(path)
+        predictions = {
+            name: np.load(run.folder / "logits" / name / "test.npy").argmax(1)
+            for name in {*pairs["model_1"], *pairs["model_2"]}
+        }
+        table = midpoints.midpoints(pairs, predictions)
+        made.append(table.assign(design=run.design, sweep_seed=run.seed))
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+
+
 def record(folder: Path, designs: Mapping[str, Mapping], every: Sequence[Run]) -> None:
     """Write the verdicts and their numbers after each run, so that an interruption loses none."""
     parts = evidence(designs, every)
     for name in GATHERED:
         table = gathered(every, name).drop(columns="members", errors="ignore")
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    files.write_text(folder / "pairs.csv", paired(every).to_csv(index=False))
     took = {f"{run.design}-{run.seed}": files.read_json(run.folder / DONE)["minutes"]
             for run in every if run.done}  # fmt: skip
     note = {"command": "make seeds", "hardware": hardware(), "commit": commit(), "minutes": took}
