@@ -124,6 +124,7 @@ def test_an_interrupted_run_in_float16_ends_with_the_same_bits(configured, tuned
 
 def test_channels_last_trains_the_same_model_in_the_usual_layout(configured, tuned):
     model = convolutional()
+    configured(channels_last=False)
     usual = tuned(NOISY, model=model)
     configured(channels_last=True)
     other = tuned(NOISY, model=model)

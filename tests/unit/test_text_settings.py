@@ -364,7 +364,7 @@ def test_the_first_line_of_a_file_is_checked(validate, tmp_path, content, name, 
         ),
         (
             {"compute": {"channels_last": True}},
-            "compute.channels_last is true, expected false because",
+            "compute.channels_last is true, expected auto or false because",
         ),
         (
             {"tasks": {"a": ["pos", "neg"]}},

@@ -12,7 +12,7 @@ class Compute:
     device: str = "auto"
     precision: str = "float32"
     inference: str = "float32"
-    channels_last: bool = False
+    channels_last: bool | str = "auto"
     compile: bool = False
     accumulate: int = 1
     checkpoint_activations: bool = False

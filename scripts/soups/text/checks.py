@@ -56,11 +56,14 @@ def check_model(config: Mapping) -> None:
             f"model.pretrained is {weights!r}, expected the folder or the name of a pre-trained "
             "model of transformers because data.source is 'text'"
         )
+    if config["compute"]["channels_last"] is True:
+        raise UserError(
+            "compute.channels_last is true, expected auto or false because data.source is 'text'"
+        )
     fixed = {
         "model.mean": (model["mean"], None),
         "model.std": (model["std"], None),
         "model.recalibrate_batch_norm": (model["recalibrate_batch_norm"], 0),
-        "compute.channels_last": (config["compute"]["channels_last"], False),
     }
     for key, (value, wanted) in fixed.items():
         if value != wanted:

@@ -18,6 +18,7 @@ from soups.jobs.progress import TrainingProgress
 from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Classifier
 from soups.training import divergence, optim
+from soups.training.layout import layout_of
 from soups.training.schedule import Schedule
 from soups.training.step import Step
 
@@ -72,7 +73,7 @@ def finetune(
     device, chosen = devices.device(), compute.current()
     lr, seed = hyperparameters["lr"], hyperparameters["seed"]
     generator = optim.seed_everything(seed)
-    layout = torch.channels_last if chosen.channels_last else torch.preserve_format
+    layout = layout_of(model)
     model.to(device, memory_format=layout).train()
     if hyperparameters.get("batch_norm", "frozen") == "frozen":
         freeze_batch_norm(model)
