@@ -66,6 +66,22 @@ def test_the_largest_rate_that_three_runs_have_decides_about_barriers():
     assert rows["decides"].to_dict() == {low: True, high: False}
 
 
+def test_a_test_that_no_run_could_make_leaves_its_claim_open():
+    midpoint, barrier = "midpoint − better end", BARRIER.replace("learning rate {}", "{}")
+    missing = barrier.format("the largest learning rate")
+    runs = [run((7, midpoint, e), (7, missing, np.nan)) for e in (0.010, 0.011, 0.012)]
+    for table in runs:
+        table["verdict"] = [SUPPORTED, NOT_TESTED]
+    parts = series.design("paths", runs, [7])
+    assert list(parts["verdict"]) == [SUPPORTED, NOT_TESTED]
+    claim = series.judged(parts).set_index("claim").loc[7]
+    assert (claim["verdict"], claim["part"], claim["runs"]) == (INCONCLUSIVE, missing, 0)
+    assert len(series.design("paths", runs, [16])) == 1  # another claim's test may be missing
+    # At one learning rate the test was made, so nothing is missing.
+    made = [run((7, midpoint, 0.01 + e), (7, BARRIER.format("0.006"), e)) for e in (0.03, 0.04)]
+    assert missing not in list(series.design("paths", [*runs[:1], *made], [7])["part"])
+
+
 def test_gains_from_two_starts_are_compared_sweep_by_sweep():
     usual = [run((1, GAIN, effect)) for effect in (0.010, 0.012, 0.014)]
     weak = [run((1, GAIN, effect)) for effect in (0.004, 0.006, 0.008)]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from soups.claims.evidence import same_model
-from soups.claims.registry import CLAIMS
+from soups.claims.registry import CLAIMS, Part
 from soups.claims.verdicts import FEWEST, claims_table, over_sweeps
 from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 from soups.roles import BEST, GREEDY
@@ -21,6 +21,8 @@ from soups.roles import BEST, GREEDY
 NO_GAIN = str(same_model(GREEDY, BEST))
 WEAKER = 18  # the claim about weaker starts
 GAIN = "greedy − best individual, test"
+# Claim and test of those that have a row for each learning rate.
+AT_RATES = [(c.number, part) for c in CLAIMS for part in c.parts if "{}" in part.name]
 COMMON = ("unit", "rule", "margin")  # columns that a test has in every run
 COLUMNS = ["claim", "part", *COMMON, "design", "decides", "runs", "effect", "lo", "hi", "verdict"]
 
@@ -35,10 +37,11 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
 
     Returns:
         rows with `COLUMNS`, ``images`` and ``models`` (both summed over runs for models, the most
-        for images).
+        for images). A test that decides one of the claims and that no run could make has a row too.
     """
     tables = [with_zeros(table) for table in tables] if len(tables) > 1 else tables
-    both = pd.concat(tables, ignore_index=True).dropna(subset="effect")
+    every = pd.concat(tables, ignore_index=True)
+    both = every.dropna(subset="effect")
     if both.empty:
         return pd.DataFrame(columns=[*COLUMNS, "images", "models"])
     if len(tables) == 1:
@@ -56,8 +59,9 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
             models=("models", "sum"),
         )
         rows = over.merge(kept.reset_index(), on=["claim", "part"])
-    rows = rows.assign(design=name, decides=_deciding(rows) & rows["claim"].isin(claims))
-    return rows[[*COLUMNS, "images", "models"]].reset_index(drop=True)
+    rows = rows.assign(decides=_deciding(rows) & rows["claim"].isin(claims))
+    rows = pd.concat([rows, _never_made(every, rows, claims)], ignore_index=True)
+    return rows.assign(design=name)[[*COLUMNS, "images", "models"]]
 
 
 def with_zeros(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,23 +80,36 @@ def _deciding(rows: pd.DataFrame) -> pd.Series:
     models decides, so runs may differ in it.
     """
     decides = rows["decides"].astype(bool).copy()
-    for claim in CLAIMS:
-        for part in claim.parts:
-            if "{}" not in part.name:
-                continue
-            begin, end = part.name.split("{}")
-            mine = rows[
-                (rows["claim"] == claim.number)
-                & rows["part"].str.startswith(begin)
-                & rows["part"].str.endswith(end)
-            ]
-            if mine.empty:
-                continue
+    for number, part in AT_RATES:
+        mine = rows[_at_a_rate(rows, number, part)]
+        if len(mine):
             enough = mine[mine["runs"] >= FEWEST]
             rate = (enough if len(enough) else mine)["part"].str.extract(r"rate (\S+),")[0]
             decides[mine.index] = False
             decides[rate.astype(float).idxmax()] = part.decides
     return decides
+
+
+def _at_a_rate(rows: pd.DataFrame, claim: int, part: Part) -> pd.Series:
+    """Which rows are of a test at a learning rate."""
+    begin, end = part.name.split("{}")
+    names = rows["part"].str
+    return (rows["claim"] == claim) & names.startswith(begin) & names.endswith(end)
+
+
+def _never_made(every: pd.DataFrame, made: pd.DataFrame, claims: Sequence[int]) -> pd.DataFrame:
+    """A row for each test that should decide a claim, and that no run could make.
+
+    Without it, the other tests alone would decide the claim.
+    """
+    wanted = every[every["decides"].astype(bool) & every["claim"].isin(claims)]
+    known = pd.MultiIndex.from_frame(made[["claim", "part"]])
+    never = ~pd.MultiIndex.from_frame(wanted[["claim", "part"]]).isin(known)
+    rows = wanted[never].drop_duplicates(["claim", "part"])
+    for number, part in AT_RATES:
+        if _at_a_rate(made, number, part).any():
+            rows = rows[(rows["claim"] != number) | (rows["part"] != part.title())]
+    return rows.assign(runs=0, images=0, models=0, verdict=NOT_TESTED)
 
 
 def weaker(usual: Sequence[pd.DataFrame], weak: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
