@@ -29,6 +29,7 @@ class Run:
         options: further options of snakemake.
         number: of the run within its design, from 0.
         becomes: name of a file in its folder for its first model as a pre-trained model.
+        further: whether it only takes place if the other runs leave a claim inconclusive.
     """
 
     design: str
@@ -39,6 +40,7 @@ class Run:
     options: tuple[str, ...] = ()
     number: int = 0
     becomes: str | None = None
+    further: bool = False
 
     @property
     def folder(self) -> Path:
@@ -91,18 +93,21 @@ def runs(
     made = []
     for design, spec in designs.items():
         overlays = (*(home / f"{file}.yaml" for file in spec["files"]), *more)
-        further = spec.get("config", {})
+        extra = spec.get("config", {})
         options = tuple(spec.get("options", []))
-        for number, seed in enumerate(spec["seeds"]):
+        for number, seed in enumerate([*spec["seeds"], *spec.get("more", [])]):
             own, shared = f"{name}/{design}-{seed}", f"{name}/{spec['shared']}"
             config = {"name": own} | ({"shared": shared} if shared != own else {})
-            given = {**further.get("all", {}), **further.get(seed, {})}
+            given = {**extra.get("all", {}), **extra.get(seed, {})}
             text = json.dumps(given).replace("{folder}", f"results/{name}")
             config |= json.loads(text)
             config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
             minutes = spec["minutes"]
-            becomes = spec.get("becomes")
-            made.append(Run(design, seed, overlays, config, minutes, options, number, becomes))
+            further = number >= len(spec["seeds"])
+            made.append(
+                Run(design, seed, overlays, config, minutes, options, number, spec.get("becomes"),
+                    further)
+            )  # fmt: skip
     return made
 
 

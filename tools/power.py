@@ -9,7 +9,6 @@ results/recorded/power.csv and the table in docs/claims.md. It takes seconds, an
 
 import textwrap
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,21 +145,31 @@ def one_run(true: float, spread: Spread, images: int, rng) -> tuple[np.ndarray, 
     return value, value - half, value + half
 
 
-def over_sweeps(
-    true: float, spread: Spread, images: int, rng, sweeps: int = 8
-) -> tuple[np.ndarray, ...]:
-    """Means over sweeps with Student's 95% intervals, as in `verdicts.over_sweeps`.
-
-    A single sweep has its own interval instead, see `one_run`.
-    """
-    if sweeps == 1:
-        return one_run(true, spread, images, rng)
-    error, shape = spread.at(images), (DRAWS, sweeps)
+def sweeps_of(true: float, spread: Spread, images: int, rng, number: int) -> np.ndarray:
+    """Effects of several sweeps on the same test images, shape (draws, number)."""
+    error, shape = spread.at(images), (DRAWS, number)
     noise = SHARED**0.5 * rng.normal(size=(DRAWS, 1)) + (1 - SHARED) ** 0.5 * rng.normal(size=shape)
-    values = true + spread.between * rng.normal(size=shape) + error * noise
-    mean = values.mean(1)
+    return true + spread.between * rng.normal(size=shape) + error * noise
+
+
+def over_sweeps(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Means over sweeps with Student's 95% intervals, as in `verdicts.over_sweeps`."""
+    sweeps, mean = values.shape[1], values.mean(1)
     half = student.ppf(0.975, sweeps - 1) * values.std(1, ddof=1) / sweeps**0.5
     return mean, mean - half, mean + half
+
+
+def decided(part: Part, values: np.ndarray, first: int) -> np.ndarray:
+    """The verdicts of a design that gets its further runs where the first ones are inconclusive.
+
+    Args:
+        part: the test.
+        values: effects of all runs, shape (draws, runs).
+        first: the number of runs without the further ones.
+    """
+    rule, margin = part.rule, part.margin.value
+    found = decide(rule, margin, *over_sweeps(values[:, :first]))
+    return np.where(found == INCONCLUSIVE, decide(rule, margin, *over_sweeps(values)), found)
 
 
 def images_of_seeds(claim: int, part: Part, spread: Spread) -> int:
@@ -172,10 +181,12 @@ def images_of_seeds(claim: int, part: Part, spread: Spread) -> int:
     return SHIFTS if "mean of shifts" in part.name else TEST
 
 
-def runs_of_seeds() -> dict[int, int]:
-    """Claim to the number of runs of the design of `make seeds` that decides it."""
-    designs = yaml.safe_load(PLAN.read_text(encoding="utf-8"))
-    return {claim: len(spec["seeds"]) for spec in designs.values() for claim in spec["claims"]}
+def runs_of_seeds() -> tuple[dict[int, int], dict[int, int]]:
+    """Claim to the number of runs of the design that decides it, and the same with further runs."""
+    designs = yaml.safe_load(PLAN.read_text(encoding="utf-8")).values()
+    first = {claim: len(spec["seeds"]) for spec in designs for claim in spec["claims"]}
+    more = {claim: len(spec.get("more", [])) for spec in designs for claim in spec["claims"]}
+    return first, {claim: first[claim] + number for claim, number in more.items()}
 
 
 def simulate(measured: pd.DataFrame) -> pd.DataFrame:
@@ -189,25 +200,25 @@ def simulate(measured: pd.DataFrame) -> pd.DataFrame:
     ]
     known = spreads([part for _, part in tests], measured)
     rng, rows = np.random.default_rng(SEED), []
-    planned = runs_of_seeds()
+    planned, twice = runs_of_seeds()
     for claim, part in tests:
         spread = known[part.title()]
-        designs = {
-            "one run": (one_run, spread.images, 1),
-            "make seeds": (
-                partial(over_sweeps, sweeps=planned[claim]),
-                images_of_seeds(claim, part, spread),
-                planned[claim],
-            ),
-        }
-        for design, (draw, images, sweeps) in designs.items():
+        images = {"one run": spread.images, "make seeds": images_of_seeds(claim, part, spread)}
+        sweeps = {"one run": 1, "make seeds": planned[claim]}
+        for design, count in images.items():
             for name, (true, right, false) in truths(part).items():
-                found = decide(part.rule, part.margin.value, *draw(true, spread, images, rng))
+                if sweeps[design] == 1:
+                    run = one_run(true, spread, count, rng)
+                    found = decide(part.rule, part.margin.value, *run)
+                else:
+                    values = sweeps_of(true, spread, count, rng, twice[claim])
+                    found = decided(part, values, planned[claim])
                 every = (SUPPORTED, NO_DIFFERENCE, CONTRADICTED, INCONCLUSIVE)
                 shares = {verdict: (found == verdict).mean() for verdict in every}
                 row = {"claim": claim, "part": part.title(), "rule": part.rule, "unit": part.unit}
-                row |= {"margin": part.margin.value, "design": design, "images": images}
-                row |= {"sweeps": sweeps, "error": spread.at(images), "between": spread.between}
+                row |= {"margin": part.margin.value, "design": design, "images": count}
+                row |= {"sweeps": sweeps[design], "error": spread.at(count)}
+                row |= {"between": spread.between}
                 row |= {"truth": name, "effect": true} | shares
                 row |= {"right": np.isin(found, list(right)).mean() if right else np.nan}
                 rows.append(row | {"false": np.isin(found, list(false)).mean()})

@@ -4,7 +4,8 @@ python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [-
     [-- OPTIONS]
 
 Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
-interrupted one goes on where it stopped. The options after -- go to snakemake. After each run, the
+interrupted one goes on where it stopped. A design that leaves one of its claims inconclusive gets
+the runs of its key `more` as well, once. The options after -- go to snakemake. After each run, the
 verdicts of all runs so far are written to results/recorded/evidence, see `soups.claims.series`.
 Those of another name go to results/<name>/record.
 """
@@ -15,94 +16,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import yaml
 from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
-from record import hardware
+from _findings import left_open, record
 
 import _library  # noqa: F401
 from soups import files
-from soups.claims import series
 from soups.errors import UserError
-from soups.evaluation import midpoints
 from soups.experiment.plan import EVIDENCE
 from soups.jobs import living
 from soups.jobs.progress import duration
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
-from soups.report import presentation
-
-# Tables of the runs that the record holds as well.
-GATHERED = ("methods", "models", "number_of_models")
-
-
-def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFrame:
-    """The tests of all designs, from the runs that are finished."""
-    tables = {(run.design, run.seed): pd.read_csv(run.effects) for run in every if run.done}
-    parts = []
-    for name, spec in designs.items():
-        here = {seed: tables[name, seed] for seed in spec["seeds"] if (name, seed) in tables}
-        usual = spec.get("weaker_than")
-        if usual:
-            pairs = [seed for seed in here if (usual, seed) in tables]
-            found = series.weaker(
-                [tables[usual, seed] for seed in pairs], [here[seed] for seed in pairs]
-            )
-        else:
-            found = list(here.values())
-        if found:
-            parts.append(series.design(name, found, spec["claims"]))
-    return series.combined(parts) if any(map(len, parts)) else pd.DataFrame()
-
-
-def gathered(every: Sequence[Run], name: str) -> pd.DataFrame:
-    """A table of all finished runs that have it, with their design and the seed of their sweep."""
-    made = []
-    for run in every:
-        path = run.folder / "tables" / f"{name}.csv"
-        if run.done and path.is_file():
-            made.append(pd.read_csv(path).assign(design=run.design, sweep_seed=run.seed))
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
-
-
-def paired(every: Sequence[Run]) -> pd.DataFrame:
-    """The midpoints of all finished runs with pairs of the sweep, with design and seed."""
-    made = []
-    for run in every:
-        path = run.folder / "tables" / "pairs.csv"
-        if not run.done or not path.is_file():
-            continue
-        pairs = pd.read_csv(path)
-        predictions = {
-            name: np.load(run.folder / "logits" / name / "test.npy").argmax(1)
-            for name in {*pairs["model_1"], *pairs["model_2"]}
-        }
-        table = midpoints.midpoints(pairs, predictions)
-        made.append(table.assign(design=run.design, sweep_seed=run.seed))
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
-
-
-def record(folder: Path, designs: Mapping[str, Mapping], every: Sequence[Run]) -> None:
-    """Write the verdicts and their numbers after each run, so that an interruption loses none."""
-    parts = evidence(designs, every)
-    for name in GATHERED:
-        table = gathered(every, name).drop(columns="members", errors="ignore")
-        files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    files.write_text(folder / "pairs.csv", paired(every).to_csv(index=False))
-    took = {f"{run.design}-{run.seed}": files.read_json(run.folder / DONE)["minutes"]
-            for run in every if run.done}  # fmt: skip
-    note = {"command": "make seeds", "hardware": hardware(), "commit": commit(), "minutes": took}
-    files.write_json(folder / "record.json", note)
-    if len(parts):
-        claims = series.judged(parts)
-        files.write_text(folder / "effects.csv", parts.to_csv(index=False))
-        files.write_text(folder / "claims.csv", claims.to_csv(index=False))
-        shown = presentation.markdown(*presentation.recorded(claims))
-        files.write_text(folder / "claims.md", shown)
 
 
 def write_start(folder: Path, path: Path) -> None:
@@ -144,12 +73,6 @@ def call(command: Sequence[str]) -> None:
             signal.signal(each, handler)
 
 
-def commit() -> str | None:
-    """The git commit of this folder, or None outside a checkout."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return found.stdout.strip() or None if not found.returncode else None
-
-
 def unlock() -> None:
     """Remove the lock that a killed run left behind.
 
@@ -163,6 +86,32 @@ def unlock() -> None:
         subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
 
 
+def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], None]) -> None:
+    """Make the runs that are not finished, and print how much time is left before each.
+
+    Args:
+        every: the runs, in order.
+        options: further options of snakemake.
+        note: writes the record. It is called after each run.
+    """
+    took, expected = 0.0, 0.0
+    todo = [run for run in every if not run.done]
+    for number, run in enumerate(todo, start=1):
+        rest = sum(other.minutes for other in todo[number - 1 :])
+        time_left = duration(left(took, expected, rest))
+        print(f"{run.config['name']}: run {number} of {len(todo)}, about {time_left} left",
+              flush=True)  # fmt: skip
+        begun = time.monotonic()
+        call([*run.command, *options])
+        if run.becomes:
+            write_start(run.folder, run.folder / run.becomes)
+        seconds = time.monotonic() - begun
+        mark = {"fingerprint": run.fingerprint, "minutes": round(seconds / 60, 2)}
+        files.write_json(run.folder / DONE, mark)
+        took, expected = took + seconds, expected + run.minutes
+        note()
+
+
 def main(arguments: Sequence[str]) -> None:
     given = parsed(arguments)
     whole = yaml.safe_load((OVERLAYS / "plan.yaml").read_text(encoding="utf-8"))
@@ -171,26 +120,12 @@ def main(arguments: Sequence[str]) -> None:
     results = Path("results", given.name)
     target = Path("results/recorded", EVIDENCE) if given.name == EVIDENCE else results / "record"
     unlock()
-    took, expected = 0.0, 0.0
-    todo = [
-        run for run in every if run.design in wanted and run.number < given.most and not run.done
-    ]
-    for number, run in enumerate(todo, start=1):
-        rest = sum(other.minutes for other in todo[number - 1 :])
-        time_left = duration(left(took, expected, rest))
-        print(f"{run.config['name']}: run {number} of {len(todo)}, about {time_left} left",
-              flush=True)  # fmt: skip
-        begun = time.monotonic()
-        call([*run.command, *given.options])
-        if run.becomes:
-            write_start(run.folder, run.folder / run.becomes)
-        seconds = time.monotonic() - begun
-        note = {"fingerprint": run.fingerprint, "minutes": round(seconds / 60, 2)}
-        files.write_json(run.folder / DONE, note)
-        took, expected = took + seconds, expected + run.minutes
-        record(target, whole, every)
-    if not todo:
-        record(target, whole, every)
+    here = [run for run in every if run.design in wanted and run.number < given.most]
+    note = partial(record, target, whole, every)
+    carry_out([run for run in here if not run.further], given.options, note)
+    more = left_open(whole, every) if any(run.further for run in here) else set()
+    carry_out([run for run in here if run.further and run.design in more], given.options, note)
+    note()
     if (target / "claims.md").is_file():  # no test was made yet otherwise
         print((target / "claims.md").read_text(encoding="utf-8"))
 

@@ -37,9 +37,18 @@ def test_without_spread_every_verdict_is_right():
     part = Part("a", lambda evidence: None, margin=USUAL)
     rng = np.random.default_rng(0)
     for true, right, _ in power.truths(part).values():
-        for draw in (power.one_run, power.over_sweeps):
-            found = power.decide("greater", USUAL.value, *draw(true, tiny, 1000, rng))
-            assert set(found) == right
+        found = power.decide("greater", USUAL.value, *power.one_run(true, tiny, 1000, rng))
+        assert set(found) == right
+        assert set(power.decided(part, power.sweeps_of(true, tiny, 1000, rng, 8), 8)) == right
+
+
+def test_further_runs_count_only_where_the_first_are_inconclusive():
+    part = Part("a", lambda evidence: None, margin=USUAL)
+    clear, wide = [0.01, 0.011, 0.012], [0.0, 0.01, 0.02]
+    further = [-0.05, -0.05, -0.05], [0.01, 0.01, 0.01], [0.0, -0.01, -0.02]
+    values = np.array([clear + further[0], wide + further[1], wide + further[2]])
+    assert list(power.decided(part, values, 3)) == ["supported", "supported", "inconclusive"]
+    assert list(power.decided(part, values[:, :3], 3)) == ["supported", *2 * ["inconclusive"]]
 
 
 def test_a_wide_interval_is_rarely_false():

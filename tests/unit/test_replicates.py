@@ -2,17 +2,21 @@
 
 import re
 
+import _findings
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from soups import files
+from soups.claims.registry import CLAIMS
 from soups.errors import UserError
 from soups.experiment import replicates, search, settings
 from soups.experiment.plan import Plan
 from soups.jobs import runs
 from soups.models import checkpoints
 from soups.models.pretrained import Pretrained
+from soups.outcomes import SUPPORTED
 from tests.unit.test_overlays import merge
 from tools import replicate
 
@@ -41,6 +45,17 @@ def finish(plan: Plan, **changes) -> None:
 def evidence(root) -> list[replicate.Run]:
     """The runs of the evidence, with overlays of this project."""
     return replicate.runs(designs(root), "evidence", home=root / replicate.OVERLAYS)
+
+
+class Finished:
+    """A run in another folder, which is finished if a test says so."""
+
+    def __init__(self, folder, run: replicate.Run) -> None:
+        self.design, self.seed, self.number, self.further = (
+            run.design, run.seed, run.number, run.further
+        )  # fmt: skip
+        self.effects = folder / f"{run.design}-{run.seed}.csv"
+        self.done = False
 
 
 def designs(root) -> dict:
@@ -90,6 +105,37 @@ def test_the_runs_take_their_data_from_a_run_of_the_same_world(planned, evidence
             for each in (run, owner)
         )
         assert ours == theirs, run.config["name"]
+
+
+def test_only_designs_that_leave_a_claim_open_get_further_runs(tmp_path):
+    plan = {
+        "clear": {"claims": [1], "seeds": [0, 1, 2], "more": [3]},
+        "open": {"claims": [4], "seeds": [0, 1, 2], "more": [3]},
+        "unfinished": {"claims": [4], "seeds": [0, 1], "more": [3]},
+        "beside": {"claims": [], "seeds": [0, 1, 2]},
+    }
+    plan = {name: spec | {"files": [], "shared": "x", "minutes": 1} for name, spec in plan.items()}
+    every = [Finished(tmp_path, run) for run in replicate.runs(plan, "evidence")]
+    parts = {part.title(): claim.number for claim in CLAIMS for part in claim.parts}
+    for run in every:
+        spread = 0.01 if run.design == "open" else 0.0001
+        rows = [
+            {"claim": claim, "part": part, "unit": "accuracy", "rule": "greater", "margin": 0.001,
+             "decides": True, "effect": 0.01 + spread * run.number, "lo": 0, "hi": 1, "images": 9,
+             "models": 2, "pairs": 0, "verdict": SUPPORTED, "missing": None}
+            for part, claim in parts.items() if claim in (1, 4)
+        ]  # fmt: skip
+        files.write_text(run.effects, pd.DataFrame(rows).to_csv(index=False))
+        run.done = not (run.further or (run.design, run.seed) == ("unfinished", 1))
+    assert _findings.left_open(plan, every) == {"open"}
+    # Finished further runs count in the verdict, and do not change whether they were needed.
+    tests = _findings.evidence(plan, every).set_index(["design", "claim"])
+    assert tests.loc[("open", 4), "runs"].item() == 3
+    for run in every:
+        run.done = True
+    tests = _findings.evidence(plan, every).set_index(["design", "claim"])
+    assert tests.loc[("open", 4), "runs"].item() == 4
+    assert _findings.left_open(plan, every) == {"open", "unfinished"}  # two runs are too few
 
 
 def test_every_overlay_of_the_folder_is_in_the_plan(root):
