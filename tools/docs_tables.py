@@ -14,7 +14,8 @@ from soups.report import presentation
 from soups.report.words import USUAL
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded" / "evidence"
+DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded"
+EVIDENCE = RECORDED / "evidence"
 
 
 def main() -> None:
@@ -30,8 +31,8 @@ def pages() -> dict[Path, dict[str, str]]:
             "ensembles": methods(ENSEMBLE_METHODS.values(), "ensemble"),
         },
         DOCS / "figures-and-claims.md": {"figures": figures()},
-        DOCS / "results.md": _sweeps.tables(RECORDED),
-        DOCS / "claims.md": {"margins": margins(), "evidence": evidence()},
+        DOCS / "results.md": _sweeps.tables(EVIDENCE),
+        DOCS / "claims.md": {"margins": margins(), "evidence": evidence(), "default": default()},
     }
 
 
@@ -100,8 +101,14 @@ def margins() -> str:
 
 def evidence() -> str:
     """The verdicts of the recorded evidence, see `make seeds`."""
-    claims = pd.read_csv(RECORDED / "claims.csv")
+    claims = pd.read_csv(EVIDENCE / "claims.csv")
     return presentation.markdown(*presentation.recorded(claims))
+
+
+def default() -> str:
+    """The verdicts of the recorded default run, beside those of the evidence and the paper."""
+    claims = pd.read_csv(RECORDED / "miniature" / "claims.csv")
+    return presentation.markdown(*presentation.claims(claims))
 
 
 if __name__ == "__main__":

@@ -152,6 +152,8 @@ def recorded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _runs(number: int, rest: str) -> str:
+    if not number:
+        return "no run could make it"
     counted = f"{number} run{'s' if number > 1 else ''}"
     return f"{counted}, {rest}" if rest else counted
 
