@@ -1,5 +1,6 @@
 """End-to-end fine-tuning, the second half of LP-FT (Kumar et al., 2022)."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,10 @@ from soups.training import divergence, optim
 from soups.training.layout import layout_of
 from soups.training.schedule import Schedule
 from soups.training.step import Step
+
+log = logging.getLogger("soups")
+
+FEW = 20  # steps, below which people are warned
 
 
 def finetune(
@@ -100,6 +105,11 @@ def finetune(
             "one batch"
         )
     schedule = Schedule.finetuning(hyperparameters, len(rows) // size)
+    if 0 < schedule.total < FEW:
+        log.warning(
+            "this fine-tune has %d steps, and with fewer than %d a model hardly leaves its start. "
+            "Raise finetune.epochs or lower finetune.batch_size.", schedule.total, FEW,
+        )  # fmt: skip
     losses = Losses()
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
     parts |= {"scaler": take_step.scaler, "losses": losses}
