@@ -14,6 +14,7 @@ from soups.errors import UserError
 
 OVERLAYS = Path("experiments/evidence")
 DONE = "evidence.json"  # in the folder of a finished run: the fingerprint of its settings
+COUNTED = ("precision", "inference", "accumulate", "gpus")  # keys of `compute` that change results
 CLI = [sys.executable, "-m", "snakemake"]
 
 
@@ -54,10 +55,14 @@ class Run:
     def fingerprint(self) -> str:
         """A hash of everything that decides the results of the run, apart from code.
 
-        A start that another run of the evidence made counts too. Comments do not count.
+        A start that another run of the evidence made counts too. Comments do not count, and of the
+        section `compute` only the keys `COUNTED` do.
         """
         paths = (Path("config.yaml"), *self.files)
         read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+        for settings in read:
+            if given := settings.get("compute"):
+                settings["compute"] = {key: given[key] for key in COUNTED if key in given}
         start = Path(self.config.get("model", {}).get("pretrained") or "none")
         known = files.sha256(start) if start.is_file() else None
         return files.fingerprint({"files": read, "config": self.config, "start": known})

@@ -40,15 +40,15 @@ def evidence(designs: Mapping[str, Mapping], every: Sequence[Run]) -> pd.DataFra
 
 
 def left_open(designs: Mapping[str, Mapping], every: Sequence[Run]) -> set[str]:
-    """The designs whose claims are not all decided by their own runs, without further ones."""
+    """The designs with the key `more` whose own runs leave one of their claims inconclusive."""
     own = [run for run in every if not run.further]
     unfinished = {run.design for run in own if not run.done}
-    tests = evidence(designs, own)
-    found = set()
+    tests, found = evidence(designs, own), set()
     for name, spec in designs.items():
-        if name in unfinished or not spec["claims"]:
+        mine = tests[tests["design"] == name] if len(tests) else tests
+        if name in unfinished or "more" not in spec or mine.empty:
             continue
-        claims = series.judged(tests[tests["design"] == name]).set_index("claim")["verdict"]
+        claims = series.judged(mine).set_index("claim")["verdict"]
         if (claims.loc[spec["claims"]] == INCONCLUSIVE).any():
             found.add(name)
     return found

@@ -31,7 +31,7 @@ def main(repeats: int, hardware: str, result: Path) -> None:
     """Write a row per model and layout: the median of its images per second."""
     job.limit_threads(1)
     row = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["finetune"]
-    row |= {"seed": 0, "batch_size": 32, "augment": 0.5}
+    row |= {"seed": 0, "batch_size": 16, "augment": 0.5}
     rows = []
     for name in MODELS:
         compute.configure({"device": "cpu"})

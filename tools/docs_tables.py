@@ -7,6 +7,7 @@ import _sweeps
 import pandas as pd
 
 import _library  # noqa: F401
+from soups.claims import series
 from soups.claims.registry import CLAIMS
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
@@ -108,7 +109,9 @@ def evidence() -> str:
 def default() -> str:
     """The verdicts of the recorded default run, beside those of the evidence and the paper."""
     claims = pd.read_csv(RECORDED / "miniature" / "claims.csv")
-    return presentation.markdown(*presentation.claims(claims))
+    alone = claims.drop(columns=[name for name in claims if name.startswith("evidence_")])
+    beside = series.beside(alone, [EVIDENCE / "claims.csv"])
+    return presentation.markdown(*presentation.claims(beside))
 
 
 if __name__ == "__main__":

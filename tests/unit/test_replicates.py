@@ -3,6 +3,7 @@
 import re
 
 import _findings
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -112,13 +113,15 @@ def test_only_designs_that_leave_a_claim_open_get_further_runs(tmp_path):
         "clear": {"claims": [1], "seeds": [0, 1, 2], "more": [3]},
         "open": {"claims": [4], "seeds": [0, 1, 2], "more": [3]},
         "unfinished": {"claims": [4], "seeds": [0, 1], "more": [3]},
+        "final": {"claims": [4], "seeds": [0, 1, 2]},
         "beside": {"claims": [], "seeds": [0, 1, 2]},
+        "empty": {"claims": [1], "seeds": [0, 1, 2], "more": [3]},
     }
     plan = {name: spec | {"files": [], "shared": "x", "minutes": 1} for name, spec in plan.items()}
     every = [Finished(tmp_path, run) for run in replicate.runs(plan, "evidence")]
     parts = {part.title(): claim.number for claim in CLAIMS for part in claim.parts}
     for run in every:
-        spread = 0.01 if run.design == "open" else 0.0001
+        spread = {"open": 0.01, "final": 0.01, "empty": np.nan}.get(run.design, 0.0001)
         rows = [
             {"claim": claim, "part": part, "unit": "accuracy", "rule": "greater", "margin": 0.001,
              "decides": True, "effect": 0.01 + spread * run.number, "lo": 0, "hi": 1, "images": 9,
@@ -136,6 +139,36 @@ def test_only_designs_that_leave_a_claim_open_get_further_runs(tmp_path):
     tests = _findings.evidence(plan, every).set_index(["design", "claim"])
     assert tests.loc[("open", 4), "runs"].item() == 4
     assert _findings.left_open(plan, every) == {"open", "unfinished"}  # two runs are too few
+
+
+@pytest.mark.parametrize(
+    ("verdict", "options", "further"),
+    [
+        ("open", [], [3]),
+        ("clear", [], []),
+        ("open", ["--most", "2"], []),
+        ("open", ["--only", "a"], []),
+    ],
+)
+def test_a_run_carries_out_further_runs_of_open_designs_alone(
+    tmp_path, monkeypatch, verdict, options, further
+):
+    monkeypatch.chdir(tmp_path)
+    spec = {"files": [], "shared": "x", "minutes": 1, "claims": [1]}
+    plan = {"a": spec | {"seeds": [0, 1]}, "b": spec | {"seeds": [0, 1, 2], "more": [3]}}
+    files.write_text(tmp_path / replicate.OVERLAYS / "plan.yaml", yaml.safe_dump(plan))
+    files.write_text(tmp_path / "config.yaml", "{}")
+    called = []
+    monkeypatch.setattr(replicate, "unlock", lambda: None)
+    monkeypatch.setattr(replicate, "call", lambda command: called.append(command[3]))
+    monkeypatch.setattr(replicate, "record", lambda *given: None)
+    monkeypatch.setattr(
+        replicate, "left_open", lambda *given: {"b"} if verdict == "open" else set()
+    )
+    replicate.main(options)
+    made = [re.search(r"evidence/b-(\d)/", target) for target in called]
+    assert [int(found[1]) for found in made if found and found[1] == "3"] == further
+    assert [target for target in called if "/a-0/" in target]
 
 
 def test_every_overlay_of_the_folder_is_in_the_plan(root):
@@ -156,6 +189,13 @@ def test_a_change_of_an_overlay_makes_a_finished_run_unfinished(tmp_path, monkey
     assert run.done
     files.write_text(overlay, "# a comment\nprobe: {lr: 1}\n")
     assert run.done
+    # Only some keys of `compute` change results.
+    files.write_text(overlay, "probe: {lr: 1}\ncompute: {device: cpu, channels_last: auto}\n")
+    files.write_json(run.folder / replicate.DONE, {"fingerprint": run.fingerprint})
+    files.write_text(overlay, "probe: {lr: 1}\ncompute: {device: cuda, channels_last: true}\n")
+    assert run.done
+    files.write_text(overlay, "probe: {lr: 1}\ncompute: {precision: bfloat16}\n")
+    assert not run.done
     files.write_text(overlay, "probe: {lr: 2}\n")
     assert not run.done
 

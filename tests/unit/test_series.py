@@ -66,6 +66,16 @@ def test_the_largest_rate_that_three_runs_have_decides_about_barriers():
     assert rows["decides"].to_dict() == {low: True, high: False}
 
 
+def test_a_rate_decides_only_if_most_runs_have_it():
+    low, high = (BARRIER.format(rate) for rate in ("0.002", "0.006"))
+    few = [run((7, low, drop)) for drop in (0.03, 0.04, 0.05)]
+    all_six = [*few, *(run((7, low, drop), (7, high, drop)) for drop in (0.03, 0.04, 0.05))]
+    rows = series.design("paths", all_six, [7]).set_index("part")
+    assert rows["decides"].to_dict() == {low: True, high: False}
+    rows = series.design("paths", [*all_six, all_six[-1]], [7]).set_index("part")
+    assert rows["decides"].to_dict() == {low: False, high: True}
+
+
 def test_a_test_that_no_run_could_make_leaves_its_claim_open():
     midpoint, barrier = "midpoint − better end", BARRIER.replace("learning rate {}", "{}")
     missing = barrier.format("the largest learning rate")

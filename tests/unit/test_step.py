@@ -167,4 +167,4 @@ def test_a_compiled_model_is_the_same_and_keeps_its_names(configured, batch):
 @pytest.mark.parametrize(("epochs", "warned"), [(9, True), (10, False), (0, False)])
 def test_a_fine_tune_of_a_few_steps_is_warned_of(tuned, caplog, epochs, warned):
     tuned(PLAIN | {"epochs": epochs, "batch_size": 12})  # 2 steps per epoch
-    assert ("steps, and with fewer than 20" in caplog.text) == warned
+    assert ("steps, and fewer than 20" in caplog.text) == warned

@@ -36,6 +36,17 @@ def test_the_gain_of_n_models_is_over_one_model_and_averages_orders():
     assert lines[-1] == "| 12 " + 3 * "| +11.00 [+11.00, +11.00] " + "|"
 
 
+def test_what_the_gain_of_midpoints_goes_with_is_a_mean_over_sweeps():
+    rows = []
+    for seed, signs in enumerate(((1, 1), (1, -1), (1, 1))):
+        for at, (angle, norm) in enumerate([(1, 3), (2, 1), (3, 4), (4, 2), (5, 5)]):
+            row = {"angle": angle * signs[1], "norm": norm, "disagreement": at * signs[0]}
+            rows.append(row | {"gain": at, "sweep_seed": seed})
+    lines = _sweeps.gains_of_midpoints(pd.DataFrame(rows)).splitlines()
+    assert lines[2].startswith("| angle between the two models | +0.33 [-2.54, +3.20] |")
+    assert lines[4].startswith("| share of test images on which they disagree | +1.00 [+1.00, +1.0")
+
+
 def test_ranks_leave_out_models_that_were_not_fine_tuned():
     held, test, shifts = (0.1, 0.2, 0.3), (0.4, 0.6, 0.5), (0.3, 0.2, 0.1)
     rows = [

@@ -59,7 +59,7 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
             models=("models", "sum"),
         )
         rows = over.merge(kept.reset_index(), on=["claim", "part"])
-    rows = rows.assign(decides=_deciding(rows) & rows["claim"].isin(claims))
+    rows = rows.assign(decides=_deciding(rows, len(tables)) & rows["claim"].isin(claims))
     rows = pd.concat([rows, _never_made(every, rows, claims)], ignore_index=True)
     return rows.assign(design=name)[[*COLUMNS, "images", "models"]]
 
@@ -73,17 +73,17 @@ def with_zeros(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _deciding(rows: pd.DataFrame) -> pd.Series:
+def _deciding(rows: pd.DataFrame, runs: int) -> pd.Series:
     """Which rows decide their claims: of a test at several learning rates, the largest alone.
 
-    The largest rate counts that enough runs have. In every run the largest rate with two good
-    models decides, so runs may differ in it.
+    The largest rate counts that more than half of the runs have, and at least `FEWEST`. In every
+    run the largest rate with two good models decides, so runs may differ in it.
     """
     decides = rows["decides"].astype(bool).copy()
     for number, part in AT_RATES:
         mine = rows[_at_a_rate(rows, number, part)]
         if len(mine):
-            enough = mine[mine["runs"] >= FEWEST]
+            enough = mine[mine["runs"] >= max(FEWEST, runs // 2 + 1)]
             rate = (enough if len(enough) else mine)["part"].str.extract(r"rate (\S+),")[0]
             decides[mine.index] = False
             decides[rate.astype(float).idxmax()] = part.decides

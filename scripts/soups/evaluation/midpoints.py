@@ -1,4 +1,4 @@
-"""What the gain of the midpoint of two models goes with: angle, norm or disagreement (claim 8)."""
+"""Correlations of the midpoint's gain with the angle, norm and disagreement of two models (claim 8)."""
 
 from collections.abc import Mapping
 

@@ -107,8 +107,8 @@ def finetune(
     schedule = Schedule.finetuning(hyperparameters, len(rows) // size)
     if 0 < schedule.total < FEW:
         log.warning(
-            "this fine-tune has %d steps, and with fewer than %d a model hardly leaves its start. "
-            "Raise finetune.epochs or lower finetune.batch_size.", schedule.total, FEW,
+            "this fine-tune has %d steps, and fewer than %d may change a model little. Raise its "
+            "epochs or lower its batch_size.", schedule.total, FEW,
         )  # fmt: skip
     losses = Losses()
     parts = {"model": model, "optimizer": optimizer, "noise": GeneratorState(generator)}
