@@ -1,4 +1,4 @@
-"""Correlations of the midpoint's gain with the angle, norm and disagreement of two models (claim 8)."""
+"""How the gain of a midpoint goes with the angle, norm and disagreement of two models (claim 8)."""
 
 from collections.abc import Mapping
 
