@@ -51,6 +51,8 @@ def test_a_greedy_soup_of_the_best_model_alone_counts_as_no_gain():
     assert row["runs"] == 3
     assert row["effect"] == pytest.approx(0.002)
     assert series.design("sweeps", [same], [1]).empty  # a run alone is no test of soups
+    weaker = run((18, GAIN, np.nan), missing=series.NO_GAIN)
+    assert series.design("sweeps", [weaker, weaker, weaker], [1]).empty
     other = run((1, GAIN, np.nan), missing="curve pairs")
     runs = [run((1, GAIN, 0.003)), other, run((1, GAIN, 0.004))]
     assert series.design("sweeps", runs, [1]).iloc[0]["runs"] == 2

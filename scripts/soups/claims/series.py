@@ -65,9 +65,12 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
 
 
 def with_zeros(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of effects, where a greedy soup that is the best model has a gain of 0."""
+    """A table of effects, where a greedy soup that is the best model has a gain of 0.
+
+    The claim about weaker starts compares two runs, so it has no effect in one.
+    """
     table = table.copy()
-    same = (table["missing"] == NO_GAIN) & (table["unit"] != "ECE")
+    same = (table["missing"] == NO_GAIN) & (table["unit"] != "ECE") & (table["claim"] != WEAKER)
     table.loc[same, ["effect", "lo", "hi"]] = 0.0
     table.loc[same, "missing"] = np.nan
     return table
