@@ -89,6 +89,20 @@ def test_no_model_counts_in_two_runs_of_the_evidence(planned, evidence, root):
     assert len({run.config["name"] for run in evidence}) == len(evidence)
 
 
+def test_variants_of_the_evidence_say_all_that_a_variant_of_the_default_says(evidence, config):
+    """An overlay is merged into the default, so a name of the default would bring its settings."""
+    usual = config["sweep"]["variants"]
+    for run in evidence:
+        for name, variant in merged(run)["sweep"].get("variants", {}).items():
+            if variant and name in usual:
+                assert variant.keys() >= usual[name].keys(), (run.design, name)
+                own = merged(run)["sweep"]["random"]["parameters"] | variant["set"]
+                assert own.items() >= (usual[name]["set"] | variant["set"]).items(), (
+                    run.design,
+                    name,
+                )
+
+
 def test_every_claim_about_images_is_decided_by_one_design(root):
     claims = [claim for spec in designs(root).values() for claim in spec["claims"]]
     assert sorted(claims) == list(range(1, 19))
