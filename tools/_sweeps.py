@@ -20,10 +20,17 @@ from soups.roles import (
     LEARNED,
     LEARNED_BY_LAYER,
     UNIFORM,
+    ZEROSHOT,
     title,
 )
 
 DESIGN = "sweeps"
+# Design to its start, of sweeps that differ in nothing else.
+STARTS = {
+    DESIGN: "the default's",
+    "weak": "pre-trained on half of the images",
+    "supervised": "supervised, with a new head",
+}
 COMPARED = (
     (GREEDY, UNIFORM), (LEARNED, GREEDY), (LEARNED_BY_LAYER, GREEDY), (ENSEMBLE, UNIFORM),
     (ENSEMBLE, GREEDY), (GREEDY_ENSEMBLE, GREEDY),
@@ -37,13 +44,13 @@ def tables(folder: Path) -> dict[str, str]:
     Args:
         folder: of the record, with methods.csv, models.csv, number_of_models.csv and pairs.csv.
     """
-    read = {
-        name: pd.read_csv(folder / f"{name}.csv").query(f"design == {DESIGN!r}")
-        for name in ("methods", "models", "number_of_models", "pairs")
-    }
+    names = ("methods", "models", "number_of_models", "pairs")
+    every = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    read = {name: table.query(f"design == {DESIGN!r}") for name, table in every.items()}
     return {
         "sweeps": gains(read["methods"]),
         "compared": compared(read["methods"]),
+        "starts": starts(every["methods"]),
         "numbers": numbers(read["number_of_models"]),
         "ranks": ranks(read["models"]),
         "midpoints": gains_of_midpoints(read["pairs"]),
@@ -83,6 +90,30 @@ def compared(methods: pd.DataFrame) -> str:
         for one, other in COMPARED
     ]
     return presentation.markdown(["difference, points", "test", "mean of shifts"], rows)
+
+
+def starts(methods: pd.DataFrame) -> str:
+    """Gains over the best individual model from several starts, over the sweeps that all have."""
+    here = {name: methods[methods["design"] == name] for name in STARTS}
+    here = {name: table for name, table in here.items() if len(table)}
+    common = set.intersection(*(set(table["sweep_seed"]) for table in here.values()))
+    rows = []
+    for name, table in here.items():
+        scores = _scores(table[table["sweep_seed"].isin(common)])
+        zeroshot = scores["test"].get(ZEROSHOT)
+        told = zeroshot is not None and name != "supervised"  # whose text tower is untrained
+        row = [STARTS[name], f"{zeroshot.mean():.1f}" if told else "–"]
+        row.append(f"{scores['test'][BEST].mean():.1f}")
+        for measure in MEASURES:
+            row += [
+                _cell(scores[measure][one] - scores[measure][BEST]) for one in (UNIFORM, GREEDY)
+            ]
+        rows.append([*row, str(len(common))])
+    gains_of = [
+        f"{title(one)}, {measure}" for measure in ("test", "shifts") for one in (UNIFORM, GREEDY)
+    ]
+    header = ["start", "zero-shot, test (%)", "best individual, test (%)", *gains_of, "sweeps"]
+    return presentation.markdown(header, rows)
 
 
 def numbers(curve: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 import _sweeps
 import pandas as pd
 
-from soups.roles import BEST, GREEDY, UNIFORM
+from soups.roles import BEST, GREEDY, UNIFORM, ZEROSHOT
 
 
 def test_gains_and_differences_are_means_over_sweeps_in_points():
@@ -21,6 +21,24 @@ def test_gains_and_differences_are_means_over_sweeps_in_points():
             for n in pair} - {UNIFORM, GREEDY} if row["method"] == BEST]  # fmt: skip
     lines = _sweeps.compared(pd.DataFrame(rows + more)).splitlines()
     assert "| greedy soup − uniform soup | +4.00 [-0.97, +8.97] | +0.00 [+0.00, +0.00] |" in lines
+
+
+def test_starts_are_compared_over_the_sweeps_that_all_have():
+    gains = {"sweeps": (0.01, 0.02, 0.03, 0.9), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
+    rows = []
+    for design, values in gains.items():
+        for seed, gain in enumerate(values):
+            of = {BEST: 0.5, UNIFORM: 0.5, GREEDY: 0.5 + gain, ZEROSHOT: 0.25}
+            common = {"design": design, "sweep_seed": seed, "shifts_mean": 0.4}
+            rows += [common | {"method": name, "test": test} for name, test in of.items()]
+    lines = _sweeps.starts(pd.DataFrame(rows)).splitlines()[2:]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| the default's", "25.0", "50.0"],
+        ["| pre-trained on half of the images", "25.0", "50.0"],
+    ]
+    assert "| +2.00 [-0.48, +4.48] |" in lines[0]
+    assert "| +1.00 [-1.48, +3.48] |" in lines[1]
+    assert all(line.endswith("| 3 |") for line in lines)
 
 
 def test_the_gain_of_n_models_is_over_one_model_and_averages_orders():
