@@ -5,7 +5,6 @@ weights and train on augmented noise of 96 pixels a side, with one thread. Both 
 in one process.
 """
 
-import argparse
 import copy
 import statistics
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from _table import write_table
+from _table import options, write_table
 
 import _library  # noqa: F401
 from soups.cost import speeds
@@ -59,9 +58,5 @@ def noise(count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--hardware", default="1 core of an AMD EPYC")
-    parser.add_argument("--result", type=Path, default=RESULT)
-    given = parser.parse_args()
+    given = options(__doc__, 5, "1 core of an AMD EPYC", RESULT)
     main(given.repeats, given.hardware, given.result)

@@ -5,7 +5,6 @@ the miniature and CLIP ViT-B/32 on noise, both with random weights, with one thr
 turns in one process, and the table counts processor time.
 """
 
-import argparse
 import statistics
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from _table import write_table
+from _table import options, write_table
 
 import _library  # noqa: F401
 from soups.jobs import compute, job
@@ -65,9 +64,5 @@ def main(repeats: int, hardware: str, result: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--hardware", default="1 core of an AMD EPYC")
-    parser.add_argument("--result", type=Path, default=RESULT)
-    given = parser.parse_args()
+    given = options(__doc__, 9, "1 core of an AMD EPYC", RESULT)
     main(given.repeats, given.hardware, given.result)

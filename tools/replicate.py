@@ -86,13 +86,16 @@ def unlock() -> None:
         subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
 
 
-def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], None]) -> None:
+def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], None]) -> int:
     """Make the runs that are not finished, and print how much time is left before each.
 
     Args:
         every: the runs, in order.
         options: further options of snakemake.
         note: writes the record. It is called after each run.
+
+    Returns:
+        the number of runs that were made.
     """
     took, expected = 0.0, 0.0
     todo = [run for run in every if not run.done]
@@ -110,6 +113,7 @@ def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], N
         files.write_json(run.folder / DONE, mark)
         took, expected = took + seconds, expected + run.minutes
         note()
+    return len(todo)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -122,10 +126,12 @@ def main(arguments: Sequence[str]) -> None:
     unlock()
     here = [run for run in every if run.design in wanted and run.number < given.most]
     note = partial(record, target, whole, every)
-    carry_out([run for run in here if not run.further], given.options, note)
+    made = carry_out([run for run in here if not run.further], given.options, note)
     more = left_open(whole, every) if any(run.further for run in here) else set()
-    carry_out([run for run in here if run.further and run.design in more], given.options, note)
-    note()
+    asked = [run for run in here if run.further and run.design in more]
+    made += carry_out(asked, given.options, note)
+    if not made:
+        note()
     if (target / "claims.md").is_file():  # no test was made yet otherwise
         print((target / "claims.md").read_text(encoding="utf-8"))
 

@@ -56,20 +56,20 @@ def check_model(config: Mapping) -> None:
             f"model.pretrained is {weights!r}, expected the folder or the name of a pre-trained "
             "model of transformers because data.source is 'text'"
         )
-    if config["compute"]["channels_last"] is True:
-        raise UserError(
-            "compute.channels_last is true, expected auto or false because data.source is 'text'"
-        )
     fixed = {
-        "model.mean": (model["mean"], None),
-        "model.std": (model["std"], None),
-        "model.recalibrate_batch_norm": (model["recalibrate_batch_norm"], 0),
+        "model.mean": (model["mean"], [None], "null"),
+        "model.std": (model["std"], [None], "null"),
+        "model.recalibrate_batch_norm": (model["recalibrate_batch_norm"], [0], "0"),
+        "compute.channels_last": (
+            config["compute"]["channels_last"],
+            ["auto", False],
+            "auto or false",
+        ),
     }
-    for key, (value, wanted) in fixed.items():
-        if value != wanted:
+    for key, (value, allowed, told) in fixed.items():
+        if value not in allowed:
             raise UserError(
-                f"{key} is {json.dumps(value)}, expected {json.dumps(wanted)} because data.source "
-                "is 'text'"
+                f"{key} is {json.dumps(value)}, expected {told} because data.source is 'text'"
             )
     if tasks := [task for task, members in config["tasks"].items() if members]:
         raise UserError(
