@@ -44,6 +44,10 @@ class Run:
     further: bool = False
 
     @property
+    def name(self) -> str:
+        return f"{self.design}-{self.seed}"
+
+    @property
     def folder(self) -> Path:
         return Path("results", self.config["name"])
 
@@ -52,20 +56,24 @@ class Run:
         return self.folder / "tables" / "effects.csv"
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides the results of the run, apart from code.
+    def settings(self) -> str:
+        """A hash of all settings that decide the results of the run.
 
-        A start that another run of the evidence made counts too. Comments do not count, and of the
-        section `compute` only the keys `COUNTED` do.
+        Comments do not count, and of the section `compute` only the keys `COUNTED` do.
         """
         paths = (Path("config.yaml"), *self.files)
         read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
         for settings in read:
             if given := settings.get("compute"):
                 settings["compute"] = {key: given[key] for key in COUNTED if key in given}
+        return files.fingerprint({"files": read, "config": self.config})
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the settings, and of a start that another run of the evidence made."""
         start = Path(self.config.get("model", {}).get("pretrained") or "none")
         known = files.sha256(start) if start.is_file() else None
-        return files.fingerprint({"files": read, "config": self.config, "start": known})
+        return files.fingerprint({"settings": self.settings, "start": known})
 
     @property
     def done(self) -> bool:

@@ -1,7 +1,7 @@
 """Run the evidence for the paper's claims: all designs of experiments/evidence/plan.yaml.
 
 python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [--most N]
-    [-- OPTIONS]
+    [--keep] [-- OPTIONS]
 
 Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
 interrupted one goes on where it stopped. A design that leaves one of its claims inconclusive gets
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import yaml
 from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
-from _findings import left_open, record
+from _findings import TABLES, left_open, record
+from _recorded import Recorded
+from record import hardware
 
 import _library  # noqa: F401
 from soups import files
@@ -73,6 +75,12 @@ def call(command: Sequence[str]) -> None:
             signal.signal(each, handler)
 
 
+def commit() -> str | None:
+    """The git commit of this folder, or None outside a checkout."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    return found.stdout.strip() or None if not found.returncode else None
+
+
 def unlock() -> None:
     """Remove the lock that a killed run left behind.
 
@@ -109,8 +117,9 @@ def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], N
         if run.becomes:
             write_start(run.folder, run.folder / run.becomes)
         seconds = time.monotonic() - begun
-        mark = {"fingerprint": run.fingerprint, "minutes": round(seconds / 60, 2)}
-        files.write_json(run.folder / DONE, mark)
+        mark = {"fingerprint": run.fingerprint, "settings": run.settings}
+        made = {"minutes": round(seconds / 60, 2), "hardware": hardware(), "commit": commit()}
+        files.write_json(run.folder / DONE, mark | made)
         took, expected = took + seconds, expected + run.minutes
         note()
     return len(todo)
@@ -124,10 +133,12 @@ def main(arguments: Sequence[str]) -> None:
     results = Path("results", given.name)
     target = Path("results/recorded", EVIDENCE) if given.name == EVIDENCE else results / "record"
     unlock()
-    here = [run for run in every if run.design in wanted and run.number < given.most]
-    note = partial(record, target, whole, every)
+    recorded = Recorded.read(target, every, TABLES) if given.keep else Recorded()
+    asked = [run for run in every if run.design in wanted and run.number < given.most]
+    here = [run for run in asked if run.name not in recorded.notes]
+    note = partial(record, target, whole, every, recorded)
     made = carry_out([run for run in here if not run.further], given.options, note)
-    more = left_open(whole, every) if any(run.further for run in here) else set()
+    more = left_open(whole, every, recorded) if any(run.further for run in here) else set()
     asked = [run for run in here if run.further and run.design in more]
     made += carry_out(asked, given.options, note)
     if not made:
@@ -142,6 +153,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--with", nargs="+", default=[], dest="overlays", metavar="FILE",
                         help="overlays that go on top of those of every design")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=[], metavar="DESIGN", help="these designs")
+    parser.add_argument("--keep", action="store_true",
+                        help="do not repeat runs of the record with the same settings")  # fmt: skip
     parser.add_argument("--most", type=int, default=10**6, metavar="N",
                         help="at most N runs of each design")  # fmt: skip
     before, after = list(arguments), []

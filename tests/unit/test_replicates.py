@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from soups import files
+from soups.claims import verdicts
 from soups.claims.registry import CLAIMS
 from soups.errors import UserError
 from soups.experiment import replicates, search, settings
@@ -55,8 +56,23 @@ class Finished:
         self.design, self.seed, self.number, self.further = (
             run.design, run.seed, run.number, run.further
         )  # fmt: skip
+        self.name, self.settings, self.folder = run.name, "settings", folder / run.name
         self.effects = folder / f"{run.design}-{run.seed}.csv"
         self.done = False
+
+    def finish(self, rows: list[dict]) -> None:
+        files.write_text(self.effects, pd.DataFrame(rows).to_csv(index=False))
+        mark = {"settings": self.settings, "minutes": 1.0}
+        files.write_json(self.folder / replicate.DONE, mark)
+        for name in _findings.GATHERED:
+            table = f"method,test\n{self.name},0.5\n"
+            files.write_text(self.folder / "tables" / f"{name}.csv", table)
+        self.done = True
+
+
+def over_runs(plan: dict, every: list[Finished], recorded=_findings.NONE) -> pd.DataFrame:
+    """The tests of a plan over the runs that are finished or recorded."""
+    return _findings.evidence(plan, _findings.rows_of(every, recorded))
 
 
 def designs(root) -> dict:
@@ -146,13 +162,90 @@ def test_only_designs_that_leave_a_claim_open_get_further_runs(tmp_path):
         run.done = not (run.further or (run.design, run.seed) == ("unfinished", 1))
     assert _findings.left_open(plan, every) == {"open"}
     # Finished further runs count in the verdict, and do not change whether they were needed.
-    tests = _findings.evidence(plan, every).set_index(["design", "claim"])
+    tests = over_runs(plan, every).set_index(["design", "claim"])
     assert tests.loc[("open", 4), "runs"].item() == 3
     for run in every:
         run.done = True
-    tests = _findings.evidence(plan, every).set_index(["design", "claim"])
+    tests = over_runs(plan, every).set_index(["design", "claim"])
     assert tests.loc[("open", 4), "runs"].item() == 4
     assert _findings.left_open(plan, every) == {"open", "unfinished"}  # two runs are too few
+
+
+def gain(effect: float, **more) -> dict:
+    """A test of a run, with a narrow interval."""
+    part = CLAIMS[0].parts[0].title()
+    row = {"claim": 1, "part": part, "unit": "accuracy", "rule": "greater", "margin": 0.001}
+    row |= {"decides": True, "effect": effect, "lo": 0, "hi": 1, "images": 9, "models": 2}
+    return row | {"pairs": 0, "verdict": SUPPORTED, "missing": None} | more
+
+
+@pytest.fixture
+def few(tmp_path) -> tuple[dict, list[Finished]]:
+    """A plan with one design, and its runs, of which none is finished."""
+    spec = {"files": [], "shared": "x", "minutes": 1, "claims": [1]}
+    plan = {"a": spec | {"seeds": [0, 1, 2], "more": [3, 4]}}
+    return plan, [Finished(tmp_path, run) for run in replicate.runs(plan, "evidence")]
+
+
+def read(folder, every) -> _findings.Recorded:
+    return _findings.Recorded.read(folder, every, _findings.TABLES)
+
+
+def test_recorded_runs_count_without_their_folders(few, tmp_path):
+    plan, every = few
+    effects = [0.01, 0.02, 0.06, 0.03, 0.02]
+    for run, effect in zip(every, effects, strict=True):
+        run.finish([gain(effect)])
+    _findings.record(tmp_path / "whole", plan, every)
+    for run in every[3:]:
+        run.done = False
+    _findings.record(tmp_path / "record", plan, every)
+    for run in every:
+        run.done = run.number == 3
+    recorded = read(tmp_path / "record", every)
+    assert sorted(recorded.notes) == ["a-0", "a-1", "a-2"]
+    assert _findings.left_open(plan, every, recorded) == {"a"}
+    _findings.record(tmp_path / "record", plan, every, recorded)
+    for run in every:
+        run.done = run.number == 4
+    _findings.record(tmp_path / "record", plan, every, read(tmp_path / "record", every))
+    for name in ("claims", "effects", "methods"):
+        one, other = (tmp_path / folder / f"{name}.csv" for folder in ("whole", "record"))
+        assert one.read_text() == other.read_text(), name
+    assert sorted(files.read_json(tmp_path / "record" / "record.json")["runs"]) == [
+        f"a-{seed}" for seed in range(5)
+    ]
+
+
+def test_a_recorded_run_with_other_settings_or_a_folder_of_its_own_does_not_count(few, tmp_path):
+    plan, every = few
+    for run in every[:3]:
+        run.finish([gain(0.01)])
+    _findings.record(tmp_path / "record", plan, every)
+    every[0].done, every[1].settings = False, "others"
+    assert list(read(tmp_path / "record", every).notes) == ["a-0"]
+    assert not read(tmp_path / "nowhere", every).notes
+
+
+def test_a_row_of_several_runs_counts_as_they_would(few, tmp_path):
+    plan, every = few
+    effects = [0.01, 0.02, 0.06, 0.03, 0.02]
+    for run, effect in zip(every, effects, strict=True):
+        run.finish([gain(effect)])
+    alone = over_runs(plan, every)
+    rows = _findings.rows_of(every, _findings.NONE)
+    first = over_runs(plan, every[:3]).drop(columns="design").assign(design="a", seeds="0 1 2")
+    rows = pd.concat([verdicts.grouped(first), rows[3:]], ignore_index=True)
+    together = _findings.evidence(plan, rows)
+    pd.testing.assert_frame_equal(together, alone, atol=2e-6, check_dtype=False)
+    # Such a row counts only as long as none of its runs is made again.
+    _findings.record(tmp_path / "record", plan, every)
+    files.write_text(tmp_path / "record" / "runs.csv", rows.to_csv(index=False))
+    for run in every:
+        run.done = False
+    assert len(read(tmp_path / "record", every).notes) == 5
+    every[1].done = True
+    assert sorted(read(tmp_path / "record", every).notes) == ["a-3", "a-4"]
 
 
 @pytest.mark.parametrize(

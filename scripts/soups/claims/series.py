@@ -32,19 +32,21 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
 
     Args:
         name: of the design.
-        tables: the table of `verdicts.effects` of each run.
+        tables: the table of `verdicts.effects` of each run, or of several runs together, see
+            `verdicts.grouped`.
         claims: the claims that the design decides.
 
     Returns:
         rows with `COLUMNS`, ``images`` and ``models`` (both summed over runs for models, the most
         for images). A test that decides one of the claims and that no run could make has a row too.
     """
-    tables = [with_zeros(table) for table in tables] if len(tables) > 1 else tables
+    number = sum(int(table["runs"].max()) if "runs" in table else 1 for table in tables)
+    tables = [with_zeros(table) for table in tables] if number > 1 else tables
     every = pd.concat(tables, ignore_index=True)
     both = every.dropna(subset="effect")
     if both.empty:
         return pd.DataFrame(columns=[*COLUMNS, "images", "models"])
-    if len(tables) == 1:
+    if number == 1:
         rows = both.assign(runs=1)
     else:
         over = over_sweeps([both])
@@ -59,7 +61,7 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
             models=("models", "sum"),
         )
         rows = over.merge(kept.reset_index(), on=["claim", "part"])
-    rows = rows.assign(decides=_deciding(rows, len(tables)) & rows["claim"].isin(claims))
+    rows = rows.assign(decides=_deciding(rows, number) & rows["claim"].isin(claims))
     rows = pd.concat([rows, _never_made(every, rows, claims)], ignore_index=True)
     return rows.assign(design=name)[[*COLUMNS, "images", "models"]]
 

@@ -8,10 +8,11 @@ import pandas as pd
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
 from soups.claims.registry import CLAIMS, SCORE, Claim, Part
 from soups.claims.rules import WEAKEST, bounds, joint, verdict
-from soups.evaluation.resampling import student
+from soups.evaluation.resampling import half_width, pooled
 from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 
 NOTHING = Effect(np.nan, np.nan, np.nan, 0, 0)
+ONE = {"runs": 1, "spread": 0.0}  # columns of a row of a single sweep
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
 
 
@@ -75,24 +76,32 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The same effects in several sweeps: their mean, Student's 95% interval, and a verdict.
 
     Args:
-        tables: the table of `effects` of each sweep.
+        tables: the table of `effects` of each sweep. A row of a table that `grouped` made may stand
+            for several sweeps.
 
     Returns:
         a row per part with columns ``claim``, ``part``, ``sweeps`` (the number that tested it),
         ``sweeps_effect``, ``sweeps_lo``, ``sweeps_hi`` and ``sweeps_verdict``. The interval needs
         `FEWEST` sweeps, and sweeps whose models are not all the same.
     """
+    every = pd.concat([table if "runs" in table else table.assign(**ONE) for table in tables])
     rows = []
-    for (claim, part), group in pd.concat(tables).groupby(["claim", "part"], sort=False):
-        values = group["effect"].dropna().to_numpy()
-        if len(set(values)) == 1 and values[0]:
+    for (claim, part), group in every.groupby(["claim", "part"], sort=False):
+        known = group.dropna(subset="effect")
+        if (
+            known["effect"].nunique() == 1
+            and known["effect"].iloc[0]
+            and (known["runs"] == 1).all()
+        ):
             # Equal effects are from the same models, so they count as one sweep. An effect of
             # exactly 0 is an exception: a soup that never takes a bad ingredient loses nothing.
-            values = values[:1]
-        mean, low, high = student(values)
-        if len(values) < FEWEST:
+            known = known[:1]
+        values, sizes, spreads = known[["effect", "runs", "spread"]].to_numpy().T
+        mean, low, high = pooled(values, sizes, spreads)
+        sweeps = int(sizes.sum())
+        if sweeps < FEWEST:
             low = high = np.nan
-        lowest = values.min() if len(values) else np.nan
+        lowest = values.min() if sweeps else np.nan
         rule, margin = group["rule"].iloc[0], group["margin"].iloc[0]
         value = lowest if rule == "exact" else mean
         decided = verdict(rule, margin, value, low, high)
@@ -100,14 +109,29 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             {
                 "claim": claim,
                 "part": part,
-                "sweeps": len(values),
+                "sweeps": sweeps,
                 "sweeps_effect": mean,
                 "sweeps_lo": low,
                 "sweeps_hi": high,
-                "sweeps_verdict": decided if len(values) >= FEWEST else NOT_TESTED,
+                "sweeps_verdict": decided if sweeps >= FEWEST else NOT_TESTED,
             }
         )
     return pd.DataFrame(rows).round({f"sweeps_{name}": 6 for name in ("effect", "lo", "hi")})
+
+
+def grouped(parts: pd.DataFrame) -> pd.DataFrame:
+    """Rows for `over_sweeps` from the means and intervals over sweeps that are known alone.
+
+    Args:
+        parts: rows with columns ``runs``, ``effect``, ``lo`` and ``hi``.
+
+    Returns:
+        the same rows with the column ``spread``, the standard deviation of the effect of a sweep.
+        It is that of Student's interval, and NaN where there is none.
+    """
+    widths = parts["runs"].map(half_width)
+    spread = (parts["hi"] - parts["lo"]) / 2 / widths
+    return parts.assign(spread=spread.mask(parts["runs"] == 1, 0.0))
 
 
 def _support(parts: pd.DataFrame) -> pd.Series:

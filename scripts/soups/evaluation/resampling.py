@@ -179,11 +179,34 @@ def student(values: np.ndarray) -> tuple[float, float, float]:
         values: shape (n,), such as the effect in each of n sweeps. The bounds are NaN below two
             values, and so is the mean of none.
     """
-    from scipy.special import stdtrit  # The import is slow, and few jobs need it.
-
     n = len(values)
     mean = float(np.mean(values)) if n else np.nan
-    if n < 2:
-        return mean, np.nan, np.nan
-    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / n**0.5
-    return mean, mean - float(half), mean + float(half)
+    half = half_width(n) * float(np.std(values, ddof=1)) if n > 1 else np.nan
+    return mean, mean - half, mean + half
+
+
+def half_width(n: int) -> float:
+    """Half of Student's 95% interval for the mean of n values, in standard deviations of a value.
+
+    It is NaN below two values.
+    """
+    from scipy.special import stdtrit  # The import is slow, and few jobs need it.
+
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) / n**0.5) if n > 1 else np.nan
+
+
+def pooled(
+    averages: np.ndarray, sizes: np.ndarray, spreads: np.ndarray
+) -> tuple[float, float, float]:
+    """`student` for values that are known by groups alone.
+
+    Args:
+        averages: the mean of the values of each group, shape (groups,).
+        sizes: the number of values of each group.
+        spreads: the standard deviation of the values of each group, 0 for a group of one value.
+    """
+    n = int(sizes.sum())
+    mean = float(sizes @ averages / n) if n else np.nan
+    squares = float((sizes - 1) @ spreads**2 + sizes @ (averages - mean) ** 2)
+    half = half_width(n) * (squares / (n - 1)) ** 0.5 if n > 1 else np.nan
+    return mean, mean - half, mean + half
