@@ -11,6 +11,7 @@ import yaml
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
+from soups.roles import INITIALIZATION
 
 OVERLAYS = Path("experiments/evidence")
 DONE = "evidence.json"  # in the folder of a finished run: the fingerprint of its settings
@@ -83,13 +84,17 @@ class Run:
             return False
         return files.read_json(mark)["fingerprint"] == self.fingerprint
 
-    @property
-    def command(self) -> list[str]:
-        """Its snakemake command."""
+    def command(self, target: Path) -> list[str]:
+        """The snakemake command that makes a file of the run."""
         config = [f"{key}={json.dumps(value)}" for key, value in self.config.items()]
         names = [str(path) for path in self.files]
         options = ["--quiet", "rules", "--configfile", *names, "--config", *config, *self.options]
-        return [*CLI, str(self.effects), *options]
+        return [*CLI, str(target), *options]
+
+    @property
+    def begin(self) -> list[str]:
+        """The command that makes the data and the start, which other runs may share."""
+        return self.command(self.folder / "models" / f"{INITIALIZATION}.safetensors")
 
 
 def runs(

@@ -94,26 +94,35 @@ def unlock() -> None:
         subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
 
 
-def carry_out(every: Sequence[Run], options: Sequence[str], note: Callable[[], None]) -> int:
+def carry_out(
+    asked: Sequence[Run], every: Sequence[Run], options: Sequence[str], note: Callable[[], None]
+) -> int:
     """Make the runs that are not finished, and print how much time is left before each.
 
+    Where the run whose data another one shares has not begun, its data and start are made first.
+
     Args:
-        every: the runs, in order.
+        asked: the runs to make, in order.
+        every: all runs of the evidence.
         options: further options of snakemake.
         note: writes the record. It is called after each run.
 
     Returns:
         the number of runs that were made.
     """
+    owners = {run.config["name"]: run for run in every}
     took, expected = 0.0, 0.0
-    todo = [run for run in every if not run.done]
+    todo = [run for run in asked if not run.done]
     for number, run in enumerate(todo, start=1):
         rest = sum(other.minutes for other in todo[number - 1 :])
         time_left = duration(left(took, expected, rest))
         print(f"{run.config['name']}: run {number} of {len(todo)}, about {time_left} left",
               flush=True)  # fmt: skip
         begun = time.monotonic()
-        call([*run.command, *options])
+        owner = owners.get(run.config.get("shared"))
+        if owner and not (owner.folder / "settings.json").is_file():
+            call([*owner.begin, *options])
+        call([*run.command(run.effects), *options])
         if run.becomes:
             write_start(run.folder, run.folder / run.becomes)
         seconds = time.monotonic() - begun
@@ -137,10 +146,10 @@ def main(arguments: Sequence[str]) -> None:
     asked = [run for run in every if run.design in wanted and run.number < given.most]
     here = [run for run in asked if run.name not in recorded.notes]
     note = partial(record, target, whole, every, recorded)
-    made = carry_out([run for run in here if not run.further], given.options, note)
+    made = carry_out([run for run in here if not run.further], every, given.options, note)
     more = left_open(whole, every, recorded) if any(run.further for run in here) else set()
-    asked = [run for run in here if run.further and run.design in more]
-    made += carry_out(asked, given.options, note)
+    further = [run for run in here if run.further and run.design in more]
+    made += carry_out(further, every, given.options, note)
     if not made:
         note()
     if (target / "claims.md").is_file():  # no test was made yet otherwise

@@ -1,28 +1,33 @@
 """Run the small-data study, and gather its table and its figure.
 
-python tools/small.py [--only SETTING ...] [--world] [-- OPTIONS]
+python tools/small.py [--only SETTING ...] [--world] [--keep] [-- OPTIONS]
 
 The settings are those of `SETTINGS`, each with three sweeps. The rules of the workflow do all the
 work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not repeated. The
 options after -- go to snakemake. With --world the miniature answers the same question, and with
 --gather nothing is run. The table and the figure go to results/recorded/small or small_world, and
-hold the runs that exist.
+hold the runs that exist. With --keep they also hold the runs that the record has, and these are
+not repeated.
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import yaml
+from record import hardware
 
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains
 from soups.report import small
+from soups.roles import INITIALIZATION
 
 SEEDS = (0, 1, 2)
 IMAGES, WORLD = "small", "small_world"
@@ -82,20 +87,59 @@ TENTH = {
 }
 
 
-def main(study: str, only: Sequence[str], options: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """The runs of the record that count although their folders are gone.
+
+    Attributes:
+        gains: the rows of gains.csv.
+        drawn: those of drawn.csv.
+        hardware: the machines that made them.
+    """
+
+    gains: pd.DataFrame = field(default_factory=pd.DataFrame)
+    drawn: pd.DataFrame = field(default_factory=pd.DataFrame)
+    hardware: Sequence[str] = ()
+
+    @classmethod
+    def read(cls, study: str) -> "Kept":
+        folder = Path(f"results/recorded/{study}")
+        paths = [folder / f"{name}.csv" for name in ("gains", "drawn")]
+        tables = [pd.read_csv(path) if path.is_file() else pd.DataFrame() for path in paths]
+        note = folder / "record.json"
+        return cls(*tables, files.read_json(note)["hardware"] if note.is_file() else ())
+
+    def has(self, name: str, seed: int) -> bool:
+        return len(self.of("gains", name, seed)) > 0
+
+    def of(self, table: str, name: str, seed: int) -> pd.DataFrame:
+        """The rows of a run in one of the tables."""
+        rows = getattr(self, table)
+        return rows[(rows["setting"] == name) & (rows["seed"] == seed)] if len(rows) else rows
+
+
+def main(study: str, only: Sequence[str], options: Sequence[str], kept: Kept) -> None:
     """Run the settings of a study, and write its table and figure after each of them."""
     settings = SETTINGS[study]
     if unknown := [name for name in only if name not in settings]:
         raise UserError(f"--only has {unknown[0]!r}, expected one of {', '.join(settings)}")
     for name in only or settings:
-        if settings[name][2].get("model", {}).get("pretrained") == WEAK:
+        todo = [seed for seed in SEEDS if not kept.has(name, seed)]
+        if todo and settings[name][2].get("model", {}).get("pretrained") == WEAK:
             run(study, "start-0", TENTH, ["models"], options)
-        for seed in SEEDS:
+        for seed in todo:
+            first = f"results/{study}/{name}-0"
+            if (
+                seed and not Path(first, "settings.json").is_file()
+            ):  # whose data and start it shares
+                begin = [f"{first}/models/{INITIALIZATION}.safetensors"]
+                run(study, f"{name}-0", overlay(study, name, 0), begin, options)
             wanted = [f"results/{study}/{name}-{seed}/tables/effects.csv"]
             if name == FULL:
                 wanted.append(f"results/{study}/{name}-{seed}/tables/heldout_size.csv")
             run(study, f"{name}-{seed}", overlay(study, name, seed), wanted, options)
-        print(gather(study))
+            gather(study, kept)
+        print(gather(study, kept))
 
 
 def overlay(study: str, name: str, seed: int) -> dict:
@@ -123,24 +167,35 @@ def shown(study: str) -> list[tuple[str, str, str]]:
     return [*rows, ("start", "ImageNet", USUAL)] if study == IMAGES else rows
 
 
-def gather(study: str) -> str:
-    """Write the record of the runs that exist, and return its table in Markdown."""
+def gather(study: str, kept: Kept) -> str:
+    """Write the record of the runs that exist or are kept, and return its table in Markdown."""
     parts, drawn = [], []
-    for axis, value, name in shown(study):
-        for seed in SEEDS:
-            folder = Path(f"results/{study}/{name}-{seed}/tables")
-            where = {"axis": axis, "value": value, "setting": name, "seed": seed}
-            if (folder / "methods.csv").is_file():
-                parts.append(gains.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
-            if name == FULL and (folder / "heldout_size.csv").is_file():
-                found = pd.read_csv(folder / "heldout_size.csv")
-                drawn.append(gains.drawn(found).assign(seed=seed))
+    for name, seed in itertools.product(SETTINGS[study], SEEDS):
+        folder = Path(f"results/{study}/{name}-{seed}/tables")
+        where = {"setting": name, "seed": seed}
+        if (folder / "methods.csv").is_file():
+            parts.append(gains.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
+        else:
+            parts.append(kept.of("gains", name, seed))
+        if name == FULL and (folder / "heldout_size.csv").is_file():
+            found = pd.read_csv(folder / "heldout_size.csv")
+            drawn.append(gains.drawn(found).assign(**where))
+        elif name == FULL:
+            drawn.append(kept.of("drawn", name, seed))
+    every, sizes = (pd.concat(tables) if tables else pd.DataFrame() for tables in (parts, drawn))
     target = Path(f"results/recorded/{study}")
-    if not parts:
+    if every.empty:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
-    table = gains.summary(pd.concat(parts), pd.concat(drawn) if drawn else None)
-    files.write_text(target / "gains.csv", pd.concat(parts).to_csv(index=False))
+    rows = [every[every["setting"] == name].assign(axis=axis, value=value)
+            for axis, value, name in shown(study)]  # fmt: skip
+    table = gains.summary(pd.concat(rows), sizes if len(sizes) else None)
+    files.write_text(target / "gains.csv", every.to_csv(index=False))
+    if len(sizes):
+        files.write_text(target / "drawn.csv", sizes.to_csv(index=False))
     files.write_text(target / "summary.csv", table.to_csv(index=False))
+    command = "make small" if study == IMAGES else "python tools/small.py --world"
+    machines = sorted({hardware(), *kept.hardware})
+    files.write_json(target / "record.json", {"command": command, "hardware": machines})
     small.figure(table).savefig(target / "small.png", dpi=200)
     return small.markdown(table)
 
@@ -150,13 +205,15 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="+", default=[], help="settings to run")
     parser.add_argument("--world", action="store_true", help="the miniature in place of PACS")
     parser.add_argument("--gather", action="store_true", help="run nothing")
+    parser.add_argument("--keep", action="store_true", help="do not repeat runs of the record")
     parser.add_argument("options", nargs="*", help="options of snakemake, after --")
     given = parser.parse_args()
     chosen = WORLD if given.world else IMAGES
+    kept = Kept.read(chosen) if given.keep else Kept()
     try:
         if given.gather:
-            print(gather(chosen))
+            print(gather(chosen, kept))
         else:
-            main(chosen, given.only, given.options or ["--cores", "2"])
+            main(chosen, given.only, given.options or ["--cores", "2"], kept)
     except UserError as error:
         sys.exit(f"error: {error}")

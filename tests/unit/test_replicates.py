@@ -1,6 +1,8 @@
 """Verdicts over sweeps count distinct models: no model is in two of the sweeps."""
 
 import re
+import shutil
+from pathlib import Path
 
 import _findings
 import numpy as np
@@ -18,7 +20,7 @@ from soups.experiment.plan import Plan
 from soups.jobs import runs
 from soups.models import checkpoints
 from soups.models.pretrained import Pretrained
-from soups.outcomes import SUPPORTED
+from soups.outcomes import INCONCLUSIVE, SUPPORTED
 from tests.unit.test_overlays import merge
 from tools import replicate
 
@@ -276,6 +278,49 @@ def test_a_run_carries_out_further_runs_of_open_designs_alone(
     made = [re.search(r"evidence/b-(\d)/", target) for target in called]
     assert [int(found[1]) for found in made if found and found[1] == "3"] == further
     assert [target for target in called if "/a-0/" in target]
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch) -> list[str]:
+    """The targets of snakemake's calls, in a new folder with a plan of runs that share data."""
+    monkeypatch.chdir(tmp_path)
+    spec = {"files": [], "shared": "a-0", "minutes": 1, "claims": [1], "seeds": [0, 1, 2]}
+    files.write_text(tmp_path / replicate.OVERLAYS / "plan.yaml", yaml.safe_dump({"a": spec}))
+    files.write_text(tmp_path / "config.yaml", "{}")
+    called = []
+
+    def call(command):
+        called.append(command[3])
+        files.write_text(Path(command[3]), pd.DataFrame([gain(0.01)]).to_csv(index=False))
+        if command[3].startswith("results/evidence/a-0/"):
+            files.write_json(tmp_path / "results" / "evidence" / "a-0" / "settings.json", {})
+
+    monkeypatch.setattr(replicate, "unlock", lambda: None)
+    monkeypatch.setattr(replicate, "call", call)
+    return called
+
+
+def test_recorded_runs_are_made_again_unless_they_are_kept(calls, tmp_path):
+    replicate.main([])
+    assert calls == [f"results/evidence/a-{seed}/tables/effects.csv" for seed in range(3)]
+    shutil.rmtree(tmp_path / "results" / "evidence")
+    note = tmp_path / "results" / "recorded" / "evidence" / "record.json"
+    kept = files.read_json(note)
+    del kept["runs"]["a-2"]
+    files.write_json(note, kept)
+    calls.clear()
+    replicate.main(["--keep"])
+    # The data that the run shares are made first.
+    assert calls == [
+        "results/evidence/a-0/models/initialization.safetensors",
+        "results/evidence/a-2/tables/effects.csv",
+    ]
+    assert list(files.read_json(note)["runs"]) == ["a-0", "a-1", "a-2"]
+    claims = pd.read_csv(note.parent / "claims.csv").set_index("claim")
+    assert claims.loc[1, "verdict"] == INCONCLUSIVE  # equal effects count as one run
+    calls.clear()
+    replicate.main([])
+    assert calls == [f"results/evidence/a-{seed}/tables/effects.csv" for seed in (0, 1)]
 
 
 def test_every_overlay_of_the_folder_is_in_the_plan(root):

@@ -1,11 +1,14 @@
 """The small-data study: its table, its rule, and the held-out sets that are drawn again."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import small as tool
 import yaml
 
+from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains as measured
 from soups.evaluation.resampling import student
@@ -82,7 +85,40 @@ def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root)
         for base in tool.BASES[study]:
             assert (root / base).is_file()
     with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
-        tool.main("small", ["images3"], [])
+        tool.main("small", ["images3"], [], tool.Kept())
+
+
+def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def run(study, name, more, targets, options):
+        made.append(targets[0].removeprefix(f"results/{study}/"))
+        folder = tmp_path / "results" / study / name
+        if "effects.csv" not in targets[0]:
+            return
+        files.write_json(folder / "settings.json", {})
+        table = methods(0.61 + more["sweep"]["random"]["seed"] / 1000)
+        files.write_text(folder / "tables" / "methods.csv", table.to_csv(index=False))
+        drawn = table.assign(per_class=5, draw=0)
+        files.write_text(folder / "tables" / "heldout_size.csv", drawn.to_csv(index=False))
+
+    monkeypatch.setattr(tool, "run", run)
+    study, name, record = "small_world", "images100", tmp_path / "results" / "recorded"
+    tool.main(study, [name], [], tool.Kept())
+    assert made == [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
+    whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
+    assert len(whole) == 3
+    shutil.rmtree(tmp_path / "results" / study)
+    for table in ("gains", "drawn"):  # the record of two runs
+        rows = pd.read_csv(record / study / f"{table}.csv")
+        rows[rows["seed"] < 2].to_csv(record / study / f"{table}.csv", index=False)
+    made.clear()
+    tool.main(study, [name], [], tool.Kept.read(study))
+    # The data that the run shares are made first.
+    start, third = "images100-0/models/initialization.safetensors", "images100-2/tables/effects.csv"
+    assert made == [start, third]
+    assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
 
 
 def test_a_drawn_held_out_set_has_the_same_number_of_every_class_and_grows_with_its_size():
