@@ -1,6 +1,6 @@
 """Tables of docs/ about the sweeps of the recorded evidence, with means over sweeps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def tables(folder: Path) -> dict[str, str]:
     read = {name: table.query(f"design == {DESIGN!r}") for name, table in every.items()}
     return {
         "sweeps": gains(read["methods"]),
-        "compared": compared(read["methods"]),
+        "compared": compared(read["methods"], COMPARED),
         "starts": starts(every["methods"]),
         "numbers": numbers(read["number_of_models"]),
         "ranks": ranks(read["models"]),
@@ -59,7 +59,7 @@ def tables(folder: Path) -> dict[str, str]:
 
 def _cell(values: Iterable[float]) -> str:
     mean, low, high = student(np.array(list(values)))
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{mean:+.2f}" + ("" if np.isnan(low) else f" [{low:+.2f}, {high:+.2f}]")
 
 
 def _scores(methods: pd.DataFrame) -> pd.DataFrame:
@@ -81,13 +81,13 @@ def gains(methods: pd.DataFrame) -> str:
     )
 
 
-def compared(methods: pd.DataFrame) -> str:
+def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """Differences of two methods."""
     scores = _scores(methods)
     rows = [
         [f"{title(one)} − {title(other)}"]
         + [_cell(scores[measure][one] - scores[measure][other]) for measure in MEASURES]
-        for one, other in COMPARED
+        for one, other in pairs
     ]
     return presentation.markdown(["difference, points", "test", "mean of shifts"], rows)
 

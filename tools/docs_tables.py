@@ -11,12 +11,14 @@ from soups.claims import series
 from soups.claims.registry import CLAIMS
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
-from soups.report import presentation
+from soups.report import presentation, small
 from soups.report.words import USUAL
+from soups.roles import GREEDY, UNIFORM
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded"
 EVIDENCE = RECORDED / "evidence"
+NO_RUN = "No run is recorded yet.\n"
 
 
 def main() -> None:
@@ -33,8 +35,37 @@ def pages() -> dict[Path, dict[str, str]]:
         },
         DOCS / "figures-and-claims.md": {"figures": figures()},
         DOCS / "results.md": _sweeps.tables(EVIDENCE),
+        DOCS / "photographs.md": {
+            **photographs("pacs"),
+            **photographs("clothing"),
+            "small": study(),
+        },
         DOCS / "claims.md": {"margins": margins(), "evidence": evidence(), "default": default()},
     }
+
+
+def photographs(name: str) -> dict[str, str]:
+    """Gains over the recorded sweeps of an experiment with photographs.
+
+    Args:
+        name: of the experiment, whose record has a folder for each sweep, named by its seed.
+    """
+    paths = sorted((RECORDED / name).glob("*/methods.csv"))
+    if not paths:
+        return {name: NO_RUN, f"{name}_recalibrated": NO_RUN}
+    sweeps = [pd.read_csv(path).assign(sweep_seed=int(path.parent.name)) for path in paths]
+    methods = pd.concat(sweeps)
+    again = [(f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY)]
+    return {
+        name: _sweeps.gains(methods),
+        f"{name}_recalibrated": _sweeps.compared(methods, again),
+    }
+
+
+def study() -> str:
+    """The recorded small-data study."""
+    path = RECORDED / "small" / "summary.csv"
+    return small.markdown(pd.read_csv(path)) + "\n" if path.is_file() else NO_RUN
 
 
 def rewritten(text: str, tables: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ def test_gains_and_differences_are_means_over_sweeps_in_points():
     ]
     more = [row | {"method": name} for row in rows for name in {n for pair in _sweeps.COMPARED
             for n in pair} - {UNIFORM, GREEDY} if row["method"] == BEST]  # fmt: skip
-    lines = _sweeps.compared(pd.DataFrame(rows + more)).splitlines()
+    lines = _sweeps.compared(pd.DataFrame(rows + more), _sweeps.COMPARED).splitlines()
     assert "| greedy soup − uniform soup | +4.00 [-0.97, +8.97] | +0.00 [+0.00, +0.00] |" in lines
 
 
