@@ -103,7 +103,7 @@ ablations: install
 	  --configfile experiments/ablations.yaml experiments/tasks.yaml
 
 small: install models/lite0/tf_efficientnet_lite0.safetensors
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/small.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/small.py $(ARGS)
 
 models/lite0/tf_efficientnet_lite0.safetensors: | install
 	$(BIN)/python tools/fetch_lite0.py

@@ -14,7 +14,7 @@ from soups.errors import UserError
 from soups.roles import INITIALIZATION
 
 OVERLAYS = Path("experiments/evidence")
-DONE = "evidence.json"  # in the folder of a finished run: the fingerprint of its settings
+DONE = "evidence.json"  # in the folder of a finished run: its fingerprint, minutes and machine
 COUNTED = ("precision", "inference", "accumulate", "gpus")  # keys of `compute` that change results
 CLI = [sys.executable, "-m", "snakemake"]
 
@@ -32,6 +32,7 @@ class Run:
         number: of the run within its design, from 0.
         becomes: name of a file in its folder for its first model as a pre-trained model.
         further: whether it only takes place if the other runs leave a claim inconclusive.
+        maker: the run that makes its pre-trained model, if one does.
     """
 
     design: str
@@ -43,6 +44,7 @@ class Run:
     number: int = 0
     becomes: str | None = None
     further: bool = False
+    maker: "Run | None" = None
 
     @property
     def name(self) -> str:
@@ -57,8 +59,13 @@ class Run:
         return self.folder / "tables" / "effects.csv"
 
     @property
+    def model(self) -> Path | None:
+        """The file that the run makes as a pre-trained model for others."""
+        return self.folder / self.becomes if self.becomes else None
+
+    @property
     def settings(self) -> str:
-        """A hash of all settings that decide the results of the run.
+        """A hash of all settings that decide the results of the run, also of those of its start.
 
         Comments do not count, and of the section `compute` only the keys `COUNTED` do.
         """
@@ -67,19 +74,19 @@ class Run:
         for settings in read:
             if given := settings.get("compute"):
                 settings["compute"] = {key: given[key] for key in COUNTED if key in given}
-        return files.fingerprint({"files": read, "config": self.config})
+        start = self.maker.settings if self.maker else None
+        return files.fingerprint({"files": read, "config": self.config, "start": start})
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the settings, and of a start that another run of the evidence made."""
-        start = Path(self.config.get("model", {}).get("pretrained") or "none")
-        known = files.sha256(start) if start.is_file() else None
-        return files.fingerprint({"settings": self.settings, "start": known})
+        """A hash of the settings, and of the file that another run made as the start."""
+        made = files.sha256(self.maker.model) if self.maker and self.maker.done else None
+        return files.fingerprint({"settings": self.settings, "start": made})
 
     @property
     def done(self) -> bool:
         mark = self.folder / DONE
-        wanted = [mark, self.effects, *([self.folder / self.becomes] if self.becomes else [])]
+        wanted = [mark, self.effects, *([self.model] if self.model else [])]
         if not all(path.is_file() for path in wanted):
             return False
         return files.read_json(mark)["fingerprint"] == self.fingerprint
@@ -122,9 +129,11 @@ def runs(
             config["sweep"] = {"random": {"seed": seed}, **config.get("sweep", {})}
             minutes = spec["minutes"]
             further = number >= len(spec["seeds"])
+            start = config.get("model", {}).get("pretrained")
+            maker = next((run for run in made if run.model and str(run.model) == start), None)
             made.append(
                 Run(design, seed, overlays, config, minutes, options, number, spec.get("becomes"),
-                    further)
+                    further, maker)
             )  # fmt: skip
     return made
 

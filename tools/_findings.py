@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _evidence import DONE, Run
-from _recorded import KEYS, NOTE, RUNS, Recorded
+from _recorded import KEYS, NOTE, RUNS, TABLES, Recorded
 
 import _library  # noqa: F401
 from soups import files
@@ -15,20 +15,39 @@ from soups.evaluation import midpoints
 from soups.outcomes import INCONCLUSIVE
 from soups.report import presentation
 
-# Tables of the runs that the record holds as well.
-GATHERED = ("methods", "models", "number_of_models")
-TABLES = (*GATHERED, "pairs")
+*GATHERED, PAIRS = TABLES  # the last one is computed here
 NONE = Recorded()
 
 
-def rows_of(every: Sequence[Run], recorded: Recorded) -> pd.DataFrame:
-    """All tests of the runs that are finished or recorded, a row each, see `_recorded.KEYS`."""
+def rows_of(every: Sequence[Run], recorded: Recorded = NONE) -> pd.DataFrame:
+    """All tests of the runs, a row for each test of a run, in the order of the runs.
+
+    Args:
+        every: the runs. Those that are finished here count as they are here.
+        recorded: the others.
+    """
     made = [
         pd.read_csv(run.effects).assign(design=run.design, seeds=str(run.seed), **verdicts.ONE)
         for run in every
         if run.done
     ]
-    return pd.concat([recorded.effects, *made], ignore_index=True) if made else recorded.effects
+    kept = recorded.of(_away(every)).effects
+    parts = [part for part in (kept, *made) if len(part)]
+    if not parts:
+        return NONE.effects
+    rows = pd.concat(parts, ignore_index=True)
+    return _in_order(rows, every, rows["seeds"].str.split().str[0])
+
+
+def _away(every: Sequence[Run]) -> list[str]:
+    return [run.name for run in every if not run.done]
+
+
+def _in_order(table: pd.DataFrame, every: Sequence[Run], seeds: pd.Series) -> pd.DataFrame:
+    """A table in the order of the runs that its rows are of."""
+    order = {run.name: place for place, run in enumerate(every)}
+    places = (table["design"] + "-" + seeds.astype(str)).map(order)
+    return table.iloc[np.argsort(places, kind="stable")]
 
 
 def evidence(designs: Mapping[str, Mapping], rows: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +55,7 @@ def evidence(designs: Mapping[str, Mapping], rows: pd.DataFrame) -> pd.DataFrame
 
     Args:
         designs: the content of plan.yaml.
-        rows: of `rows_of`.
+        rows: of `rows_of`. A run of a weaker start counts if that of the usual start is there too.
     """
     tables = {key: table.drop(columns=KEYS) for key, table in rows.groupby(KEYS, sort=False)}
     parts = []
@@ -44,11 +63,11 @@ def evidence(designs: Mapping[str, Mapping], rows: pd.DataFrame) -> pd.DataFrame
         here = {seeds: table for (design, seeds), table in tables.items() if design == name}
         usual = spec.get("weaker_than")
         if usual:
+            groups = [seeds for seeds in here if " " in seeds]
             pairs = [seeds for seeds in here if (usual, seeds) in tables]
-            found = series.weaker(
+            found = [here[seeds] for seeds in groups] + series.weaker(
                 [tables[usual, seeds] for seeds in pairs], [here[seeds] for seeds in pairs]
             )
-            found += [here[seeds] for seeds in here if " " in seeds]
         else:
             found = list(here.values())
         if found:
@@ -62,8 +81,7 @@ def left_open(
     """The designs with the key `more` whose own runs leave one of their claims inconclusive."""
     own = [run for run in every if not run.further]
     unfinished = {run.design for run in own if not (run.done or run.name in recorded.notes)}
-    rows = rows_of(own, recorded.of({run.name for run in own}))
-    over, found = evidence(designs, rows), set()
+    over, found = evidence(designs, rows_of(own, recorded)), set()
     for name, spec in designs.items():
         mine = over[over["design"] == name] if len(over) else over
         if name in unfinished or "more" not in spec or mine.empty:
@@ -109,20 +127,19 @@ def record(
     recorded: Recorded = NONE,
 ) -> None:
     """Write the verdicts and their numbers after each run, so that an interruption loses none."""
+    away = recorded.of(_away(every))
     rows = rows_of(every, recorded)
     files.write_text(folder / RUNS, rows.to_csv(index=False))
-    order = {(run.design, run.seed): number for number, run in enumerate(every)}
-    further = {name: gathered(every, name) for name in GATHERED} | {"pairs": paired(every)}
-    for name, table in further.items():
-        whole = pd.concat([recorded.tables.get(name), table], ignore_index=True)
-        if whole.empty:
+    made = {name: gathered(every, name) for name in GATHERED} | {PAIRS: paired(every)}
+    for name, table in made.items():
+        parts = [part for part in (away.tables.get(name), table) if part is not None and len(part)]
+        if not parts:
             (folder / f"{name}.csv").unlink(missing_ok=True)
             continue
-        places = [order[key] for key in zip(whole["design"], whole["sweep_seed"], strict=True)]
-        whole = whole.iloc[np.argsort(places, kind="stable")]
+        whole = pd.concat(parts, ignore_index=True)
+        whole = _in_order(whole, every, whole["sweep_seed"])
         files.write_text(folder / f"{name}.csv", whole.to_csv(index=False))
-    made = {run.name: files.read_json(run.folder / DONE) for run in every if run.done}
-    notes = recorded.notes | made
+    notes = away.notes | {run.name: files.read_json(run.folder / DONE) for run in every if run.done}
     ordered = {run.name: notes[run.name] for run in every if run.name in notes}
     files.write_json(folder / NOTE, {"command": "make seeds", "runs": ordered})
     parts = evidence(designs, rows)

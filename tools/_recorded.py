@@ -1,6 +1,6 @@
 """The runs that the record of the evidence has, whether or not their folders are still here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from soups import files
 
 RUNS = "runs.csv"
 NOTE = "record.json"
+TABLES = ("methods", "models", "number_of_models", "pairs")
 # A row of runs.csv is a test of one run. Where the effects of single runs were not kept, it stands
 # for all runs of the column `seeds`, with the mean over them and the standard deviation of a run.
 KEYS = ["design", "seeds"]
@@ -19,11 +20,11 @@ KEYS = ["design", "seeds"]
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the record says about runs that are not in results/.
+    """What the record says about runs.
 
     Attributes:
         effects: the tests of these runs, with columns `KEYS`.
-        tables: name of a further table of the record to the rows of these runs.
+        tables: name of a table of `TABLES` to its rows.
         notes: name of a run to what record.json says about it.
     """
 
@@ -32,45 +33,41 @@ class Recorded:
     notes: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, every: Sequence[Run], names: Sequence[str]) -> "Recorded":
-        """The recorded runs with the settings of today that are not finished in results/.
+    def read(cls, folder: Path, every: Sequence[Run]) -> "Recorded":
+        """The recorded runs with the settings of today.
 
         Args:
             folder: of the record.
             every: the runs of the evidence.
-            names: the further tables.
         """
         if not all((folder / name).is_file() for name in (RUNS, NOTE)):
             return cls()
-        noted = files.read_json(folder / NOTE)["runs"]
-        away = {
-            run.name
-            for run in every
-            if not run.done and noted.get(run.name, {}).get("settings") == run.settings
+        notes = files.read_json(folder / NOTE)["runs"]
+        paths = {name: folder / f"{name}.csv" for name in TABLES}
+        whole = cls(
+            pd.read_csv(folder / RUNS, dtype={"seeds": str}),
+            {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()},
+            notes,
+        )
+        same = [
+            run.name for run in every if notes.get(run.name, {}).get("settings") == run.settings
+        ]
+        return whole.of(same)
+
+    def of(self, names: Collection[str]) -> "Recorded":
+        """The part of some runs. A row that stands for several runs stays if all are among them."""
+        named = self.effects["design"] + "-" + self.effects["seeds"].astype(str)
+        here = named.map(lambda text: set(names).issuperset(members(text))).astype(bool)
+        kept = {name for text in named[here] for name in members(text)}
+        tables = {
+            name: table[(table["design"] + "-" + table["sweep_seed"].astype(str)).isin(kept)]
+            for name, table in self.tables.items()
         }
-        effects = _within(pd.read_csv(folder / RUNS, dtype={"seeds": str}), away)
-        kept = {name for key in _keys(effects) for name in members(*key)}
-        there = {name: folder / f"{name}.csv" for name in names}
-        tables = {name: pd.read_csv(path) for name, path in there.items() if path.is_file()}
-        for name, table in tables.items():
-            own = table["design"] + "-" + table["sweep_seed"].astype(str)
-            tables[name] = table[own.isin(kept)]
-        return cls(effects, tables, {name: noted[name] for name in kept})
-
-    def of(self, names: set[str]) -> "Recorded":
-        """The tests of these runs alone."""
-        return Recorded(_within(self.effects, names))
+        notes = {name: note for name, note in self.notes.items() if name in kept}
+        return Recorded(self.effects.loc[here], tables, notes)
 
 
-def _keys(effects: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(effects["design"], effects["seeds"], strict=True))
-
-
-def _within(effects: pd.DataFrame, names: set[str]) -> pd.DataFrame:
-    """The rows whose runs are all among these."""
-    return effects[[names.issuperset(members(*key)) for key in _keys(effects)]]
-
-
-def members(design: str, seeds: str) -> list[str]:
-    """The names of the runs of a row of runs.csv."""
+def members(named: str) -> list[str]:
+    """The names of the runs of a row, such as "weak-0" and "weak-1" of "weak-0 1"."""
+    design, seeds = named.rsplit("-", 1)
     return [f"{design}-{seed}" for seed in seeds.split()]

@@ -7,7 +7,8 @@ Every run is an experiment results/<name>/<design>-<seed>. A finished run is not
 interrupted one goes on where it stopped. A design that leaves one of its claims inconclusive gets
 the runs of its key `more` as well, once. The options after -- go to snakemake. After each run, the
 verdicts of all runs so far are written to results/recorded/evidence, see `soups.claims.series`.
-Those of another name go to results/<name>/record.
+Those of another name go to results/<name>/record. Runs that the record has with the same settings
+stay in it until they are made again, and with --keep they are not made again.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import yaml
 from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
-from _findings import TABLES, left_open, record
+from _findings import left_open, record
 from _recorded import Recorded
 from record import hardware
 
@@ -94,12 +95,50 @@ def unlock() -> None:
         subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
 
 
+def prepare(run: Run, every: Sequence[Run], options: Sequence[str]) -> None:
+    """Make what a run takes from other runs that are not here: data and start, or a start alone.
+
+    Args:
+        run: the run.
+        every: all runs of the evidence.
+        options: further options of snakemake.
+    """
+    if run.maker and not run.maker.done:
+        make(run.maker, every, options)
+    shared = run.config.get("shared")
+    owner = next((other for other in every if other.config["name"] == shared), None)
+    if owner and not (owner.folder / "settings.json").is_file():
+        prepare(owner, every, options)
+        call([*owner.begin, *options])
+
+
+def make(run: Run, every: Sequence[Run], options: Sequence[str]) -> float:
+    """Make a run, and mark it as finished.
+
+    Args:
+        run: the run.
+        every: all runs of the evidence.
+        options: further options of snakemake.
+
+    Returns:
+        the seconds that the run itself took.
+    """
+    prepare(run, every, options)
+    begun = time.monotonic()
+    call([*run.command(run.effects), *options])
+    if run.model:
+        write_start(run.folder, run.model)
+    seconds = time.monotonic() - begun
+    mark = {"fingerprint": run.fingerprint, "settings": run.settings}
+    made = {"minutes": round(seconds / 60, 2), "hardware": hardware(), "commit": commit()}
+    files.write_json(run.folder / DONE, mark | made)
+    return seconds
+
+
 def carry_out(
     asked: Sequence[Run], every: Sequence[Run], options: Sequence[str], note: Callable[[], None]
 ) -> int:
     """Make the runs that are not finished, and print how much time is left before each.
-
-    Where the run whose data another one shares has not begun, its data and start are made first.
 
     Args:
         asked: the runs to make, in order.
@@ -110,7 +149,6 @@ def carry_out(
     Returns:
         the number of runs that were made.
     """
-    owners = {run.config["name"]: run for run in every}
     took, expected = 0.0, 0.0
     todo = [run for run in asked if not run.done]
     for number, run in enumerate(todo, start=1):
@@ -118,18 +156,7 @@ def carry_out(
         time_left = duration(left(took, expected, rest))
         print(f"{run.config['name']}: run {number} of {len(todo)}, about {time_left} left",
               flush=True)  # fmt: skip
-        begun = time.monotonic()
-        owner = owners.get(run.config.get("shared"))
-        if owner and not (owner.folder / "settings.json").is_file():
-            call([*owner.begin, *options])
-        call([*run.command(run.effects), *options])
-        if run.becomes:
-            write_start(run.folder, run.folder / run.becomes)
-        seconds = time.monotonic() - begun
-        mark = {"fingerprint": run.fingerprint, "settings": run.settings}
-        made = {"minutes": round(seconds / 60, 2), "hardware": hardware(), "commit": commit()}
-        files.write_json(run.folder / DONE, mark | made)
-        took, expected = took + seconds, expected + run.minutes
+        took, expected = took + make(run, every, options), expected + run.minutes
         note()
     return len(todo)
 
@@ -142,9 +169,9 @@ def main(arguments: Sequence[str]) -> None:
     results = Path("results", given.name)
     target = Path("results/recorded", EVIDENCE) if given.name == EVIDENCE else results / "record"
     unlock()
-    recorded = Recorded.read(target, every, TABLES) if given.keep else Recorded()
+    recorded = Recorded.read(target, every)
     asked = [run for run in every if run.design in wanted and run.number < given.most]
-    here = [run for run in asked if run.name not in recorded.notes]
+    here = [run for run in asked if not (given.keep and run.name in recorded.notes)]
     note = partial(record, target, whole, every, recorded)
     made = carry_out([run for run in here if not run.further], every, given.options, note)
     more = left_open(whole, every, recorded) if any(run.further for run in here) else set()

@@ -6,8 +6,8 @@ The settings are those of `SETTINGS`, each with three sweeps. The rules of the w
 work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not repeated. The
 options after -- go to snakemake. With --world the miniature answers the same question, and with
 --gather nothing is run. The table and the figure go to results/recorded/small or small_world, and
-hold the runs that exist. With --keep they also hold the runs that the record has, and these are
-not repeated.
+hold the runs that exist. Runs that the record has with the same settings stay in it until they are
+made again, and with --keep they are not made again.
 """
 
 import argparse
@@ -29,6 +29,8 @@ from soups.evaluation import gains
 from soups.report import small
 from soups.roles import INITIALIZATION
 
+RECORDED = Path("results/recorded")
+NOTE = "record.json"
 SEEDS = (0, 1, 2)
 IMAGES, WORLD = "small", "small_world"
 BASES = {
@@ -89,57 +91,92 @@ TENTH = {
 
 @dataclass(frozen=True)
 class Kept:
-    """The runs of the record that count although their folders are gone.
+    """What the record has. It counts where a run has no folder.
 
     Attributes:
         gains: the rows of gains.csv.
         drawn: those of drawn.csv.
-        hardware: the machines that made them.
+        notes: name of a run to what record.json says about it.
     """
 
     gains: pd.DataFrame = field(default_factory=pd.DataFrame)
     drawn: pd.DataFrame = field(default_factory=pd.DataFrame)
-    hardware: Sequence[str] = ()
+    notes: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def read(cls, study: str) -> "Kept":
-        folder = Path(f"results/recorded/{study}")
-        paths = [folder / f"{name}.csv" for name in ("gains", "drawn")]
+        """The recorded runs with the settings of today."""
+        folder = RECORDED / study
+        if not (folder / NOTE).is_file():
+            return cls()
+        notes = {
+            f"{name}-{seed}": note
+            for name, seed in every(study)
+            if (note := files.read_json(folder / NOTE)["runs"].get(f"{name}-{seed}"))
+            and note["settings"] == settings_of(study, name, seed)
+        }
+        paths = [folder / f"{table}.csv" for table in ("gains", "drawn")]
         tables = [pd.read_csv(path) if path.is_file() else pd.DataFrame() for path in paths]
-        note = folder / "record.json"
-        return cls(*tables, files.read_json(note)["hardware"] if note.is_file() else ())
-
-    def has(self, name: str, seed: int) -> bool:
-        return len(self.of("gains", name, seed)) > 0
+        return cls(*tables, notes)
 
     def of(self, table: str, name: str, seed: int) -> pd.DataFrame:
         """The rows of a run in one of the tables."""
         rows = getattr(self, table)
-        return rows[(rows["setting"] == name) & (rows["seed"] == seed)] if len(rows) else rows
+        if f"{name}-{seed}" not in self.notes or rows.empty:
+            return pd.DataFrame()
+        return rows[(rows["setting"] == name) & (rows["seed"] == seed)]
 
 
-def main(study: str, only: Sequence[str], options: Sequence[str], kept: Kept) -> None:
-    """Run the settings of a study, and write its table and figure after each of them."""
+def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = False) -> None:
+    """Run the settings of a study, and write its table and figure after each run.
+
+    Args:
+        study: one of `SETTINGS`.
+        only: its settings to run, by default all.
+        options: further options of snakemake.
+        keep: whether runs that the record has are not repeated.
+
+    Raises:
+        UserError: for an unknown setting, and if a run fails.
+    """
     settings = SETTINGS[study]
     if unknown := [name for name in only if name not in settings]:
         raise UserError(f"--only has {unknown[0]!r}, expected one of {', '.join(settings)}")
-    for name in only or settings:
-        todo = [seed for seed in SEEDS if not kept.has(name, seed)]
-        if todo and settings[name][2].get("model", {}).get("pretrained") == WEAK:
+    kept = Kept.read(study)
+    for name, seed in every(study):
+        if name not in (only or settings) or (keep and f"{name}-{seed}" in kept.notes):
+            continue
+        start_of = settings[name][2].get("model", {}).get("pretrained")
+        if start_of == WEAK and not Path(WEAK).is_file():
             run(study, "start-0", TENTH, ["models"], options)
-        for seed in todo:
-            first = f"results/{study}/{name}-0"
-            if (
-                seed and not Path(first, "settings.json").is_file()
-            ):  # whose data and start it shares
-                begin = [f"{first}/models/{INITIALIZATION}.safetensors"]
-                run(study, f"{name}-0", overlay(study, name, 0), begin, options)
-            wanted = [f"results/{study}/{name}-{seed}/tables/effects.csv"]
-            if name == FULL:
-                wanted.append(f"results/{study}/{name}-{seed}/tables/heldout_size.csv")
-            run(study, f"{name}-{seed}", overlay(study, name, seed), wanted, options)
-            gather(study, kept)
+        first = Path(f"results/{study}/{name}-0")
+        if seed and not (first / "settings.json").is_file():
+            # The data and the start of the first run, which the others share.
+            begin = [str(first / "models" / f"{INITIALIZATION}.safetensors")]
+            run(study, first.name, overlay(study, name, 0), begin, options)
+        run(
+            study, f"{name}-{seed}", overlay(study, name, seed), targets(study, name, seed), options
+        )
         print(gather(study, kept))
+
+
+def every(study: str) -> list[tuple[str, int]]:
+    """Setting and seed of all runs of a study, in order."""
+    return list(itertools.product(SETTINGS[study], SEEDS))
+
+
+def targets(study: str, name: str, seed: int) -> list[str]:
+    """The files that a run is made for."""
+    tables = ["effects", "heldout_size"] if name == FULL else ["effects"]
+    return [f"results/{study}/{name}-{seed}/tables/{table}.csv" for table in tables]
+
+
+def settings_of(study: str, name: str, seed: int) -> str:
+    """A hash of all settings of a run. Comments do not count."""
+    paths = [Path("config.yaml"), *map(Path, BASES[study])]
+    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    read.append(overlay(study, name, seed) | {"shared": None})
+    return files.fingerprint([*read, TENTH if name == "tenth" else None])
 
 
 def overlay(study: str, name: str, seed: int) -> dict:
@@ -168,34 +205,36 @@ def shown(study: str) -> list[tuple[str, str, str]]:
 
 
 def gather(study: str, kept: Kept) -> str:
-    """Write the record of the runs that exist or are kept, and return its table in Markdown."""
-    parts, drawn = [], []
-    for name, seed in itertools.product(SETTINGS[study], SEEDS):
+    """Write the record of the runs that are finished or kept, and return its table in Markdown."""
+    parts, drawn, notes = [], [], {}
+    for name, seed in every(study):
         folder = Path(f"results/{study}/{name}-{seed}/tables")
         where = {"setting": name, "seed": seed}
-        if (folder / "methods.csv").is_file():
+        if all(Path(path).is_file() for path in targets(study, name, seed)):
             parts.append(gains.gains(pd.read_csv(folder / "methods.csv")).assign(**where))
+            if name == FULL:
+                found = pd.read_csv(folder / "heldout_size.csv")
+                drawn.append(gains.drawn(found).assign(**where))
+            note = {"settings": settings_of(study, name, seed), "hardware": hardware()}
         else:
             parts.append(kept.of("gains", name, seed))
-        if name == FULL and (folder / "heldout_size.csv").is_file():
-            found = pd.read_csv(folder / "heldout_size.csv")
-            drawn.append(gains.drawn(found).assign(**where))
-        elif name == FULL:
             drawn.append(kept.of("drawn", name, seed))
-    every, sizes = (pd.concat(tables) if tables else pd.DataFrame() for tables in (parts, drawn))
-    target = Path(f"results/recorded/{study}")
-    if every.empty:
+            note = kept.notes.get(f"{name}-{seed}")
+        if note:
+            notes[f"{name}-{seed}"] = note
+    whole, sizes = (pd.concat(tables) if tables else pd.DataFrame() for tables in (parts, drawn))
+    target = RECORDED / study
+    if whole.empty:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
-    rows = [every[every["setting"] == name].assign(axis=axis, value=value)
+    rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
             for axis, value, name in shown(study)]  # fmt: skip
     table = gains.summary(pd.concat(rows), sizes if len(sizes) else None)
-    files.write_text(target / "gains.csv", every.to_csv(index=False))
+    files.write_text(target / "gains.csv", whole.to_csv(index=False))
     if len(sizes):
         files.write_text(target / "drawn.csv", sizes.to_csv(index=False))
     files.write_text(target / "summary.csv", table.to_csv(index=False))
     command = "make small" if study == IMAGES else "python tools/small.py --world"
-    machines = sorted({hardware(), *kept.hardware})
-    files.write_json(target / "record.json", {"command": command, "hardware": machines})
+    files.write_json(target / NOTE, {"command": command, "runs": notes})
     small.figure(table).savefig(target / "small.png", dpi=200)
     return small.markdown(table)
 
@@ -209,11 +248,10 @@ if __name__ == "__main__":
     parser.add_argument("options", nargs="*", help="options of snakemake, after --")
     given = parser.parse_args()
     chosen = WORLD if given.world else IMAGES
-    kept = Kept.read(chosen) if given.keep else Kept()
     try:
         if given.gather:
-            print(gather(chosen, kept))
+            print(gather(chosen, Kept.read(chosen)))
         else:
-            main(chosen, given.only, given.options or ["--cores", "2"], kept)
+            main(chosen, given.only, given.options or ["--cores", "2"], given.keep)
     except UserError as error:
         sys.exit(f"error: {error}")

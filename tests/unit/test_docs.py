@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 import docs_tables
+import pandas as pd
 import pytest
+
+from soups import files
+from soups.roles import BEST, GREEDY, UNIFORM
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "profiles" / "README.md"]
@@ -59,6 +63,28 @@ def test_generated_tables_are_up_to_date():
     for path, tables in docs_tables.pages().items():
         text = path.read_text(encoding="utf-8")
         assert docs_tables.rewritten(text, tables) == text, path.name
+
+
+def test_the_page_on_photographs_shows_the_recorded_sweeps(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs_tables, "RECORDED", tmp_path)
+    none = docs_tables.photographs("pacs")
+    assert set(none.values()) == {docs_tables.NO_RUN}
+    assert docs_tables.study() == docs_tables.NO_RUN
+    for seed, gain in enumerate((0.01, 0.03)):
+        rows = [
+            {"method": method, "test": test, "shifts_mean": 0.4}
+            for method, test in (
+                (BEST, 0.5), (UNIFORM, 0.5), ("uniform_recalibrated", 0.51),
+                (GREEDY, 0.5 + gain), ("greedy_recalibrated", 0.5),
+            )
+        ]  # fmt: skip
+        files.write_text(
+            tmp_path / "pacs" / str(seed) / "methods.csv", pd.DataFrame(rows).to_csv(index=False)
+        )
+    shown = docs_tables.photographs("pacs")
+    assert shown.keys() == none.keys()
+    assert "| greedy soup | +2.00 [-10.71, +14.71] (2 of 2) |" in shown["pacs"]
+    assert "| +1.00 [+1.00, +1.00] | +0.00" in shown["pacs_recalibrated"]
 
 
 def test_a_page_without_markers_is_refused():

@@ -12,9 +12,10 @@ import torch
 import yaml
 
 from soups import files
-from soups.claims import verdicts
+from soups.claims import series
 from soups.claims.registry import CLAIMS
 from soups.errors import UserError
+from soups.evaluation.resampling import half_width
 from soups.experiment import replicates, search, settings
 from soups.experiment.plan import Plan
 from soups.jobs import runs
@@ -190,7 +191,7 @@ def few(tmp_path) -> tuple[dict, list[Finished]]:
 
 
 def read(folder, every) -> _findings.Recorded:
-    return _findings.Recorded.read(folder, every, _findings.TABLES)
+    return _findings.Recorded.read(folder, every)
 
 
 def test_recorded_runs_count_without_their_folders(few, tmp_path):
@@ -211,9 +212,11 @@ def test_recorded_runs_count_without_their_folders(few, tmp_path):
     for run in every:
         run.done = run.number == 4
     _findings.record(tmp_path / "record", plan, every, read(tmp_path / "record", every))
-    for name in ("claims", "effects", "methods"):
+    for name in ("claims", "effects", "methods", "runs"):
         one, other = (tmp_path / folder / f"{name}.csv" for folder in ("whole", "record"))
         assert one.read_text() == other.read_text(), name
+    [row] = pd.read_csv(tmp_path / "record" / "effects.csv", dtype=str).to_dict("records")
+    assert (row["claim"], row["runs"], row["images"], row["models"]) == ("1", "5", "9", "10")
     assert sorted(files.read_json(tmp_path / "record" / "record.json")["runs"]) == [
         f"a-{seed}" for seed in range(5)
     ]
@@ -224,9 +227,19 @@ def test_a_recorded_run_with_other_settings_or_a_folder_of_its_own_does_not_coun
     for run in every[:3]:
         run.finish([gain(0.01)])
     _findings.record(tmp_path / "record", plan, every)
-    every[0].done, every[1].settings = False, "others"
-    assert list(read(tmp_path / "record", every).notes) == ["a-0"]
+    every[0].done, every[1].done, every[1].settings = False, False, "others"
+    recorded = read(tmp_path / "record", every)
+    assert list(recorded.notes) == ["a-0", "a-2"]
+    files.write_text(every[2].effects, pd.DataFrame([gain(0.03)]).to_csv(index=False))
+    rows = _findings.rows_of(every, recorded)
+    assert list(rows["effect"]) == [0.01, 0.03]
     assert not read(tmp_path / "nowhere", every).notes
+
+
+def several(table: pd.DataFrame, seeds: str) -> pd.DataFrame:
+    """Rows for several runs, from their tests over runs."""
+    spread = (table["hi"] - table["lo"]) / 2 / half_width(len(seeds.split()))
+    return table.assign(seeds=seeds, spread=spread)
 
 
 def test_a_row_of_several_runs_counts_as_they_would(few, tmp_path):
@@ -235,19 +248,70 @@ def test_a_row_of_several_runs_counts_as_they_would(few, tmp_path):
     for run, effect in zip(every, effects, strict=True):
         run.finish([gain(effect)])
     alone = over_runs(plan, every)
-    rows = _findings.rows_of(every, _findings.NONE)
-    first = over_runs(plan, every[:3]).drop(columns="design").assign(design="a", seeds="0 1 2")
-    rows = pd.concat([verdicts.grouped(first), rows[3:]], ignore_index=True)
+    first = several(over_runs(plan, every[:3]), "0 1 2")
+    rows = pd.concat([first, _findings.rows_of(every)[3:]], ignore_index=True)
     together = _findings.evidence(plan, rows)
     pd.testing.assert_frame_equal(together, alone, atol=2e-6, check_dtype=False)
     # Such a row counts only as long as none of its runs is made again.
     _findings.record(tmp_path / "record", plan, every)
     files.write_text(tmp_path / "record" / "runs.csv", rows.to_csv(index=False))
+    recorded = read(tmp_path / "record", every)
     for run in every:
-        run.done = False
-    assert len(read(tmp_path / "record", every).notes) == 5
-    every[1].done = True
-    assert sorted(read(tmp_path / "record", every).notes) == ["a-3", "a-4"]
+        run.done = run.number == 1
+    assert len(recorded.notes) == 5
+    _findings.record(tmp_path / "record", plan, every, recorded)
+    assert sorted(read(tmp_path / "record", every).notes) == ["a-1", "a-3", "a-4"]
+
+
+def test_runs_from_a_weaker_start_are_compared_with_recorded_ones(tmp_path):
+    spec = {"files": [], "shared": "x", "minutes": 1, "claims": [], "seeds": [0, 1, 2]}
+    plan = {"a": spec, "b": spec | {"weaker_than": "a", "seeds": [0, 1, 2, 3, 4, 5]}}
+    every = [Finished(tmp_path, run) for run in replicate.runs(plan, "evidence")]
+    for run in every:
+        run.finish([gain(0.02 + run.number / 100, part=series.GAIN)])
+    whole = over_runs(plan, every)
+    _findings.record(tmp_path / "record", plan, every)
+    for run in every:
+        run.done = run.design == "b"
+    recorded = read(tmp_path / "record", every)
+    pd.testing.assert_frame_equal(over_runs(plan, every, recorded), whole)
+    # So are those of which only the comparison is known.
+    group = several(whole[whole["design"] == "b"], "0 1 2")
+    rows = _findings.rows_of(every, recorded)
+    rows = pd.concat([rows[rows["design"] == "a"], group], ignore_index=True)
+    again = _findings.evidence(plan, rows)
+    pd.testing.assert_frame_equal(again, whole, atol=2e-6, check_dtype=False)
+
+
+def test_a_record_without_runs_says_nothing(few, tmp_path):
+    plan, every = few
+    assert _findings.left_open(plan, []) == set()
+    _findings.record(tmp_path / "record", plan, every)
+    assert not read(tmp_path / "record", every).notes
+
+
+def test_a_run_from_the_start_of_another_one_makes_that_first(evidence, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = []
+    files.write_text(tmp_path / "config.yaml", "{}")
+    [run] = [run for run in evidence if run.name == "supervised-2"]
+    assert run.maker.name == "supervised_start-0"
+
+    def call(command):
+        made.append(command[3])
+        files.write_text(Path(command[3]), "claim\n")
+
+    monkeypatch.setattr(replicate, "call", call)
+    monkeypatch.setattr(replicate, "write_start", lambda _, path: files.write_text(path, "x"))
+    before = run.settings, run.fingerprint
+    replicate.make(run, evidence, [])
+    assert made == [
+        "results/evidence/supervised_start-0/tables/effects.csv",
+        "results/evidence/supervised-0/models/initialization.safetensors",
+        "results/evidence/supervised-2/tables/effects.csv",
+    ]
+    assert run.done
+    assert (run.settings == before[0], run.fingerprint == before[1]) == (True, False)
 
 
 @pytest.mark.parametrize(

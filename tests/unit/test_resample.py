@@ -80,3 +80,16 @@ def test_an_interval_needs_values_in_most_replicates():
     value, low, high = resampling.interval(columns)
     assert value == 0.5
     assert np.isnan([low, high]).all()
+
+
+def test_values_in_groups_have_the_interval_of_the_values_themselves():
+    values = np.random.default_rng(0).normal(size=9)
+    groups = [values[:4], values[4:5], values[5:8], values[8:]]
+    means, sizes = (np.array([f(group) for group in groups]) for f in (np.mean, len))
+    spreads = np.array([group.std(ddof=1) if len(group) > 1 else 0.0 for group in groups])
+    found = resampling.pooled(means, sizes, spreads)
+    np.testing.assert_allclose(found, resampling.student(values), rtol=1e-12)
+    one = resampling.pooled(means[:1], np.array([1]), spreads[1:2])
+    assert one[0] == means[0]
+    assert np.isnan(one[1:]).all()
+    assert np.isnan(resampling.pooled(*np.zeros((3, 0)))).all()

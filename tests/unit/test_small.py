@@ -85,7 +85,7 @@ def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root)
         for base in tool.BASES[study]:
             assert (root / base).is_file()
     with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
-        tool.main("small", ["images3"], [], tool.Kept())
+        tool.main("small", ["images3"], [])
 
 
 def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
@@ -99,13 +99,16 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
             return
         files.write_json(folder / "settings.json", {})
         table = methods(0.61 + more["sweep"]["random"]["seed"] / 1000)
-        files.write_text(folder / "tables" / "methods.csv", table.to_csv(index=False))
         drawn = table.assign(per_class=5, draw=0)
+        for each in ("methods", "effects"):
+            files.write_text(folder / "tables" / f"{each}.csv", table.to_csv(index=False))
         files.write_text(folder / "tables" / "heldout_size.csv", drawn.to_csv(index=False))
 
     monkeypatch.setattr(tool, "run", run)
-    study, name, record = "small_world", "images100", tmp_path / "results" / "recorded"
-    tool.main(study, [name], [], tool.Kept())
+    for path in ("config.yaml", *tool.BASES[tool.WORLD]):
+        files.write_text(tmp_path / path, "probe: {lr: 1}\n")
+    study, name, record = tool.WORLD, "images100", tmp_path / "results" / "recorded"
+    tool.main(study, [name], [])
     assert made == [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
     whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
     assert len(whole) == 3
@@ -113,12 +116,19 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     for table in ("gains", "drawn"):  # the record of two runs
         rows = pd.read_csv(record / study / f"{table}.csv")
         rows[rows["seed"] < 2].to_csv(record / study / f"{table}.csv", index=False)
+    note = files.read_json(record / study / "record.json")
+    del note["runs"]["images100-2"]
+    files.write_json(record / study / "record.json", note)
     made.clear()
-    tool.main(study, [name], [], tool.Kept.read(study))
+    tool.main(study, [name], [], keep=True)
     # The data that the run shares are made first.
     start, third = "images100-0/models/initialization.safetensors", "images100-2/tables/effects.csv"
     assert made == [start, third]
     assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
+    # A run with other settings counts no more.
+    assert len(tool.Kept.read(study).notes) == 3
+    files.write_text(tmp_path / "config.yaml", "probe: {lr: 2}\n")
+    assert not tool.Kept.read(study).notes
 
 
 def test_a_drawn_held_out_set_has_the_same_number_of_every_class_and_grows_with_its_size():

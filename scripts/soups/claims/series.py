@@ -12,7 +12,7 @@ import pandas as pd
 
 from soups.claims.evidence import same_model
 from soups.claims.registry import CLAIMS, Part
-from soups.claims.verdicts import FEWEST, claims_table, over_sweeps
+from soups.claims.verdicts import FEWEST, ONE, claims_table, over_sweeps
 from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 from soups.roles import BEST, GREEDY
 
@@ -32,21 +32,21 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
 
     Args:
         name: of the design.
-        tables: the table of `verdicts.effects` of each run, or of several runs together, see
-            `verdicts.grouped`.
+        tables: the table of `verdicts.effects` of each run. Its rows stand for several runs if it
+            has the columns `verdicts.ONE`.
         claims: the claims that the design decides.
 
     Returns:
         rows with `COLUMNS`, ``images`` and ``models`` (both summed over runs for models, the most
         for images). A test that decides one of the claims and that no run could make has a row too.
     """
-    number = sum(int(table["runs"].max()) if "runs" in table else 1 for table in tables)
-    tables = [with_zeros(table) for table in tables] if number > 1 else tables
+    single = len(tables) == 1 and ("runs" not in tables[0] or tables[0]["runs"].max() == 1)
+    tables = tables if single else [with_zeros(table) for table in tables]
     every = pd.concat(tables, ignore_index=True)
     both = every.dropna(subset="effect")
     if both.empty:
         return pd.DataFrame(columns=[*COLUMNS, "images", "models"])
-    if number == 1:
+    if single:
         rows = both.assign(runs=1)
     else:
         over = over_sweeps([both])
@@ -61,7 +61,7 @@ def design(name: str, tables: Sequence[pd.DataFrame], claims: Sequence[int]) -> 
             models=("models", "sum"),
         )
         rows = over.merge(kept.reset_index(), on=["claim", "part"])
-    rows = rows.assign(decides=_deciding(rows, number) & rows["claim"].isin(claims))
+    rows = rows.assign(decides=_deciding(rows) & rows["claim"].isin(claims))
     rows = pd.concat([rows, _never_made(every, rows, claims)], ignore_index=True)
     return rows.assign(design=name)[[*COLUMNS, "images", "models"]]
 
@@ -78,12 +78,13 @@ def with_zeros(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _deciding(rows: pd.DataFrame, runs: int) -> pd.Series:
+def _deciding(rows: pd.DataFrame) -> pd.Series:
     """Which rows decide their claims: of a test at several learning rates, the largest alone.
 
     The largest rate counts that more than half of the runs have, and at least `FEWEST`. In every
     run the largest rate with two good models decides, so runs may differ in it.
     """
+    runs = rows["runs"].max()
     decides = rows["decides"].astype(bool).copy()
     for number, part in AT_RATES:
         mine = rows[_at_a_rate(rows, number, part)]
@@ -143,7 +144,7 @@ def weaker(usual: Sequence[pd.DataFrame], weak: Sequence[pd.DataFrame]) -> list[
             row |= {"margin": part.margin.value, "decides": True, "effect": value}
             row |= {"lo": np.nan, "hi": np.nan, "verdict": INCONCLUSIVE, "missing": np.nan}
             row |= {"images": ours["images"], "models": sum(run["models"] for run in runs)}
-            rows.append(row)
+            rows.append(row | ONE)
         made.append(pd.DataFrame(rows))
     return made
 

@@ -8,11 +8,13 @@ import pandas as pd
 from soups.claims.evidence import Effect, Evidence, MissingEvidence
 from soups.claims.registry import CLAIMS, SCORE, Claim, Part
 from soups.claims.rules import WEAKEST, bounds, joint, verdict
-from soups.evaluation.resampling import half_width, pooled
+from soups.evaluation.resampling import pooled
 from soups.outcomes import INCONCLUSIVE, NOT_TESTED
 
 NOTHING = Effect(np.nan, np.nan, np.nan, 0, 0)
-ONE = {"runs": 1, "spread": 0.0}  # columns of a row of a single sweep
+# A row may stand for several sweeps: `runs` is their number, `effect` the mean over them, and
+# `spread` the standard deviation of the effect of one sweep. These are the values of a single one.
+ONE = {"runs": 1, "spread": 0.0}
 FEWEST = 3  # the smallest number of sweeps with an interval over sweeps
 
 
@@ -76,7 +78,7 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The same effects in several sweeps: their mean, Student's 95% interval, and a verdict.
 
     Args:
-        tables: the table of `effects` of each sweep. A row of a table that `grouped` made may stand
+        tables: the table of `effects` of each sweep. A row of a table with columns `ONE` may stand
             for several sweeps.
 
     Returns:
@@ -88,14 +90,11 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for (claim, part), group in every.groupby(["claim", "part"], sort=False):
         known = group.dropna(subset="effect")
-        if (
-            known["effect"].nunique() == 1
-            and known["effect"].iloc[0]
-            and (known["runs"] == 1).all()
-        ):
+        same = known["effect"].nunique() == 1 and (known["spread"] == 0).all()
+        if same and known["effect"].iloc[0]:
             # Equal effects are from the same models, so they count as one sweep. An effect of
             # exactly 0 is an exception: a soup that never takes a bad ingredient loses nothing.
-            known = known[:1]
+            known = known[:1].assign(runs=1)
         values, sizes, spreads = known[["effect", "runs", "spread"]].to_numpy().T
         mean, low, high = pooled(values, sizes, spreads)
         sweeps = int(sizes.sum())
@@ -119,21 +118,6 @@ def over_sweeps(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).round({f"sweeps_{name}": 6 for name in ("effect", "lo", "hi")})
 
 
-def grouped(parts: pd.DataFrame) -> pd.DataFrame:
-    """Rows for `over_sweeps` from the means and intervals over sweeps that are known alone.
-
-    Args:
-        parts: rows with columns ``runs``, ``effect``, ``lo`` and ``hi``.
-
-    Returns:
-        the same rows with the column ``spread``, the standard deviation of the effect of a sweep.
-        It is that of Student's interval, and NaN where there is none.
-    """
-    widths = parts["runs"].map(half_width)
-    spread = (parts["hi"] - parts["lo"]) / 2 / widths
-    return parts.assign(spread=spread.mask(parts["runs"] == 1, 0.0))
-
-
 def _support(parts: pd.DataFrame) -> pd.Series:
     """The distance of the interval from what contradicts the claim, in widths of the interval."""
     low, high = np.transpose(list(map(bounds, parts["rule"], parts["margin"])))
@@ -155,19 +139,19 @@ def claims_table(parts: pd.DataFrame, claims: Sequence[Claim] = tuple(CLAIMS)) -
         claims: the rows, in order.
     """
     further = [name for name in ("sweeps_verdict", "published_verdict") if name in parts]
-    rows = []
+    rows, whole = [], ["images", "models", "pairs"]
     for claim in claims:
         mine = parts[(parts["claim"] == claim.number) & parts["decides"]]
         row = {"claim": claim.number, "text": claim.text, "verdict": joint(list(mine["verdict"]))}
         row |= {name: joint(list(mine[name].fillna(NOT_TESTED))) for name in further}
+        names = ["part", "unit", "rule", "margin", "effect", "lo", "hi", *whole]
+        row |= dict.fromkeys(names, np.nan)
         if len(mine):
             worst = min(mine["verdict"], key=WEAKEST.index)
             decides = mine.loc[_support(mine[mine["verdict"] == worst]).idxmin()]
-            names = ["part", "unit", "rule", "margin", "effect", "lo", "hi"]
-            row |= {name: decides[name] for name in [*names, "images", "models", "pairs"]}
+            row |= {name: decides[name] for name in names}
         counts = {name: int((mine["verdict"] == name).sum()) for name in reversed(WEAKEST)}
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         row |= {"parts": len(mine), "verdicts": told, "figure": claim.figure}
         rows.append(row)
-    whole = ["images", "models", "pairs"]
     return pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64"))

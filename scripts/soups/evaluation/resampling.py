@@ -198,7 +198,7 @@ def half_width(n: int) -> float:
 def pooled(
     averages: np.ndarray, sizes: np.ndarray, spreads: np.ndarray
 ) -> tuple[float, float, float]:
-    """`student` for values that are known by groups alone.
+    """`student` for values of which only the mean, the number and the spread of groups are known.
 
     Args:
         averages: the mean of the values of each group, shape (groups,).
