@@ -1,4 +1,4 @@
-"""Rewrite the tables of docs/ that come from the registries and from records: make docs"""
+"""Rewrite the tables and the figure of docs/ that come from registries and records: make docs"""
 
 import re
 from pathlib import Path
@@ -11,7 +11,8 @@ from soups.claims import series
 from soups.claims.registry import CLAIMS
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
-from soups.report import presentation, small
+from soups.report import presentation, small, style
+from soups.report.figures.claims import forest
 from soups.report.words import USUAL
 from soups.roles import GREEDY, UNIFORM
 
@@ -24,6 +25,8 @@ NO_RUN = "No run is recorded yet.\n"
 def main() -> None:
     for path, tables in pages().items():
         path.write_text(rewritten(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    style.use()
+    style.save(forest(beside()), [EVIDENCE / "forest.png"])
 
 
 def pages() -> dict[Path, dict[str, str]]:
@@ -139,10 +142,14 @@ def evidence() -> str:
 
 def default() -> str:
     """The verdicts of the recorded default run, beside those of the evidence and the paper."""
+    return presentation.markdown(*presentation.claims(beside()))
+
+
+def beside() -> pd.DataFrame:
+    """The claims of the recorded default run, with the recorded evidence of today."""
     claims = pd.read_csv(RECORDED / "miniature" / "claims.csv")
     alone = claims.drop(columns=[name for name in claims if name.startswith("evidence_")])
-    beside = series.beside(alone, [EVIDENCE / "claims.csv"])
-    return presentation.markdown(*presentation.claims(beside))
+    return series.beside(alone, [EVIDENCE / "claims.csv"])
 
 
 if __name__ == "__main__":
