@@ -2,6 +2,7 @@
 
 import shutil
 
+import _study
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,13 +77,13 @@ def test_the_table_and_the_figure_have_every_setting():
 
 
 def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root):
-    for study, settings in tool.SETTINGS.items():
+    for study, settings in _study.SETTINGS.items():
         for name in settings:
-            first, second = (tool.overlay(study, name, seed) for seed in (0, 1))
+            first, second = (_study.Run(study, name, seed).overlay for seed in (0, 1))
             assert (first["shared"], second["shared"]) == (None, first["name"])
             assert second["sweep"]["random"]["seed"] == 1
             assert yaml.safe_load(yaml.safe_dump(second)) == second
-        for base in tool.BASES[study]:
+        for base in _study.BASES[study]:
             assert (root / base).is_file()
     with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
         tool.main("small", ["images3"], [])
@@ -92,22 +93,22 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = []
 
-    def run(study, name, more, targets, options):
+    def call(study, name, overlay, targets, options):
         made.append(targets[0].removeprefix(f"results/{study}/"))
         folder = tmp_path / "results" / study / name
         if "effects.csv" not in targets[0]:
             return
         files.write_json(folder / "settings.json", {})
-        table = methods(0.61 + more["sweep"]["random"]["seed"] / 1000)
+        table = methods(0.61 + overlay["sweep"]["random"]["seed"] / 1000)
         drawn = table.assign(per_class=5, draw=0)
         for each in ("methods", "effects"):
             files.write_text(folder / "tables" / f"{each}.csv", table.to_csv(index=False))
         files.write_text(folder / "tables" / "heldout_size.csv", drawn.to_csv(index=False))
 
-    monkeypatch.setattr(tool, "run", run)
-    for path in ("config.yaml", *tool.BASES[tool.WORLD]):
+    monkeypatch.setattr(tool, "call", call)
+    for path in ("config.yaml", *_study.BASES[_study.WORLD]):
         files.write_text(tmp_path / path, "probe: {lr: 1}\n")
-    study, name, record = tool.WORLD, "images100", tmp_path / "results" / "recorded"
+    study, name, record = _study.WORLD, "images100", tmp_path / "results" / "recorded"
     tool.main(study, [name], [])
     assert made == [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
     whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
@@ -126,9 +127,9 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     assert made == [start, third]
     assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
     # A run with other settings counts no more.
-    assert len(tool.Kept.read(study).notes) == 3
+    assert len(_study.Kept.read(study).notes) == 3
     files.write_text(tmp_path / "config.yaml", "probe: {lr: 2}\n")
-    assert not tool.Kept.read(study).notes
+    assert not _study.Kept.read(study).notes
 
 
 def test_a_drawn_held_out_set_has_the_same_number_of_every_class_and_grows_with_its_size():

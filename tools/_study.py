@@ -1,0 +1,168 @@
+"""The runs of the small-data study, and what its record already has of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+import _library  # noqa: F401
+from soups import files
+
+RECORDED = Path("results/recorded")
+NOTE = "record.json"
+SEEDS = (0, 1, 2)
+IMAGES, WORLD = "small", "small_world"
+BASES = {
+    IMAGES: ["experiments/pacs.yaml", "experiments/small.yaml"],
+    WORLD: ["experiments/small_world.yaml"],
+}
+WEAK = "results/small/start-0/models/m00.safetensors"  # trained from scratch on a tenth
+FULL = "images100"  # the setting whose held-out set is drawn again
+DRAWN = {"heldout_size": {"per_class": [5, 20, 50, 100], "draws": 5, "seed": 0}}
+DRAWN_WORLD = {"heldout_size": {"per_class": [5, 20, 100, 500], "draws": 5, "seed": 0}}
+
+
+def images(share: float, low: float, high: float) -> dict:
+    """The overlay of a setting with a share of the training images and a range of epochs."""
+    parameters = {"epochs": f"uniform({low}, {high})"}
+    return {"data": {"train_fraction": share}, "sweep": {"random": {"parameters": parameters}}}
+
+
+def start(source: str, **more) -> dict:
+    """The overlay of a setting with another start and a fifth of the training images."""
+    return images(0.2, 4, 6) | {"model": {"pretrained": source}} | more
+
+
+USUAL = "images20"  # the setting with the usual start and a fifth of the training images
+
+# Every model that is trained from random weights has batch statistics of its own.
+OWN_STATISTICS = {"pretrained": "random", "recalibrate_batch_norm": 500}
+
+
+RANDOM = start("random") | {"model": OWN_STATISTICS, "finetune": {"batch_norm": "trained"}}
+
+# Name of a study to its settings: axis, value on it, and what differs from the base.
+SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
+    IMAGES: {
+        "images2": ("training images", "2%", images(0.02, 15, 25)),
+        "images5": ("training images", "5%", images(0.05, 8, 14)),
+        "images20": ("training images", "20%", images(0.2, 4, 6)),
+        "images100": ("training images", "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
+        "random": ("start", "random", RANDOM),
+        "tenth": ("start", "a tenth", start(WEAK)),
+    },
+    WORLD: {
+        "images2": ("training images", "2%", images(0.02, 4, 6)),
+        "images5": ("training images", "5%", images(0.05, 2, 3)),
+        "images20": ("training images", "20%", images(0.2, 0.8, 1.2)),
+        "images100": ("training images", "100%", images(1, 0.25, 0.45) | {"curves": DRAWN_WORLD}),
+    },
+}
+# The run that makes `WEAK`: one model from random weights on a tenth of the training images.
+TENTH = {
+    "name": "small/start-0",
+    "data": {"train_fraction": 0.1},
+    "model": {"pretrained": "random"},
+    "finetune": {"batch_norm": "trained", "start": "new"},
+    "sweep": {"kind": "grid", "grid": {"lr": [0.002], "epochs": [60], "augment": [1]}},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sweep of one setting of a study.
+
+    Attributes:
+        study: one of `SETTINGS`.
+        setting: its name.
+        seed: of the sweep.
+    """
+
+    study: str
+    setting: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting}-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return Path("results", self.study, self.name)
+
+    @property
+    def targets(self) -> list[str]:
+        """The files that the run is made for."""
+        tables = ["effects", "heldout_size"] if self.setting == FULL else ["effects"]
+        return [str(self.folder / "tables" / f"{table}.csv") for table in tables]
+
+    @property
+    def done(self) -> bool:
+        return all(Path(path).is_file() for path in self.targets)
+
+    @property
+    def first(self) -> "Run":
+        """The run of the same setting whose data and start the others share."""
+        return Run(self.study, self.setting, SEEDS[0])
+
+    @property
+    def from_weak(self) -> bool:
+        """Whether its start is `WEAK`, which another run makes."""
+        return SETTINGS[self.study][self.setting][2].get("model", {}).get("pretrained") == WEAK
+
+    @property
+    def overlay(self) -> dict:
+        """What the run adds to the base of its study."""
+        shared = None if self == self.first else f"{self.study}/{self.first.name}"
+        changed = {key: dict(part) for key, part in SETTINGS[self.study][self.setting][2].items()}
+        drawn = changed.pop("sweep", {}).get("random", {})
+        own = {"name": f"{self.study}/{self.name}", "shared": shared}
+        return own | changed | {"sweep": {"random": {**drawn, "seed": self.seed}}}
+
+    @property
+    def settings(self) -> str:
+        """A hash of all settings of the run. Comments do not count."""
+        paths = [Path("config.yaml"), *map(Path, BASES[self.study])]
+        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+        return files.fingerprint([*read, self.overlay, TENTH if self.from_weak else None])
+
+
+def runs(study: str) -> list[Run]:
+    """All runs of a study, in order."""
+    return [Run(study, setting, seed) for setting in SETTINGS[study] for seed in SEEDS]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the record has. It counts where a run has no folder.
+
+    Attributes:
+        gains: the rows of gains.csv.
+        drawn: those of drawn.csv.
+        notes: name of a run to what record.json says about it.
+    """
+
+    gains: pd.DataFrame = field(default_factory=pd.DataFrame)
+    drawn: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: dict[str, dict] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, study: str) -> "Kept":
+        """The recorded runs with the settings of today."""
+        folder = RECORDED / study
+        if not (folder / NOTE).is_file():
+            return cls()
+        noted = files.read_json(folder / NOTE)["runs"]
+        here = [run for run in runs(study) if run.name in noted]
+        same = [run.name for run in here if noted[run.name]["settings"] == run.settings]
+        paths = [folder / f"{table}.csv" for table in ("gains", "drawn")]
+        tables = [pd.read_csv(path) if path.is_file() else pd.DataFrame() for path in paths]
+        return cls(*tables, {name: noted[name] for name in same})
+
+    def of(self, table: str, run: Run) -> pd.DataFrame:
+        """The rows of a run in one of the tables."""
+        rows = getattr(self, table)
+        if run.name not in self.notes or rows.empty:
+            return pd.DataFrame()
+        return rows[(rows["setting"] == run.setting) & (rows["seed"] == run.seed)]
