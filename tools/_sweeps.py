@@ -93,12 +93,21 @@ def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def starts(methods: pd.DataFrame) -> str:
-    """Gains over the best individual model from several starts, over the sweeps that all have."""
+    """Gains over the best individual model from several starts.
+
+    They are over the sweeps and over the shifts that all starts have.
+    """
     here = {name: methods[methods["design"] == name] for name in STARTS}
     here = {name: table for name, table in here.items() if len(table)}
     common = set.intersection(*(set(table["sweep_seed"]) for table in here.values()))
+    shifts = [
+        name
+        for name in presentation.shift_names(methods)
+        if all(table[name].notna().any() for table in here.values())
+    ]
     rows = []
     for name, table in here.items():
+        table = table.assign(shifts_mean=table[shifts].mean(axis=1))
         scores = _scores(table[table["sweep_seed"].isin(common)])
         zeroshot = scores["test"].get(ZEROSHOT)
         told = zeroshot is not None and name != "supervised"  # whose text tower is untrained
@@ -109,9 +118,8 @@ def starts(methods: pd.DataFrame) -> str:
                 _cell(scores[measure][one] - scores[measure][BEST]) for one in (UNIFORM, GREEDY)
             ]
         rows.append([*row, str(len(common))])
-    gains_of = [
-        f"{title(one)}, {measure}" for measure in ("test", "shifts") for one in (UNIFORM, GREEDY)
-    ]
+    sets = ("test", ", ".join(map(presentation.shift_label, shifts)))
+    gains_of = [f"{title(one)}, {name}" for name in sets for one in (UNIFORM, GREEDY)]
     header = ["start", "zero-shot, test (%)", "best individual, test (%)", *gains_of, "sweeps"]
     return presentation.markdown(header, rows)
 

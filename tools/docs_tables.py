@@ -5,8 +5,11 @@ from pathlib import Path
 
 import _sweeps
 import pandas as pd
+import yaml
+from _evidence import OVERLAYS
 
 import _library  # noqa: F401
+from soups import files
 from soups.claims import series
 from soups.claims.registry import CLAIMS
 from soups.experiment.figures import FIGURES
@@ -43,7 +46,12 @@ def pages() -> dict[Path, dict[str, str]]:
             **photographs("clothing"),
             "small": study(),
         },
-        DOCS / "claims.md": {"margins": margins(), "evidence": evidence(), "default": default()},
+        DOCS / "claims.md": {
+            "margins": margins(),
+            "designs": designs(),
+            "evidence": evidence(),
+            "default": default(),
+        },
     }
 
 
@@ -131,6 +139,23 @@ def margins() -> str:
             shown = presentation.margin(pd.Series(numbers))
             rows.append([str(claim.number), part.title(), rule, told, part.margin.source, shown])
     header = ["claim", "test", "rule", "paper's effect", "source of the margin", "margin"]
+    return presentation.markdown(header, rows)
+
+
+def designs() -> str:
+    """The designs of the evidence run: their runs, and how long these took."""
+    plan = yaml.safe_load((ROOT / OVERLAYS / "plan.yaml").read_text(encoding="utf-8"))
+    made = files.read_json(EVIDENCE / "record.json")["runs"]
+    rows = []
+    for name, spec in plan.items():
+        further = len(spec.get("more", []))
+        seeds = [*spec["seeds"], *spec.get("more", [])]
+        took = [made[run]["minutes"] for seed in seeds if (run := f"{name}-{seed}") in made]
+        planned = f"{len(spec['seeds'])}" + (f" + {further}" if further else "")
+        claims = ", ".join(map(str, spec["claims"])) or "beside"
+        mean = f"{sum(took) / len(took):.1f}" if took else "–"
+        rows.append([name, claims, planned, str(len(took)), f"{spec['minutes']:.1f}", mean])
+    header = ["design", "claims", "runs", "made", "minutes expected", "minutes taken"]
     return presentation.markdown(header, rows)
 
 

@@ -29,15 +29,19 @@ def test_starts_are_compared_over_the_sweeps_that_all_have():
     for design, values in gains.items():
         for seed, gain in enumerate(values):
             of = {BEST: 0.5, UNIFORM: 0.5, GREEDY: 0.5 + gain, ZEROSHOT: 0.25}
-            common = {"design": design, "sweep_seed": seed, "shifts_mean": 0.4}
-            rows += [common | {"method": name, "test": test} for name, test in of.items()]
-    lines = _sweeps.starts(pd.DataFrame(rows)).splitlines()[2:]
+            for name, test in of.items():
+                row = {"design": design, "sweep_seed": seed, "method": name, "test": test}
+                # Only one start has the other shift.
+                other = 0.9 * (name == GREEDY) if design == "sweeps" else None
+                rows.append(row | {"v2": test - 0.1, "r": other, "shifts_mean": 0.4})
+    header, _, *lines = _sweeps.starts(pd.DataFrame(rows)).splitlines()
+    assert "greedy soup, V2 | sweeps |" in header
     assert [line.split(" | ")[:3] for line in lines] == [
         ["| the default's", "25.0", "50.0"],
         ["| pre-trained on half of the images", "25.0", "50.0"],
     ]
-    assert "| +2.00 [-0.48, +4.48] |" in lines[0]
-    assert "| +1.00 [-1.48, +3.48] |" in lines[1]
+    for line, gain in zip(lines, ("+2.00 [-0.48, +4.48]", "+1.00 [-1.48, +3.48]"), strict=True):
+        assert line.split(" | ")[4] == line.split(" | ")[6] == gain
     assert all(line.endswith("| 3 |") for line in lines)
 
 

@@ -142,7 +142,7 @@ def recorded(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             f"{row['claim']}. {row['text']}",
             row["verdict"],
             "" if pd.isna(row["part"]) else row["part"],
-            "" if pd.isna(row["part"]) else effect(row),
+            "" if pd.isna(row["part"]) else effect(row, decimals=2),
             "" if pd.isna(row["design"]) else str(row["design"]),
             "" if pd.isna(row["runs"]) else _runs(int(row["runs"]), sizes(row)),
         ]
@@ -188,12 +188,12 @@ def margin(row: pd.Series) -> str:
     return f"{value:.2f}" if row["unit"] in UNSCALED else f"{100 * value:.2f}"
 
 
-def effect(row: pd.Series, prefix: str = "") -> str:
-    """An effect with its interval. Effects are in points, except for correlations and slopes."""
+def effect(row: pd.Series, prefix: str = "", decimals: int = 1) -> str:
+    """An effect with its interval, in points. Correlations and slopes have two decimals."""
     value, low, high = (row[f"{prefix}{name}"] for name in ("effect", "lo", "hi"))
     if pd.isna(value):
         return ""
-    scale, digits = (1, 2) if row["unit"] in UNSCALED else (100, 1)
+    scale, digits = (1, 2) if row["unit"] in UNSCALED else (100, decimals)
     text = f"{scale * value + 0.0:+.{digits}f}"
     if pd.isna(low) or low == high:
         return text
