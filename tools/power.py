@@ -250,8 +250,8 @@ def expected(table: pd.DataFrame) -> str:
         paper = mine[mine["truth"] == TRUTHS[2]]
         told.append(
             f"In a table of {design}, {none['false'].sum():.1f} of {len(none)} verdicts are false "
-            f"on average if no effect exists, and {paper['false'].sum():.1f} if every effect is the "
-            "paper's."
+            f"on average if no effect exists, and {paper['false'].sum():.1f} if every effect is "
+            "the paper's."
         )
     return textwrap.fill(" ".join(told), 106) + "\n"
 
