@@ -31,7 +31,7 @@ from _study import (
     WORLD,
     Kept,
     runs,
-)  # fmt: skip
+)
 from record import hardware
 
 import _library  # noqa: F401
