@@ -179,10 +179,7 @@ def student(values: np.ndarray) -> tuple[float, float, float]:
         values: shape (n,), such as the effect in each of n sweeps. The bounds are NaN below two
             values, and so is the mean of none.
     """
-    n = len(values)
-    mean = float(np.mean(values)) if n else np.nan
-    half = half_width(n) * float(np.std(values, ddof=1)) if n > 1 else np.nan
-    return mean, mean - half, mean + half
+    return pooled(values, np.ones(len(values)), np.zeros(len(values)))
 
 
 def half_width(n: int) -> float:
