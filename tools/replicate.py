@@ -1,14 +1,15 @@
 """Run the evidence for the paper's claims: all designs of experiments/evidence/plan.yaml.
 
 python tools/replicate.py [--name NAME] [--with FILE ...] [--only DESIGN ...] [--most N]
-    [--keep] [-- OPTIONS]
+    [--keep] [--dry-run] [-- OPTIONS]
 
 Every run is an experiment results/<name>/<design>-<seed>. A finished run is not repeated, and an
 interrupted one goes on where it stopped. A design that leaves one of its claims inconclusive gets
 the runs of its key `more` as well, once. The options after -- go to snakemake. After each run, the
 verdicts of all runs so far are written to results/recorded/evidence, see `soups.claims.series`.
 Those of another name go to results/<name>/record. Runs that the record has with the same settings
-stay in it until they are made again, and with --keep they are not made again.
+stay in it until they are made again, and with --keep they are not made again. With --dry-run the
+tool lists the runs that it would make, and makes none.
 """
 
 import argparse
@@ -161,6 +162,20 @@ def carry_out(
     return len(todo)
 
 
+def listed(runs: Sequence[Run]) -> str:
+    """The runs that are not finished, their expected time on two cores, and the sum."""
+    todo = [run for run in runs if not run.done]
+    certain = [run for run in todo if not run.further]
+    lines = [
+        f"{run.config['name']}: about {duration(60 * run.minutes)}"
+        + (", if its claim is still inconclusive" if run.further else "")
+        for run in todo
+    ]
+    whole = duration(60 * sum(run.minutes for run in certain))
+    count = "1 run is" if len(certain) == 1 else f"{len(certain)} runs are"
+    return "\n".join([*lines, f"{count} certain, about {whole} on two cores"])
+
+
 def main(arguments: Sequence[str]) -> None:
     given = parsed(arguments)
     whole = yaml.safe_load((OVERLAYS / "plan.yaml").read_text(encoding="utf-8"))
@@ -168,10 +183,13 @@ def main(arguments: Sequence[str]) -> None:
     every = runs(whole, given.name, [Path(path) for path in given.overlays])
     results = Path("results", given.name)
     target = Path("results/recorded", EVIDENCE) if given.name == EVIDENCE else results / "record"
-    unlock()
     recorded = Recorded.read(target, every)
     asked = [run for run in every if run.design in wanted and run.number < given.most]
     here = [run for run in asked if not (given.keep and run.name in recorded.notes)]
+    if given.dry_run:
+        print(listed(here))
+        return
+    unlock()
     note = partial(record, target, whole, every, recorded)
     made = carry_out([run for run in here if not run.further], every, given.options, note)
     more = left_open(whole, every, recorded) if any(run.further for run in here) else set()
@@ -193,6 +211,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
                         help="do not repeat runs of the record with the same settings")  # fmt: skip
     parser.add_argument("--most", type=int, default=10**6, metavar="N",
                         help="at most N runs of each design")  # fmt: skip
+    parser.add_argument("-n", "--dry-run", action="store_true",
+                        help="list the runs that would be made")  # fmt: skip
     before, after = list(arguments), []
     if "--" in before:
         cut = before.index("--")

@@ -1,13 +1,14 @@
 """Run the small-data study, and gather its table and its figure.
 
-python tools/small.py [--only SETTING ...] [--world] [--keep] [-- OPTIONS]
+python tools/small.py [--only SETTING ...] [--world] [--keep] [--dry-run] [-- OPTIONS]
 
 The settings are those of `_study.SETTINGS`, each with three sweeps. The rules of the workflow do
 all the work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not
 repeated. The options after -- go to snakemake. With --world the miniature answers the same
 question, and with --gather nothing is run. The table and the figure go to results/recorded/small
 or small_world, and hold the runs that exist. Runs that the record has with the same settings stay
-in it until they are made again, and with --keep they are not made again.
+in it until they are made again, and with --keep they are not made again. With --dry-run the tool
+lists the runs that it would make, and makes none.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from _study import (
     WEAK,
     WORLD,
     Kept,
+    Run,
     runs,
 )
 from record import hardware
@@ -42,25 +44,39 @@ from soups.report import small
 from soups.roles import INITIALIZATION
 
 
-def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = False) -> None:
-    """Run the settings of a study, and write its table and figure after each run.
+def asked(study: str, only: Sequence[str], keep: bool) -> list[Run]:
+    """The runs of a study that a call asks for, finished ones too.
 
     Args:
         study: one of `SETTINGS`.
         only: its settings to run, by default all.
-        options: further options of snakemake.
         keep: whether runs that the record has are not repeated.
 
     Raises:
-        UserError: for an unknown setting, and if a run fails.
+        UserError: for an unknown setting.
     """
     settings = SETTINGS[study]
     if unknown := [name for name in only if name not in settings]:
         raise UserError(f"--only has {unknown[0]!r}, expected one of {', '.join(settings)}")
+    without = Kept.read(study).notes if keep else {}
+    return [
+        run for run in runs(study)
+        if run.setting in (only or settings) and run.name not in without
+    ]  # fmt: skip
+
+
+def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = False) -> None:
+    """Run the settings of a study, and write its table and figure after each run.
+
+    Args:
+        study, only, keep: see `asked`.
+        options: further options of snakemake.
+
+    Raises:
+        UserError: for an unknown setting, and if a run fails.
+    """
     kept = Kept.read(study)
-    for run in runs(study):
-        if run.setting not in (only or settings) or (keep and run.name in kept.notes):
-            continue
+    for run in asked(study, only, keep):
         if run.from_weak and not Path(WEAK).is_file():
             call(study, "start-0", TENTH, ["models"], options)
         if run != run.first and not (run.first.folder / "settings.json").is_file():
@@ -130,12 +146,16 @@ if __name__ == "__main__":
     parser.add_argument("--world", action="store_true", help="the miniature in place of PACS")
     parser.add_argument("--gather", action="store_true", help="run nothing")
     parser.add_argument("--keep", action="store_true", help="do not repeat runs of the record")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="list the runs, make none")
     parser.add_argument("options", nargs="*", help="options of snakemake, after --")
     given = parser.parse_args()
     chosen = WORLD if given.world else IMAGES
     try:
         if given.gather:
             print(gather(chosen, Kept.read(chosen)))
+        elif given.dry_run:
+            todo = [run for run in asked(chosen, given.only, given.keep) if not run.done]
+            print("\n".join([*(f"{chosen}/{run.name}" for run in todo), f"{len(todo)} runs"]))
         else:
             main(chosen, given.only, given.options or ["--cores", "2"], given.keep)
     except UserError as error:

@@ -97,10 +97,12 @@ def disturbed(small, cluster):
 
         wait(process, "jobs wait", waiting)
         cluster.node("DOWN")
-        wait(process, "the node is down", lambda: cluster.node_state() == "down")
-        wait(process, "its processes are gone", lambda: not cluster.steps())
-        assert waiting()
-        cluster.node("RESUME")
+        try:
+            wait(process, "the node is down", lambda: cluster.node_state() == "down")
+            wait(process, "its processes are gone", lambda: not cluster.steps())
+            assert waiting()
+        finally:  # other tests wait for the node too
+            cluster.node("RESUME")
         cluster.start_now()
     project.jobs = set(re.findall(r"SLURM jobid (\d+)", project.output.read_text()))
     return project

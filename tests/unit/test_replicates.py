@@ -344,6 +344,28 @@ def test_a_run_carries_out_further_runs_of_open_designs_alone(
     assert [target for target in called if "/a-0/" in target]
 
 
+def test_a_dry_run_lists_the_runs_that_are_not_finished(calls, capsys):
+    replicate.main(["--dry-run", "--most", "2"])
+    assert not calls
+    assert capsys.readouterr().out.splitlines() == [
+        "evidence/a-0: about 60 s",
+        "evidence/a-1: about 60 s",
+        "2 runs are certain, about 2 min on two cores",
+    ]
+    replicate.main(["--most", "1"])
+    capsys.readouterr()
+    replicate.main(["-n", "--most", "2"])
+    assert capsys.readouterr().out.startswith("evidence/a-1: about 60 s\n1 run is certain, ")
+
+
+def test_a_dry_run_says_which_runs_depend_on_a_verdict(evidence):
+    lines = replicate.listed([run for run in evidence if run.design == "barrier"]).splitlines()
+    assert [line.endswith("if its claim is still inconclusive") for line in lines] == [
+        *(run.further for run in evidence if run.design == "barrier"), False
+    ]  # fmt: skip
+    assert lines[-1].startswith("3 runs are certain, ")
+
+
 @pytest.fixture
 def calls(tmp_path, monkeypatch) -> list[str]:
     """The targets of snakemake's calls, in a new folder with a plan of runs that share data."""

@@ -96,6 +96,9 @@ SMALL = FEW | {
 }
 
 
+LIMIT = 1800  # seconds for one run, on a machine that also does other work
+
+
 class Project:
     """A copy of the project, in which `run` calls Snakemake.
 
@@ -155,6 +158,7 @@ class Project:
             env=self.environment(),
             capture_output=True,
             text=True,
+            timeout=LIMIT,
         )
         if check and done.returncode:
             raise AssertionError(f"snakemake {arguments} failed:\n{done.stdout}\n{done.stderr}")
