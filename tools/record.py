@@ -2,14 +2,16 @@
 
 python tools/record.py results/cifar10 "snakemake --configfile experiments/cifar10.yaml"
 
-The record goes to results/recorded. With `--pretrained`, the tool records the pre-trained model,
-its hash and its zero-shot accuracies instead.
+The record goes to results/recorded. Images that may not be passed on stay out of it with
+`--without contact_sheet`. With `--pretrained`, the tool records the pre-trained model, its hash and
+its zero-shot accuracies instead.
 """
 
 import argparse
 import json
 import os
 import platform
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +34,8 @@ def main() -> None:
     parser.add_argument("command", help="the command that made the results")
     parser.add_argument("--name", help="the record's name, by default the experiment's")
     parser.add_argument("--figures", nargs="*", help="record only these figures (default: all)")
+    parser.add_argument("--without", nargs="+", default=[], help="do not record these figures")
+    parser.add_argument("--licence", help="of the images or texts")
     parser.add_argument("--pretrained", metavar="NAME", help="record the pre-trained model as NAME")
     arguments = parser.parse_args()
     if not (arguments.folder / "tables" / "methods.csv").is_file():
@@ -42,21 +46,28 @@ def main() -> None:
         "command": arguments.command,
         "hardware": hardware(),
     }
+    if arguments.licence:
+        record["licence"] = arguments.licence
     if arguments.pretrained:
         keep_pretrained(arguments.folder, arguments.pretrained, record)
     else:
         name = arguments.name or arguments.folder.name
-        keep_results(arguments.folder, name, record, arguments.figures)
+        there = {path.stem for path in arguments.folder.glob("figures/*.png")}
+        wanted = there if arguments.figures is None else set(arguments.figures)
+        if unknown := sorted((wanted | set(arguments.without)) - there):
+            parser.error(f"there is no figure {unknown[0]} in {arguments.folder}/figures, "
+                         f"expected one of {', '.join(sorted(there)) or 'none'}")  # fmt: skip
+        keep_results(arguments.folder, name, record, wanted - set(arguments.without))
 
 
-def keep_results(folder: Path, name: str, record: dict, figures: list[str] | None) -> None:
+def keep_results(folder: Path, name: str, record: dict, figures: Collection[str]) -> None:
     """Copy tables and figures of an experiment to its record, in place of older ones.
 
     Args:
         folder: results folder of the experiment.
         name: name of the record.
-        record: command and hardware.
-        figures: names of the figures to copy; None for all.
+        record: command, hardware, and the licence of the data if it is given.
+        figures: names of the figures to copy.
     """
     target = RECORDED / name
     target.mkdir(parents=True, exist_ok=True)
@@ -65,7 +76,7 @@ def keep_results(folder: Path, name: str, record: dict, figures: list[str] | Non
     for path in folder.glob("tables/*.csv"):
         files.copy(path, target / path.name)
     for path in folder.glob("figures/*.png"):
-        if figures is None or path.stem in figures:
+        if path.stem in figures:
             files.copy(path, target / path.name)
     table = pd.read_csv(folder / "tables" / "methods.csv")
     text = presentation.text(*presentation.methods(table, shifts=True))
