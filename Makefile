@@ -15,7 +15,7 @@
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
 # make small       run the small-data study on PACS (two hours, needs data/pacs)
 # make published   make tables and figures of the paper's released numbers, in seconds
-# make fuzz        try 21,000 broken configurations, checkpoints and images (half an hour)
+# make fuzz        try 21,000 broken configurations, checkpoints and images (six minutes)
 # make torture     kill a small run 100 times, resume it, and compare its results (half an hour)
 # make bench       measure memory and speed of mixing, training, evaluation and drawing
 # make bench-scale measure memory and speed with CLIP ViT-B/32 and 1,000 classes

@@ -78,8 +78,9 @@ def call(command: Sequence[str]) -> None:
 
 
 def commit() -> str | None:
-    """The git commit of this folder, or None outside a checkout."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    """The git commit of this folder, with -dirty if files differ from it, or None without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
+    found = subprocess.run(command, capture_output=True, text=True)
     return found.stdout.strip() or None if not found.returncode else None
 
 
