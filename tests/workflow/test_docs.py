@@ -85,9 +85,10 @@ def project(tmp_path_factory):
     save_file({"a tensor": torch.zeros(1)}, weights)  # a dry run reads no more than its header
     # `make -n` runs the lines that call make again, and those need Snakemake's folder.
     (made.folder / ".snakemake").mkdir(exist_ok=True)
-    # A page shares the data of an experiment that a reader has run before.
-    made.configfiles = ["experiments/pacs.yaml"]
-    made.run("splits")
+    # A page shares the data of experiments that a reader has run before.
+    for name in ("pacs", "clothing"):
+        made.configfiles = [f"experiments/{name}.yaml"]
+        made.run("splits")
     return made
 
 
