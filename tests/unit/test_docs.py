@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import docs_tables
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -113,3 +114,34 @@ def test_sentences_are_short_and_semicolons_rare():
     assert words[-1] <= 40
     text = " ".join(s for page in PAGES for s in sentences(page.read_text("utf-8")))
     assert text.count(";") <= 0.003 * len(text.split())
+
+
+EVIDENCE = ROOT / "results" / "recorded" / "evidence"
+
+
+@pytest.fixture
+def paragraphs() -> str:
+    """What docs/claims.md says about verdicts of the evidence run in its own words."""
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").replace("−", "-")
+    begin, end = "## Verdicts of the evidence run", "## Verdicts of a default run"
+    section = page[page.index(begin) : page.index(end)]
+    return re.sub(r"(?s)<!--.*-->", "", section)
+
+
+def test_verdicts_in_paragraphs_are_those_of_the_record(paragraphs):
+    recorded = pd.read_csv(EVIDENCE / "claims.csv").set_index("claim")["verdict"]
+    said = re.findall(r"\*\*Claim (\d+), (no difference|[a-z]+)", paragraphs)
+    assert len(said) >= 5
+    assert [recorded[int(number)] for number, _ in said] == [verdict for _, verdict in said]
+
+
+def test_numbers_in_paragraphs_are_those_of_the_record(paragraphs):
+    effects = pd.read_csv(EVIDENCE / "effects.csv")[["effect", "lo", "hi"]].dropna().to_numpy()
+    both = np.concatenate([effects, -effects[:, [0, 2, 1]]])  # a page may say who is worse
+    found = re.findall(r"(-?\d+\.(\d+))\s+\[(-?[\d.]+),\s+(-?[\d.]+)\]", paragraphs)
+    assert len(found) >= 20
+    for value, decimals, low, high in found:
+        numbers = [float(each) for each in (value, low, high)]
+        rounding = 0.501 * 10 ** -len(decimals)
+        near = [np.abs(scale * both - numbers).max(axis=1).min() for scale in (1, 100)]
+        assert min(near) <= rounding, f"{value} [{low}, {high}] is in no row of effects.csv"
