@@ -44,7 +44,8 @@ def pages() -> dict[Path, dict[str, str]]:
         DOCS / "photographs.md": {
             **photographs("pacs"),
             **photographs("clothing"),
-            "small": study(),
+            "small": study("small"),
+            "small_world": study("small_world"),
         },
         DOCS / "claims.md": {
             "margins": margins(),
@@ -73,9 +74,9 @@ def photographs(name: str) -> dict[str, str]:
     }
 
 
-def study() -> str:
-    """The recorded small-data study."""
-    path = RECORDED / "small" / "summary.csv"
+def study(name: str) -> str:
+    """The recorded small-data study, on photographs or on the drawn world."""
+    path = RECORDED / name / "summary.csv"
     return small.markdown(pd.read_csv(path)) + "\n" if path.is_file() else NO_RUN
 
 
