@@ -11,7 +11,7 @@
 # make lint        check the code with ruff, snakefmt and snakemake --lint
 # make format      rewrite the code in the project's format
 # make docs        rewrite the tables of docs/ that come from registries and records
-# make seeds       run the evidence for all claims (experiments/evidence), resumable, about 6 hours
+# make seeds       run the evidence for all claims (experiments/evidence), resumable, about 7 hours
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
 # make small       run the small-data study on PACS (two hours, needs data/pacs)
 # make published   make tables and figures of the paper's released numbers, in seconds

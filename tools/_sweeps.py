@@ -17,6 +17,7 @@ from soups.roles import (
     ENSEMBLE,
     GREEDY,
     GREEDY_ENSEMBLE,
+    INITIALIZATION,
     LEARNED,
     LEARNED_BY_LAYER,
     UNIFORM,
@@ -95,11 +96,10 @@ def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
 def starts(methods: pd.DataFrame) -> str:
     """Gains over the best individual model from several starts.
 
-    They are over the sweeps and over the shifts that all starts have.
+    They are over all sweeps of each start, and over the shifts that all starts have.
     """
     here = {name: methods[methods["design"] == name] for name in STARTS}
     here = {name: table for name, table in here.items() if len(table)}
-    common = set.intersection(*(set(table["sweep_seed"]) for table in here.values()))
     shifts = [
         name
         for name in presentation.shift_names(methods)
@@ -108,19 +108,18 @@ def starts(methods: pd.DataFrame) -> str:
     rows = []
     for name, table in here.items():
         table = table.assign(shifts_mean=table[shifts].mean(axis=1))
-        scores = _scores(table[table["sweep_seed"].isin(common)])
-        zeroshot = scores["test"].get(ZEROSHOT)
-        told = zeroshot is not None and name != "supervised"  # whose text tower is untrained
-        row = [STARTS[name], f"{zeroshot.mean():.1f}" if told else "–"]
-        row.append(f"{scores['test'][BEST].mean():.1f}")
+        scores = _scores(table)
+        means = scores["test"].mean()
+        row = [STARTS[name], *(f"{means[one]:.1f}" for one in (ZEROSHOT, INITIALIZATION, BEST))]
         for measure in MEASURES:
             row += [
                 _cell(scores[measure][one] - scores[measure][BEST]) for one in (UNIFORM, GREEDY)
             ]
-        rows.append([*row, str(len(common))])
+        rows.append([*row, str(table["sweep_seed"].nunique())])
     sets = ("test", ", ".join(map(presentation.shift_label, shifts)))
     gains_of = [f"{title(one)}, {name}" for name in sets for one in (UNIFORM, GREEDY)]
-    header = ["start", "zero-shot, test (%)", "best individual, test (%)", *gains_of, "sweeps"]
+    accuracies = [f"{one}, test (%)" for one in ("zero-shot", "linear probe", "best individual")]
+    header = ["start", *accuracies, *gains_of, "sweeps"]
     return presentation.markdown(header, rows)
 
 

@@ -37,6 +37,9 @@ from soups.jobs.progress import duration
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
 
+# What decides the results of a run. The record is in git as well, and each run changes it.
+CODE = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "experiments")
+
 
 def write_start(folder: Path, path: Path) -> None:
     """Write a pre-trained model with the image tower of the first fine-tuned model of a run.
@@ -78,10 +81,17 @@ def call(command: Sequence[str]) -> None:
 
 
 def commit() -> str | None:
-    """The git commit of this folder, with -dirty if files differ from it, or None without git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
-    found = subprocess.run(command, capture_output=True, text=True)
-    return found.stdout.strip() or None if not found.returncode else None
+    """The git commit of this folder, with -dirty if code or settings differ from it.
+
+    Returns:
+        None outside a checkout.
+    """
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    if found.returncode:
+        return None
+    changed = ["git", "status", "--porcelain", "--", *CODE]
+    dirty = subprocess.run(changed, capture_output=True, text=True, check=True).stdout
+    return found.stdout.strip() + ("-dirty" if dirty else "")
 
 
 def unlock() -> None:
@@ -126,13 +136,13 @@ def make(run: Run, every: Sequence[Run], options: Sequence[str]) -> float:
         the seconds that the run itself took.
     """
     prepare(run, every, options)
-    begun = time.monotonic()
+    begun, now = time.monotonic(), commit()
     call([*run.command(run.effects), *options])
     if run.model:
         write_start(run.folder, run.model)
     seconds = time.monotonic() - begun
     mark = {"fingerprint": run.fingerprint, "settings": run.settings}
-    made = {"minutes": round(seconds / 60, 2), "hardware": hardware(), "commit": commit()}
+    made = {"minutes": round(seconds / 60, 2), "hardware": hardware(), "commit": now}
     files.write_json(run.folder / DONE, mark | made)
     return seconds
 
@@ -173,8 +183,9 @@ def listed(runs: Sequence[Run]) -> str:
         for run in todo
     ]
     whole = duration(60 * sum(run.minutes for run in certain))
+    note = "Data and starts that they share are made first if they are not here."
     count = "1 run is" if len(certain) == 1 else f"{len(certain)} runs are"
-    return "\n".join([*lines, f"{count} certain, about {whole} on two cores"])
+    return "\n".join([*lines, f"{count} certain, about {whole} on two cores", note])
 
 
 def main(arguments: Sequence[str]) -> None:

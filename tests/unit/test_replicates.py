@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import _findings
@@ -351,6 +352,7 @@ def test_a_dry_run_lists_the_runs_that_are_not_finished(calls, capsys):
         "evidence/a-0: about 60 s",
         "evidence/a-1: about 60 s",
         "2 runs are certain, about 2 min on two cores",
+        "Data and starts that they share are made first if they are not here.",
     ]
     replicate.main(["--most", "1"])
     capsys.readouterr()
@@ -358,10 +360,12 @@ def test_a_dry_run_lists_the_runs_that_are_not_finished(calls, capsys):
     assert capsys.readouterr().out.startswith("evidence/a-1: about 60 s\n1 run is certain, ")
 
 
-def test_a_dry_run_says_which_runs_depend_on_a_verdict(evidence):
-    lines = replicate.listed([run for run in evidence if run.design == "barrier"]).splitlines()
+def test_a_dry_run_says_which_runs_depend_on_a_verdict(evidence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no run is finished here
+    barrier = [run for run in evidence if run.design == "barrier"]
+    *lines, _ = replicate.listed(barrier).splitlines()
     assert [line.endswith("if its claim is still inconclusive") for line in lines] == [
-        *(run.further for run in evidence if run.design == "barrier"), False
+        *(run.further for run in barrier), False
     ]  # fmt: skip
     assert lines[-1].startswith("3 runs are certain, ")
 
@@ -407,6 +411,24 @@ def test_recorded_runs_are_made_again_unless_they_are_kept(calls, tmp_path):
     calls.clear()
     replicate.main([])
     assert calls == [f"results/evidence/a-{seed}/tables/effects.csv" for seed in (0, 1)]
+
+
+def test_a_commit_is_dirty_if_settings_differ_from_it_but_not_for_a_new_record(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert replicate.commit() is None
+    for path in ("config.yaml", "results/recorded/evidence/runs.csv"):
+        files.write_text(tmp_path / path, "before")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "All"]):
+        subprocess.run(["git", *command], check=True)
+    clean = replicate.commit()
+    assert re.fullmatch("[0-9a-f]{40}", clean)
+    files.write_text(tmp_path / "results/recorded/evidence/runs.csv", "after")
+    assert replicate.commit() == clean
+    files.write_text(tmp_path / "experiments/mine.yaml", "a new overlay")
+    assert replicate.commit() == f"{clean}-dirty"
 
 
 def test_every_overlay_of_the_folder_is_in_the_plan(root):

@@ -3,7 +3,7 @@
 import _sweeps
 import pandas as pd
 
-from soups.roles import BEST, GREEDY, UNIFORM, ZEROSHOT
+from soups.roles import BEST, GREEDY, INITIALIZATION, UNIFORM, ZEROSHOT
 
 
 def test_gains_and_differences_are_means_over_sweeps_in_points():
@@ -23,12 +23,13 @@ def test_gains_and_differences_are_means_over_sweeps_in_points():
     assert "| greedy soup − uniform soup | +4.00 [-0.97, +8.97] | +0.00 [+0.00, +0.00] |" in lines
 
 
-def test_starts_are_compared_over_the_sweeps_that_all_have():
-    gains = {"sweeps": (0.01, 0.02, 0.03, 0.9), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
+def test_starts_are_compared_over_the_shifts_that_all_have():
+    gains = {"sweeps": (0.01, 0.02, 0.03, 0.02), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
     rows = []
     for design, values in gains.items():
         for seed, gain in enumerate(values):
-            of = {BEST: 0.5, UNIFORM: 0.5, GREEDY: 0.5 + gain, ZEROSHOT: 0.25}
+            of = {BEST: 0.5, UNIFORM: 0.5, GREEDY: 0.5 + gain, ZEROSHOT: 0.25,
+                  INITIALIZATION: 0.3}  # fmt: skip
             for name, test in of.items():
                 row = {"design": design, "sweep_seed": seed, "method": name, "test": test}
                 # Only one start has the other shift.
@@ -36,13 +37,13 @@ def test_starts_are_compared_over_the_sweeps_that_all_have():
                 rows.append(row | {"v2": test - 0.1, "r": other, "shifts_mean": 0.4})
     header, _, *lines = _sweeps.starts(pd.DataFrame(rows)).splitlines()
     assert "greedy soup, V2 | sweeps |" in header
-    assert [line.split(" | ")[:3] for line in lines] == [
-        ["| the default's", "25.0", "50.0"],
-        ["| pre-trained on half of the images", "25.0", "50.0"],
+    assert [line.split(" | ")[:4] for line in lines] == [
+        ["| the default's", "25.0", "30.0", "50.0"],
+        ["| pre-trained on half of the images", "25.0", "30.0", "50.0"],
     ]
-    for line, gain in zip(lines, ("+2.00 [-0.48, +4.48]", "+1.00 [-1.48, +3.48]"), strict=True):
-        assert line.split(" | ")[4] == line.split(" | ")[6] == gain
-    assert all(line.endswith("| 3 |") for line in lines)
+    for line, gain in zip(lines, ("+2.00 [+0.70, +3.30]", "+1.00 [-1.48, +3.48]"), strict=True):
+        assert line.split(" | ")[5] == line.split(" | ")[7] == gain
+    assert [line.split(" | ")[-1] for line in lines] == ["4 |", "3 |"]
 
 
 def test_the_gain_of_n_models_is_over_one_model_and_averages_orders():
