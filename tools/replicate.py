@@ -176,6 +176,8 @@ def carry_out(
 def listed(runs: Sequence[Run]) -> str:
     """The runs that are not finished, their expected time on two cores, and the sum."""
     todo = [run for run in runs if not run.done]
+    if not todo:
+        return "There is nothing to make: every run is finished, or kept in the record."
     certain = [run for run in todo if not run.further]
     lines = [
         f"{run.config['name']}: about {duration(60 * run.minutes)}"

@@ -368,6 +368,7 @@ def test_a_dry_run_says_which_runs_depend_on_a_verdict(evidence, tmp_path, monke
         *(run.further for run in barrier), False
     ]  # fmt: skip
     assert lines[-1].startswith("3 runs are certain, ")
+    assert replicate.listed([]).startswith("There is nothing to make")
 
 
 @pytest.fixture
