@@ -46,7 +46,7 @@ def rules(table: pd.DataFrame) -> list[str]:
             out.append(
                 f"- {TITLES[method]}, {words}: helps in {count.get(HELPS, 0)}, hurts in "
                 f"{count.get(HURTS, 0)} and is undecided in {count.get(UNDECIDED, 0)} of "
-                f"{len(rows)} settings."
+                f"{len(rows)} {'setting' if len(rows) == 1 else 'settings'}."
             )
     return out
 
@@ -72,6 +72,7 @@ def figure(table: pd.DataFrame) -> Figure:
                                label=TITLES[method])  # fmt: skip
             panel.axhline(0, color="0.6", lw=0.8)
             panel.set_xticks(range(len(values)), values)
+            panel.set_xlim(-0.5, len(values) - 0.5)
             panel.set_xlabel(axis)
         row[0].set_ylabel(f"gain {words} (points)")
     panels[0, -1].legend(fontsize="x-small")
