@@ -116,9 +116,6 @@ def test_sentences_are_short_and_semicolons_rare():
     assert text.count(";") <= 0.003 * len(text.split())
 
 
-EVIDENCE = ROOT / "results" / "recorded" / "evidence"
-
-
 @pytest.fixture
 def paragraphs() -> str:
     """What docs/claims.md says about verdicts of the evidence run in its own words."""
@@ -129,15 +126,15 @@ def paragraphs() -> str:
 
 
 def test_verdicts_in_paragraphs_are_those_of_the_record(paragraphs):
-    recorded = pd.read_csv(EVIDENCE / "claims.csv").set_index("claim")["verdict"]
+    recorded = pd.read_csv(docs_tables.EVIDENCE / "claims.csv").set_index("claim")["verdict"]
     said = re.findall(r"\*\*Claim (\d+), (no difference|[a-z]+)", paragraphs)
     assert len(said) >= 5
     assert [recorded[int(number)] for number, _ in said] == [verdict for _, verdict in said]
 
 
 def test_numbers_in_paragraphs_are_those_of_the_record(paragraphs):
-    table = pd.read_csv(EVIDENCE / "effects.csv").dropna(subset="lo")
-    number_of_tests = 0
+    table = pd.read_csv(docs_tables.EVIDENCE / "effects.csv").dropna(subset="lo")
+    compared = 0
     for claim, text in re.findall(r"(?s)\*\*Claim (\d+),(.*?)(?=\n- \*\*|\n\n|$)", paragraphs):
         rows = table[table["claim"] == int(claim)]
         points = np.where(rows["unit"].isin(["accuracy", "ECE"]), 100, 1)[:, None]
@@ -149,5 +146,5 @@ def test_numbers_in_paragraphs_are_those_of_the_record(paragraphs):
             near = np.abs(both - [float(value), float(low), float(high)]).max(axis=1).min()
             said = f"{value} [{low}, {high}]"
             assert near <= 0.501 * 10 ** -len(decimals), f"claim {claim} has no effect {said}"
-            number_of_tests += 1
-    assert number_of_tests >= 20
+            compared += 1
+    assert compared >= 20
