@@ -16,12 +16,12 @@ import pandas as pd
 import yaml
 from docs_tables import rewritten
 from scipy.stats import norm
-from scipy.stats import t as student
 
 import _library  # noqa: F401
 from soups import files
 from soups.claims.registry import CLAIMS, ECE, SCORE, Part
 from soups.claims.rules import decide
+from soups.evaluation.resampling import half_width
 from soups.outcomes import CONTRADICTED, INCONCLUSIVE, NO_DIFFERENCE, SUPPORTED
 from soups.report import presentation
 
@@ -111,7 +111,7 @@ def _between(row: pd.Series, error: float) -> float:
         return np.nan
     n = row["sweeps"]
     half = (row["sweeps_hi"] - row["sweeps_lo"]) / 2
-    deviation = half * n**0.5 / student.ppf(0.975, n - 1)
+    deviation = half / half_width(n)
     return max(deviation**2 - (1 - SHARED) * error**2, 0) ** 0.5
 
 
@@ -155,7 +155,7 @@ def sweeps_of(true: float, spread: Spread, images: int, rng, number: int) -> np.
 def over_sweeps(values: np.ndarray) -> tuple[np.ndarray, ...]:
     """Means over sweeps with Student's 95% intervals, as in `verdicts.over_sweeps`."""
     sweeps, mean = values.shape[1], values.mean(1)
-    half = student.ppf(0.975, sweeps - 1) * values.std(1, ddof=1) / sweeps**0.5
+    half = half_width(sweeps) * values.std(1, ddof=1)
     return mean, mean - half, mean + half
 
 

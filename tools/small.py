@@ -14,7 +14,7 @@ lists the runs that it would make, and makes none.
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,13 +44,13 @@ from soups.report import small
 from soups.roles import INITIALIZATION
 
 
-def asked(study: str, only: Sequence[str], keep: bool) -> list[Run]:
+def asked(study: str, only: Sequence[str], without: Collection[str] = ()) -> list[Run]:
     """The runs of a study that a call asks for, finished ones too.
 
     Args:
         study: one of `SETTINGS`.
         only: its settings to run, by default all.
-        keep: whether runs that the record has are not repeated.
+        without: names of runs that are not repeated.
 
     Raises:
         UserError: for an unknown setting.
@@ -58,7 +58,6 @@ def asked(study: str, only: Sequence[str], keep: bool) -> list[Run]:
     settings = SETTINGS[study]
     if unknown := [name for name in only if name not in settings]:
         raise UserError(f"--only has {unknown[0]!r}, expected one of {', '.join(settings)}")
-    without = Kept.read(study).notes if keep else {}
     return [
         run for run in runs(study)
         if run.setting in (only or settings) and run.name not in without
@@ -69,14 +68,15 @@ def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = F
     """Run the settings of a study, and write its table and figure after each run.
 
     Args:
-        study, only, keep: see `asked`.
+        study, only: see `asked`.
         options: further options of snakemake.
+        keep: whether runs that the record has are not repeated.
 
     Raises:
         UserError: for an unknown setting, and if a run fails.
     """
     kept = Kept.read(study)
-    for run in asked(study, only, keep):
+    for run in asked(study, only, kept.notes if keep else ()):
         if run.from_weak and not Path(WEAK).is_file():
             call(study, "start-0", TENTH, ["models"], options)
         if run != run.first and not (run.first.folder / "settings.json").is_file():
@@ -154,7 +154,8 @@ if __name__ == "__main__":
         if given.gather:
             print(gather(chosen, Kept.read(chosen)))
         elif given.dry_run:
-            todo = [run for run in asked(chosen, given.only, given.keep) if not run.done]
+            without = Kept.read(chosen).notes if given.keep else ()
+            todo = [run for run in asked(chosen, given.only, without) if not run.done]
             print("\n".join([*(f"{chosen}/{run.name}" for run in todo), f"{len(todo)} runs"]))
         else:
             main(chosen, given.only, given.options or ["--cores", "2"], given.keep)

@@ -121,8 +121,9 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     del note["runs"]["images100-2"]
     files.write_json(record / study / "record.json", note)
     made.clear()
-    assert [run.name for run in tool.asked(study, [name], keep=True)] == ["images100-2"]
-    assert len(tool.asked(study, [], keep=True)) == len(_study.runs(study)) - 2
+    kept = _study.Kept.read(study).notes
+    assert [run.name for run in tool.asked(study, [name], kept)] == ["images100-2"]
+    assert len(tool.asked(study, [], kept)) == len(_study.runs(study)) - 2
     assert not made
     tool.main(study, [name], [], keep=True)
     # The data that the run shares are made first.
