@@ -25,7 +25,7 @@ def main(job) -> None:
     rows = [preparation.table_row(report) for report in reports.values()]
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
     remarks = preparation.remarks(reports) + duplicates.remarks(twice, job.output.duplicates)
-    print(presentation.text(*presentation.data(table)), *remarks, sep="\n")
+    print(presentation.text(*presentation.data(table)), flush=True)
     for remark in remarks:
         log.warning("%s", remark)
     files.write_text(job.output.table, table.to_csv(index=False))

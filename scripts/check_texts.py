@@ -20,7 +20,7 @@ def main(job) -> None:
     rows = [copies.table_row(*each) for each in zip(reports, [twice] * len(cut), cut, strict=True)]
     table = pd.DataFrame(rows)
     remarks = copies.remarks(twice, rows, job.output.duplicates)
-    print(presentation.text(*presentation.data(table)), *remarks, sep="\n")
+    print(presentation.text(*presentation.data(table)), flush=True)
     for remark in remarks:
         log.warning("%s", remark)
     files.write_text(job.output.table, table.to_csv(index=False))

@@ -22,6 +22,8 @@ def main(job) -> None:
     files.write_array(job.output.heldout, heldout.astype(np.int64))
     files.write_json(job.output.manifest, manifest)
     log.info("held out %d of %d training %s", len(heldout), len(labels), examples)
+    if warning := splits.few(len(heldout), examples):
+        log.warning("%s", warning)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 python tools/new_experiment.py --checkpoints 'runs/*/model_best.pth.tar' --images data/mine
 python tools/new_experiment.py --images data/mine
+python tools/new_experiment.py --images data/mine --architecture timm/resnet50 --pretrained a1_in1k
 
 It looks at the files and folders and says what it found. It asks for an option where it cannot
 decide.
@@ -25,6 +26,7 @@ def main() -> None:
     add("--images", required=True, help="folder with the folders train, val and test")
     add("--out", help="the file to write (default: experiments/<images>.yaml)")
     add("--architecture", help="architecture of the models, such as timm/resnet50")
+    add("--pretrained", help="weights that fine-tuning starts from: a tag or a file")
     add("--weights", choices=["plain", "ema"], help="weights of files that have averages as well")
     add("--start", help="file of the model that the others were fine-tuned from")
     add("--classes", help="file of class names in the order of the rows of the head")

@@ -20,7 +20,7 @@ from tests.unit.test_overlays import merge
 OPTIONS = Namespace(
     checkpoints=["runs/*/model_best.pth.tar"], images="data", out="mine.yaml", architecture=None,
     weights=None, start=None, classes=None, train=None, heldout=None, test=None, image_size=None,
-    force=False,
+    pretrained=None, force=False,
 )  # fmt: skip
 
 
@@ -81,6 +81,34 @@ def test_own_images_without_checkpoints(folder, root):
     assert 0 < overlay["data"]["heldout"]["fraction"] < 1
     said = [line.split(maxsplit=1) for line in lines if line.startswith("val")]
     assert said == [["val", "passed over: the test images are in another folder"]]
+
+
+def test_own_images_with_a_model_of_ones_choice(folder, root):
+    start = "runs/lr0/model_best.pth.tar"
+    model = {"architecture": "timm/test_convnext", "pretrained": start}
+    overlay, _ = written(root, checkpoints=None, **model)
+    assert {key: overlay["model"][key] for key in model} == model
+    assert overlay["data"]["folders"]["image_size"] == 160
+    assert overlay["finetune"]["lr"] == 1e-5
+    normed = model | {"architecture": "timm/test_resnet"}
+    overlay, _ = written(root, checkpoints=None, image_size=96, force=True, **normed)
+    assert overlay["data"]["folders"]["image_size"] == 96
+    assert overlay["finetune"]["lr"] == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"start": "m.pt"}, "--start is 'm.pt', expected --checkpoints beside it"),
+        ({"architecture": "timm/test_vit"}, "--pretrained is None, expected both or none"),
+        ({"pretrained": "openai"}, "--architecture is None and --pretrained is 'openai', expected"),
+        ({"checkpoints": ["runs/*"], "pretrained": "a.pt"}, "expected --start with the file"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(folder, root, changes, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        written(root, **{"checkpoints": None, **changes})
+    assert not (folder / "mine.yaml").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ log = logging.getLogger("soups")
 def run(main: Callable, snakemake) -> None:
     """Call ``main(snakemake)`` as a job of the workflow.
 
-    Messages go to the rule's log file, events to the file beside it (`events`). A `UserError`
-    ends the job with its sentence on the terminal and in the log. Any other error keeps its
+    Messages go to the rule's log file, and warnings to the terminal as well. Events go to the file
+    beside the log (`events`). A `UserError` ends the job with its sentence on the terminal and in
+    the log. Any other error keeps its
     traceback. A job with a resource `gpu` has GPUs of its own while it runs (`slots`).
     """
     try:
@@ -43,6 +44,8 @@ def _run(main: Callable, snakemake) -> None:
     for file in (path, events.beside(path)):
         file.write_text("")
     log_to(path)
+    warnings = _Warnings(path.stem)
+    log.addHandler(warnings)
     events.emit("started", process=os.getpid(), host=events.HOST)
     limit_threads(snakemake.threads)
     try:
@@ -64,6 +67,7 @@ def _run(main: Callable, snakemake) -> None:
         events.emit("failed", error=text.strip().splitlines()[-1].strip())
         raise
     finally:
+        log.removeHandler(warnings)
         events.detach()
 
 
@@ -85,6 +89,18 @@ class _Handler(logging.FileHandler):
     def close(self) -> None:
         with suppress(OSError):
             super().close()
+
+
+class _Warnings(logging.Handler):
+    """Says the warnings of a job on the terminal, with the name of the job."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(logging.WARNING)
+        self.job = job
+        self.addFilter(lambda record: record.levelno == logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        signals.say(f"warning of {self.job}: {record.getMessage()}")
 
 
 def log_to(path: str | Path) -> None:

@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from soups import files, outcomes
+from soups.data import splits
 from soups.hyperparameters import START
 from soups.outcomes import (
     CHECKED,
@@ -38,7 +39,6 @@ SHEET = "contact_sheet"
 FIRST = "scatter"  # follows the methods table
 FOREST = "forest"  # opens the section on claims
 
-WORTH = 0.005  # accuracy; the page warns if one held-out example is worth more
 
 # What a claim needs if it was not tested: the column `missing` of effects.csv in the words of the
 # configuration. A test compares this with all texts that the column can have.
@@ -272,19 +272,6 @@ def moment(iso: str) -> str:
     return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M %Z")
 
 
-def few_examples(n: int, words: Words = USUAL) -> str:
-    """A warning if one held-out example is worth more accuracy than `WORTH`, else ""."""
-    if n * WORTH >= 1:
-        return ""
-    worth = f"{100 / n:.1f} points{'' if words.is_accuracy else ' of accuracy'}"
-    return (
-        f"With {n:,} held-out {words.examples}, one {words.example} is worth {worth}. The best "
-        f"individual model, the members of soups and all other choices rest on few "
-        f"{words.examples}. At least {round(1 / WORTH)} make them more reliable "
-        "(data.heldout.fraction or per_class)."
-    )
-
-
 def headline(
     tables: Mapping[str, pd.DataFrame], roles: Roles, soup: Soup | None, words: Words = USUAL
 ) -> tuple[str, list[str]]:
@@ -297,7 +284,7 @@ def headline(
         words: for the metric and the examples.
     """
     methods = tables["methods"].set_index("method")
-    few = few_examples(int(methods["n_heldout"].iloc[0]), words)
+    few = splits.few(int(methods["n_heldout"].iloc[0]), words.examples)
     warnings = [few] if few else []
     row = roles.row(GREEDY)
     if soup is None or row not in methods.index:

@@ -7,6 +7,8 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from soups import files
 from soups.errors import UserError
 from soups.experiment import found
@@ -14,6 +16,8 @@ from soups.models.pretrained import bring_in
 from soups.setup import agreement, images, models, overlay, starts, texts
 
 FEW = 1000  # held-out images, below which choices between good models are coarse
+CLIP = {"architecture": "ViT-B-32-quickgelu", "pretrained": "openai", "image_size": 224}
+READY_MADE = ("weights", "start", "classes")  # options that describe ready-made models
 
 
 def write(options: Namespace, project: str | Path, say: Callable[[str], None] = print) -> Path:
@@ -36,21 +40,53 @@ def write(options: Namespace, project: str | Path, say: Callable[[str], None] = 
     out = Path(options.out or f"experiments/{name}.yaml")
     if out.exists() and not options.force:
         raise UserError(f"{out} exists, expected another --out, or --force to replace it")
+    _check(options)
     ready = found.find(options.checkpoints).values() if options.checkpoints else ()
     texts.refuse(options.images, ready)
     folders = {key: getattr(options, key) for key in ("train", "heldout", "test")}
-    if options.checkpoints:
-        text = _of_checkpoints(options, name, folders, say)
-    else:
-        data = images.look(options.images, folders, ready_made=False)
-        _say_images(data, say)
-        text = overlay.of_images(name, data)
+    make = _of_checkpoints if options.checkpoints else _of_images
+    text = make(options, name, folders, say)
     text = text.replace("{path}", str(out))
     for note in overlay.check(text, project):
         say(note)
     files.write_text(out, text)
     say(f"Wrote {out}. Run it with: make run CONFIG={shlex.quote(str(out))}")
     return out
+
+
+def _check(options: Namespace) -> None:
+    """Refuse options that have no meaning beside each other."""
+    if options.checkpoints and options.pretrained:
+        raise UserError(
+            f"--pretrained is {options.pretrained!r}, expected --start with the file of the model "
+            "that those of --checkpoints were fine-tuned from"
+        )
+    if options.checkpoints:
+        return
+    if alone := next((key for key in READY_MADE if getattr(options, key)), None):
+        raise UserError(
+            f"--{alone} is {getattr(options, alone)!r}, expected --checkpoints beside it, because "
+            "it describes models that are fine-tuned already"
+        )
+    if bool(options.architecture) != bool(options.pretrained):
+        raise UserError(
+            f"--architecture is {options.architecture!r} and --pretrained is "
+            f"{options.pretrained!r}, expected both or none: the architecture of the model, and a "
+            "tag or a file of its weights"
+        )
+
+
+def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
+    data = images.look(options.images, folders, ready_made=False)
+    _say_images(data, say)
+    model, normed = CLIP, False
+    if options.architecture:
+        made = bring_in(options.architecture, None)
+        model = {"architecture": options.architecture, "pretrained": options.pretrained,
+                 "image_size": made.image_size}  # fmt: skip
+        normed = any(isinstance(part, _BatchNorm) for part in made.visual.modules())
+    model = model | ({"image_size": options.image_size} if options.image_size else {})
+    return overlay.of_images(name, data, normed=normed, **model)
 
 
 def _of_checkpoints(options: Namespace, name: str, folders: dict, say) -> str:

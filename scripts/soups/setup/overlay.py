@@ -20,6 +20,10 @@ CORRUPTIONS = """\
       blur: {corruption: blur, severity: 3}
       contrast: {corruption: contrast, severity: 3}
 """
+# Learning rates: the bounds of the sweep, a small and a medium one in it, the rate from which
+# figures call one large, and one that is too large.
+RATES = ("0.000001", "0.00003", "0.000003", "0.00001", "0.0001", "0.0003")
+NORMED_RATES = ("0.0001", "0.001", "0.0001", "0.0003", "0.002", "0.003")
 
 
 def of_checkpoints(
@@ -87,8 +91,20 @@ ingredients:
 """
 
 
-def of_images(name: str, images: Images) -> str:
-    """The overlay of an experiment that fine-tunes a model on own images."""
+def of_images(
+    name: str, images: Images, architecture: str, pretrained: str, image_size: int, normed: bool
+) -> str:
+    """The overlay of an experiment that fine-tunes a model on own images.
+
+    Args:
+        name: of the experiment.
+        images: the folders of images.
+        architecture, pretrained: as in the ``model`` section.
+        image_size: side of an image in pixels.
+        normed: whether the model has batch normalisation. Such a model gets the learning rates of
+            experiments/clothing.yaml, and any other one those of the paper's CLIP.
+    """
+    low, high, small, medium, large, too_large = NORMED_RATES if normed else RATES
     return f"""\
 # A sweep on own images. Written by tools/new_experiment.py. experiments/images.yaml explains all
 # keys. Run it with
@@ -96,34 +112,38 @@ def of_images(name: str, images: Images) -> str:
 
 name: {_text(name)}
 
-{_data(images, 224)}\
+{_data(images, image_size)}\
   heldout: {{fraction: {images.fraction:g}}}   # {images.heldout:,} images of `train`
 
 model:
-  architecture: ViT-B-32-quickgelu   # any name of open_clip, timm/... or torchvision/...
-  pretrained: openai                 # a tag of that model, which is fetched, or a file of weights
+  architecture: {json.dumps(architecture)}
+  pretrained: {json.dumps(pretrained)}   # a tag, which is fetched, or a file of weights
+  # Prompts of a CLIP, with the name of a class in the place of {{}}.
   templates: ["a photo of a {{}}.", "a picture of a {{}}.", "a good photo of the {{}}."]
 
+probe: {{lr: 0.01, epochs: 20, batch_size: 64}}
+
+# An epoch has as many steps as there are whole batches. A model needs some 100 steps to learn.
 finetune:
-  lr: 0.00001
-  batch_size: 256
+  lr: {medium}
+  batch_size: 64
   epochs: 8
 
 sweep:
   random:
     n: 12                            # number of models
     parameters:
-      lr: log_uniform(0.000001, 0.00003)
+      lr: log_uniform({low}, {high})
       epochs: integer(4, 16)
   # More models, for figures alone. experiments/minimal.yaml leaves them out.
   variants:
-    small: {{set: {{lr: 0.000003, epochs: 4}}}}
-    medium: {{set: {{lr: 0.00001, epochs: 4}}}}
-    large: {{set: {{lr: 0.0003, epochs: 4}}}}
-    augmented: {{set: {{lr: 0.00001, epochs: 4}}}}
+    small: {{set: {{lr: {small}, epochs: 4}}}}
+    medium: {{set: {{lr: {medium}, epochs: 4}}}}
+    large: {{set: {{lr: {too_large}, epochs: 4}}}}
+    augmented: {{set: {{lr: {medium}, epochs: 4}}}}
 
 curves:
-  large_lr: 0.0001
+  large_lr: {large}
 """
 
 

@@ -20,12 +20,10 @@ from soups.jobs.resume import GeneratorState, Keeper, Losses, Resumable
 from soups.models.classifier import Classifier
 from soups.training import divergence, optim
 from soups.training.layout import layout_of
-from soups.training.schedule import Schedule
+from soups.training.schedule import FEW, Schedule
 from soups.training.step import Step
 
 log = logging.getLogger("soups")
-
-FEW = 20  # steps, below which people are warned
 
 
 def finetune(

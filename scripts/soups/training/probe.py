@@ -1,11 +1,15 @@
 """The linear probe on frozen features, the first half of LP-FT (Kumar et al., 2022)."""
 
+import logging
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soups.training import optim
-from soups.training.schedule import warmup_cosine
+from soups.training.schedule import FEW, warmup_cosine
+
+log = logging.getLogger("soups")
 
 
 def linear_probe(
@@ -28,6 +32,11 @@ def linear_probe(
         head.bias.zero_()
     size = min(settings["batch_size"], len(features))
     total = settings["epochs"] * (len(features) // size)
+    if 0 < total < FEW:
+        log.warning(
+            "the linear probe has %d steps of %d examples, and fewer than %d steps may not fit it. "
+            "Raise probe.epochs or lower probe.batch_size.", total, size, FEW,
+        )  # fmt: skip
     optimizer = optim.adamw(head, settings["lr"], settings["weight_decay"])
     step = 0
     for epoch in range(settings["epochs"]):

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+FEW = 20  # steps of a training run, below which people are warned
+
 
 @dataclass(frozen=True)
 class Schedule:
