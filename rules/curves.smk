@@ -72,6 +72,7 @@ rule plan_heldout_size:
     conda:
         "../envs/environment.yaml"
     resources:
+        mem_mb=round(2000 + 1024 * (plan.learned or {}).get("memory_gb", 0)),
         gpu=plan.gpus,
     params:
         **plan.scored,

@@ -8,6 +8,8 @@ import yaml
 
 import _library  # noqa: F401
 from soups import files
+from soups.evaluation.gains import RECALIBRATED
+from soups.roles import BEST, GREEDY, LEARNED, UNIFORM
 
 RECORDED = Path("results/recorded")
 NOTE = "record.json"
@@ -19,8 +21,8 @@ BASES = {
 }
 WEAK = "results/small/start-0/models/m00.safetensors"  # trained from scratch on a tenth
 FULL = "images100"  # the setting whose held-out set is drawn again
-DRAWN = {"heldout_size": {"per_class": [5, 20, 50, 100], "draws": 5, "seed": 0}}
-DRAWN_WORLD = {"heldout_size": {"per_class": [5, 20, 100, 500], "draws": 5, "seed": 0}}
+DRAWN = {"heldout_size": {"per_class": [5, 20, 50, 100], "draws": 5}}
+DRAWN_WORLD = {"heldout_size": {"per_class": [5, 20, 100, 500], "draws": 5}}
 
 
 def images(share: float, low: float, high: float) -> dict:
@@ -36,11 +38,16 @@ def start(source: str, **more) -> dict:
 
 USUAL = "images20"  # the setting with the usual start and a fifth of the training images
 
-# Every model that is trained from random weights has batch statistics of its own.
-OWN_STATISTICS = {"pretrained": "random", "recalibrate_batch_norm": 500}
-
-
-RANDOM = start("random") | {"model": OWN_STATISTICS, "finetune": {"batch_norm": "trained"}}
+# Models that are trained from random weights have batch statistics of their own. Those of soups are
+# measured again, so soups are compared with the best individual model after the same change.
+RANDOM = start("random") | {
+    "model": {"pretrained": "random", "recalibrate_batch_norm": 500},
+    "finetune": {"batch_norm": "trained"},
+    "soups": {
+        "only": [UNIFORM, GREEDY, LEARNED, RECALIBRATED],
+        RECALIBRATED: {"method": "best_of", "of": [BEST]},
+    },
+}
 
 # Name of a study to its settings: axis, value on it, and what differs from the base.
 SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
@@ -65,8 +72,11 @@ TENTH = {
     "data": {"train_fraction": 0.1},
     "model": {"pretrained": "random"},
     "finetune": {"batch_norm": "trained", "start": "new"},
-    "sweep": {"kind": "grid", "grid": {"lr": [0.002], "epochs": [60], "augment": [1]}},
-}
+    "sweep": {"random": {"n": 1, "seed": 0, "parameters": {
+        "lr": 0.002, "epochs": 60, "augment": 1,
+        "weight_decay": None, "label_smoothing": None, "mixup": None,
+    }}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,23 @@ class Run:
 
     @property
     def targets(self) -> list[str]:
-        """The files that the run is made for."""
-        tables = ["effects", "heldout_size"] if self.setting == FULL else ["effects"]
+        """The files that the run is made for. The first run of a setting checks the images too."""
+        tables = ["effects"]
+        tables += ["heldout_size"] if self.setting == FULL else []
+        tables += ["data"] if self == self.first and self.study == IMAGES else []
         return [str(self.folder / "tables" / f"{table}.csv") for table in tables]
 
     @property
+    def note(self) -> Path:
+        """The file that says with which settings and on which hardware the run was made."""
+        return self.folder.with_suffix(".json")
+
+    @property
     def done(self) -> bool:
-        return all(Path(path).is_file() for path in self.targets)
+        """Whether the run was made with the settings of today."""
+        if not self.note.is_file() or not all(Path(path).is_file() for path in self.targets):
+            return False
+        return files.read_json(self.note)["settings"] == self.settings
 
     @property
     def first(self) -> "Run":
@@ -117,6 +137,9 @@ class Run:
         shared = None if self == self.first else f"{self.study}/{self.first.name}"
         changed = {key: dict(part) for key, part in SETTINGS[self.study][self.setting][2].items()}
         drawn = changed.pop("sweep", {}).get("random", {})
+        if self.setting == FULL:
+            sizes = changed["curves"]["heldout_size"] | {"seed": self.seed}
+            changed["curves"] = {**changed["curves"], "heldout_size": sizes}
         own = {"name": f"{self.study}/{self.name}", "shared": shared}
         return own | changed | {"sweep": {"random": {**drawn, "seed": self.seed}}}
 

@@ -25,6 +25,7 @@ from _study import (
     IMAGES,
     NOTE,
     RECORDED,
+    SEEDS,
     SETTINGS,
     TENTH,
     USUAL,
@@ -42,6 +43,10 @@ from soups.errors import UserError
 from soups.evaluation import gains
 from soups.report import small
 from soups.roles import INITIALIZATION
+
+CORES = {"--cores", "-c", "--jobs", "-j"}  # options of snakemake that say how many jobs may run
+# Options that make no run, and those that would have no effect beside them.
+SILENT = {"gather": ["only", "keep", "dry_run", "options"], "dry_run": ["options"]}
 
 
 def asked(study: str, only: Sequence[str], without: Collection[str] = ()) -> list[Run]:
@@ -76,13 +81,17 @@ def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = F
         UserError: for an unknown setting, and if a run fails.
     """
     kept = Kept.read(study)
-    for run in asked(study, only, kept.notes if keep else ()):
-        if run.from_weak and not Path(WEAK).is_file():
-            call(study, "start-0", TENTH, ["models"], options)
-        if run != run.first and not (run.first.folder / "settings.json").is_file():
+    todo = [run for run in asked(study, only, kept.notes if keep else ()) if not run.done]
+    for run in todo:
+        if run.from_weak:
+            call(study, "start-0", TENTH, [WEAK], options)
+        if run != run.first:
             begin = run.first.folder / "models" / f"{INITIALIZATION}.safetensors"
             call(study, run.first.name, run.first.overlay, [str(begin)], options)
         call(study, run.name, run.overlay, run.targets, options)
+        files.write_json(run.note, {"settings": run.settings, "hardware": hardware()})
+        print(gather(study, kept))
+    if not todo:
         print(gather(study, kept))
 
 
@@ -121,15 +130,16 @@ def gather(study: str, kept: Kept) -> str:
         if run.setting == FULL:
             curve = pd.read_csv(run.folder / "tables" / "heldout_size.csv")
             drawn.append(gains.drawn(curve).assign(**where))
-        notes[run.name] = {"settings": run.settings, "hardware": hardware()}
+        notes[run.name] = files.read_json(run.note)
     whole, sizes = (pd.concat([pd.DataFrame(), *tables]) for tables in (parts, drawn))
     target = RECORDED / study
     if whole.empty:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
     rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
             for axis, value, name in shown(study)]  # fmt: skip
-    table = gains.summary(pd.concat(rows), sizes if len(sizes) else None)
+    table = gains.summary(pd.concat(rows), sizes if len(sizes) else None, len(SEEDS))
     files.write_text(target / "gains.csv", whole.to_csv(index=False))
+    (target / "drawn.csv").unlink(missing_ok=True)
     if len(sizes):
         files.write_text(target / "drawn.csv", sizes.to_csv(index=False))
     files.write_text(target / "summary.csv", table.to_csv(index=False))
@@ -149,6 +159,12 @@ if __name__ == "__main__":
     parser.add_argument("-n", "--dry-run", action="store_true", help="list the runs, make none")
     parser.add_argument("options", nargs="*", help="options of snakemake, after --")
     given = parser.parse_args()
+    for one, others in SILENT.items():
+        unused = [name for name in others if getattr(given, name)]
+        if getattr(given, one) and unused:
+            parser.error(
+                f"--{one.replace('_', '-')} makes no run, expected no {unused[0]} beside it"
+            )
     chosen = WORLD if given.world else IMAGES
     try:
         if given.gather:
@@ -158,6 +174,8 @@ if __name__ == "__main__":
             todo = [run for run in asked(chosen, given.only, without) if not run.done]
             print("\n".join([*(f"{chosen}/{run.name}" for run in todo), f"{len(todo)} runs"]))
         else:
-            main(chosen, given.only, given.options or ["--cores", "2"], given.keep)
+            named = CORES.intersection(option.split("=")[0] for option in given.options)
+            cores = [] if named else ["--cores", "2"]
+            main(chosen, given.only, [*cores, *given.options], given.keep)
     except UserError as error:
         sys.exit(f"error: {error}")

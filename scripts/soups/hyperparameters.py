@@ -129,6 +129,12 @@ def checked(name: str, row: dict) -> dict:
                 f"sweep: {name} has {one} = {row[one]} and {other} = {row[other]}, "
                 "expected one of them to be 0"
             )
+    for key in ("ema", "swa", "sam"):
+        if row.get("batch_norm") == "trained" and row.get(key):
+            raise UserError(
+                f"sweep: {name} has batch_norm = 'trained' and {key} = {row[key]}, expected "
+                f"{key} = 0 because the batch statistics would not be those of the weights"
+            )
     if row.get("task", ALL) != ALL:
         for key, wanted in (("start", "zeroshot"), ("distill", 0)):
             if row.get(key, wanted) != wanted:

@@ -47,6 +47,14 @@ def test_statistics_become_those_of_the_images(net, pictures):
     torch.testing.assert_close(out.var(0), torch.ones(2), atol=0.05, rtol=0)
 
 
+def test_statistics_do_not_depend_on_the_precision_of_evaluation(net, pictures, configured):
+    recalibrate(net, pictures, np.arange(400))
+    want = net.second.running_var.clone()
+    configured(inference="bfloat16")
+    recalibrate(net, pictures, np.arange(400))
+    assert torch.equal(net.second.running_var, want)
+
+
 @pytest.mark.parametrize("count", [60, 180, 251, 400])
 def test_images_in_the_order_of_their_classes_give_the_statistics_of_all_of_them(net, count):
     weights = {name: value.clone() for name, value in net.named_parameters()}

@@ -55,10 +55,10 @@ def test_the_same_files_in_two_sets_are_listed(data, tmp_path):
     ]
     made = [dict(zip(("set", "image", "of_set", "of_image", "kind"), r, strict=True)) for r in rows]
     assert duplicates.remarks(made, "d.csv") == [
-        "1 images of test are copies of images of train, byte for byte, which d.csv lists. "
-        "The accuracy on test includes them.",
-        "1 images of art are copies of images of test, byte for byte, which d.csv lists. "
-        "The accuracies on both sets include them.",
+        "1 image of test is a copy of an image of train, byte for byte, which d.csv lists. "
+        "The accuracy on test includes it.",
+        "1 image of art is a copy of an image of test, byte for byte, which d.csv lists. "
+        "The accuracies on both sets include it.",
     ]
 
 
@@ -75,6 +75,23 @@ def test_the_same_picture_in_another_format_or_size_is_listed(
     assert rows_of(data, tmp_path) == [
         ("test", f"dog/v.{ending}", "train", "dog/08.jpg", "same picture")
     ]
+
+
+def test_a_copy_is_found_behind_another_picture_with_a_similar_hash(data, tmp_path):
+    """A darker version has the same differences of neighbours, and is another picture."""
+    copied = photo(8)
+    copied.point(lambda value: value // 2).save(tmp_path / "train/dog/00 dark.png")
+    copied.save(tmp_path / "test/dog/v.png")
+    assert rows_of(data, tmp_path) == [("test", "dog/v.png", "train", "dog/08.jpg", "same picture")]
+
+
+def test_each_image_is_compared_once_before_any_is_compared_again(monkeypatch):
+    pairs = np.array([[0, 5], [1, 5], [2, 5], [3, 6], [4, 6], [7, 9]])
+    assert duplicates._opened(pairs)[:, 0].tolist() == [0, 3, 7, 1, 4, 2]
+    monkeypatch.setattr(duplicates, "COMPARED", 4)
+    assert duplicates._opened(pairs)[:, 0].tolist() == [0, 3, 7, 1]
+    monkeypatch.setattr(duplicates, "COMPARED", 2)
+    assert duplicates._opened(pairs)[:, 0].tolist() == [0, 7]
 
 
 def test_copies_within_the_training_set_are_listed_also_in_two_classes(data, tmp_path):

@@ -47,6 +47,18 @@ def test_a_job_computes_as_configured_and_logs(task):
     assert told(task) == [{"event": "started"}, {"event": "ended"}]
 
 
+def test_a_warning_is_on_the_terminal_and_in_the_log(task, capsys):
+    def main(given) -> None:
+        logging.getLogger("soups").info("at work")
+        logging.getLogger("soups").warning("there are %d images", 3)
+
+    job.run(main, task)
+    assert capsys.readouterr().err == "warning of rule: there are 3 images\n"
+    assert task.log[0].read_text().endswith("there are 3 images\n")
+    job.log.warning("after the job")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_user_error_is_reported_as_one_sentence(task, capsys):
     def main(given) -> None:
         raise UserError("data.root is 'nowhere', expected a folder")

@@ -100,6 +100,16 @@ def test_streamed_and_held_ingredients_give_the_same_bits(model, paths, images, 
         assert again[1:] == (beta, trace)
 
 
+def test_the_mixture_gets_its_batch_statistics_before_every_step(model, paths, images, labels):
+    settled = []
+    _, _, trace = fit(
+        model, learned.within(paths, 0), images, labels, batch_size=len(ROWS) // 2, epochs=2,
+        settle=lambda mixed: settled.append(mixed.head.weight.clone()),
+    )  # fmt: skip
+    assert len(settled) == 1 + 2 * len(trace)
+    assert not torch.equal(settled[0], settled[1])
+
+
 def test_coefficients_are_positive_and_sum_to_1_in_every_group(model, paths, images, labels):
     for by in ("model", "block", "tensor"):
         alpha, beta, trace = fit(model, learned.within(paths, 1e9), images, labels, by)

@@ -197,6 +197,15 @@ def test_an_unknown_name_set_to_null_is_an_error(planned, overlay, sentence):
         planned(overlay)
 
 
+def test_trained_batch_statistics_need_whole_batches_on_one_gpu(planned):
+    trained = {"finetune": {"batch_norm": "trained"}}
+    with pytest.raises(UserError, match=r"compute.gpus is 2 and m00 has batch_norm = 'trained'"):
+        planned(trained | {"compute": {"gpus": 2}})
+    with pytest.raises(UserError, match=r"expected compute.checkpoint_activations: false, or"):
+        planned(trained | {"compute": {"checkpoint_activations": True}})
+    planned({"compute": {"gpus": 2}})
+
+
 def test_null_may_switch_off_a_row_of_another_overlay(config, root, tmp_path):
     (tmp_path / "other.yaml").write_text("soups: {mine: {method: greedy}}")
     merged = merge(config, {"soups": {"mine": None}})

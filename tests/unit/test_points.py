@@ -113,6 +113,20 @@ def test_a_point_has_the_logits_of_its_soup(points, explicit, made):
     close(points.of(made), explicit(made))
 
 
+def test_a_model_alone_keeps_its_own_batch_statistics(model, paths, samples, explicit):
+    """A recipe of one model is that model, however soups get their statistics."""
+
+    def disturb(mixed) -> None:
+        torch.nn.init.zeros_(mixed.head.weight)
+
+    points = Points(MixedModel(model, paths, disturb), samples, {})
+    close(
+        points.of(recipe({"m1": 1.0, "m0": 0.0}, "wise_ft")), explicit(recipe({"m1": 1.0}, "one"))
+    )
+    of_two = points.of(uniform(["m0", "m1"]))["test"]
+    assert not np.ptp(of_two, axis=0).any()  # every image has the bias as its logits
+
+
 def test_growing_uniform_soups_add_each_model_once_to_a_running_sum(mixed, monkeypatch):
     added, add = [], Mixture.add
 

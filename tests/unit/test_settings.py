@@ -88,6 +88,15 @@ def test_a_value_against_the_schema_is_an_error(validate, changes, sentence):
     assert sentence in refusal(validate, changes)
 
 
+def test_held_out_sets_are_drawn_from_one_that_is_large_enough(validate):
+    drawn = {"per_class": [5, 50], "draws": 2, "seed": 0}
+    sentence = refusal(validate, {"curves.heldout_size": drawn, "data.heldout.per_class": 40})
+    assert sentence == (
+        "curves.heldout_size.per_class has 50, expected at most data.heldout.per_class, which is 40"
+    )
+    validate({"data.heldout.per_class": 50})
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -1,6 +1,7 @@
 """The small-data study: its table, its rule, and the held-out sets that are drawn again."""
 
 import shutil
+from pathlib import Path
 
 import _study
 import numpy as np
@@ -13,6 +14,7 @@ from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains as measured
 from soups.evaluation.resampling import student
+from soups.experiment import search
 from soups.mixing import heldout_size
 from soups.report import small
 from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, UNIFORM
@@ -57,19 +59,27 @@ def test_one_sweep_has_no_interval_and_no_verdict():
 def test_the_table_and_the_figure_have_every_setting():
     runs = pd.concat(
         measured.gains(methods(0.61 + seed / 1000)).assign(
-            axis="training images", value=v, seed=seed
+            axis="training images", value=v, seed=seed, setting=v
         )
         for v in ("2%", "100%")
         for seed in range(3)
     )
     curve = pd.concat(methods(0.62).assign(per_class=5, draw=draw) for draw in range(2))
-    heldout = pd.concat(measured.drawn(curve).assign(seed=seed) for seed in range(3))
-    table = measured.summary(runs, heldout)
+    again = measured.drawn(curve).assign(setting="100%")
+    heldout = pd.concat(again.assign(seed=seed) for seed in range(3))
+    table = measured.summary(runs, heldout, 3)
     assert len(table) == 3 * 2 * 2
     text = small.markdown(table)
     assert "| training images: 2% | in distribution | 3 | " in text
     assert "held-out images per class: 5" in text
-    assert "greedy soup, in distribution: helps in " in text
+    assert "greedy soup, in distribution: helps in 2, hurts in 0 and is undecided in 0 of 2" in text
+    # A setting on a second axis counts once, and one that lacks a sweep counts not at all.
+    second = runs[runs["value"] == "2%"].assign(axis="start", value="ImageNet")
+    both = small.markdown(measured.summary(pd.concat([runs, second]), heldout, 3))
+    assert text.splitlines()[-2:] == both.splitlines()[-2:]
+    few = measured.summary(runs[(runs["value"] == "2%") | (runs["seed"] < 2)], None, 3)
+    assert "is undecided in 0 of 1 setting." in small.markdown(few)
+    assert "▲" not in small.markdown(few[few["value"] == "100%"])
     panels = small.figure(table).axes
     assert len(panels) == 4
     lines = [line.get_ydata() for line in panels[0].lines if len(line.get_xdata()) == 2]
@@ -87,6 +97,29 @@ def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root)
             assert (root / base).is_file()
     with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
         tool.main("small", ["images3"], [])
+
+
+def test_the_weak_start_is_the_model_that_its_run_makes():
+    drawn = _study.TENTH["sweep"]["random"]
+    [(name, row)] = search.rows({"choices": {}, **drawn}).items()
+    assert Path(_study.WEAK).stem == name
+    assert Path(_study.WEAK).parent == Path("results", _study.TENTH["name"], "models")
+    assert (row["lr"], row["epochs"], row["augment"]) == (0.002, 60, 1)
+
+
+def test_every_sweep_draws_held_out_sets_of_its_own():
+    overlays = [_study.Run(_study.WORLD, _study.FULL, seed).overlay for seed in _study.SEEDS]
+    assert [o["curves"]["heldout_size"]["seed"] for o in overlays] == [0, 1, 2]
+
+
+def test_gains_of_recalibrated_soups_are_over_the_recalibrated_best_model():
+    table = methods(0.63)
+    rows = {measured.RECALIBRATED: 0.62, ENSEMBLE: 0.65}
+    more = [{"method": m, "test": a, "shifts_mean": a} for m, a in rows.items()]
+    found = measured.gains(pd.concat([table, pd.DataFrame(more)])).set_index("method")["test"]
+    assert found[GREEDY] == pytest.approx(1)
+    assert found[ENSEMBLE] == pytest.approx(5)  # its members keep statistics of their own
+    assert measured.RECALIBRATED not in found.index
 
 
 def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
@@ -110,9 +143,17 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
         files.write_text(tmp_path / path, "probe: {lr: 1}\n")
     study, name, record = _study.WORLD, "images100", tmp_path / "results" / "recorded"
     tool.main(study, [name], [])
-    assert made == [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
+    start, *tables = (
+        f"images100-{path}" for path in ("0/models/initialization.safetensors",
+        *(f"{seed}/tables/effects.csv" for seed in range(3)))
+    )  # fmt: skip
+    # The data and the start that the later runs share are made first, or are there.
+    assert made == [tables[0], start, tables[1], start, tables[2]]
     whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
     assert len(whole) == 3
+    made.clear()
+    tool.main(study, [name], [])
+    assert not made
     shutil.rmtree(tmp_path / "results" / study)
     for table in ("gains", "drawn"):  # the record of two runs
         rows = pd.read_csv(record / study / f"{table}.csv")
@@ -126,9 +167,7 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     assert len(tool.asked(study, [], kept)) == len(_study.runs(study)) - 2
     assert not made
     tool.main(study, [name], [], keep=True)
-    # The data that the run shares are made first.
-    start, third = "images100-0/models/initialization.safetensors", "images100-2/tables/effects.csv"
-    assert made == [start, third]
+    assert made == [start, tables[2]]
     assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
     # A run with other settings counts no more.
     assert len(_study.Kept.read(study).notes) == 3

@@ -14,7 +14,8 @@ from soups.hyperparameters import NEWER
 DEFAULTS = {
     "lr": 0.001, "weight_decay": 0.0, "epochs": 1, "batch_size": 8, "warmup": 0.1, "clip": 1.0,
     "label_smoothing": 0, "mixup": 0, "augment": 0, "start": "probe", "layer_decay": 1, "ema": 0,
-    "task": "all", "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0, "distill_temperature": 1,
+    "task": "all", "batch_norm": "frozen", "swa": 0, "swa_lr": 0, "sam": 0, "distill": 0,
+    "distill_temperature": 1,
     "seed": 0, "crop": 1, "flip": 0, "rand_augment_ops": 0,
     "rand_augment_magnitude": 0,
 }  # fmt: skip
@@ -314,6 +315,8 @@ def test_a_value_outside_its_limits_is_an_error(key, value, expected):
         ({"ema": [0.9], "swa": [0.5]}, "ema = 0.9 and swa = 0.5, expected one of them to be 0"),
         ({"distill": [1], "mixup": [0.1]}, "distill = 1 and mixup = 0.1, expected one of them"),
         ({"swa_lr": [0.5]}, "swa_lr = 0.5 and swa = 0, expected swa above 0 with swa_lr"),
+        ({"batch_norm": ["trained"], "ema": [0.9]}, "'trained' and ema = 0.9, expected ema = 0"),
+        ({"batch_norm": ["trained"], "sam": [0.1]}, "'trained' and sam = 0.1, expected sam = 0"),
         ({"task": ["birds"]}, "task = 'birds' and start = 'probe', expected 'zeroshot'"),
     ],
 )

@@ -188,11 +188,12 @@ def _evaluate(plan: Mapping, sizes: Sizes) -> Work:
 
 
 def _recipes(plan: Mapping, sizes: Sizes) -> Work:
-    heldout, recalibrated = sizes.examples["heldout"], plan["recalibrate"]
+    heldout = sizes.examples["heldout"]
     forward = mixed = merged = gradient = learned = 0.0
     for entry in plan["soups"].values():
         options, n = entry["options"], len(entry["ingredients"])
         cost = SOUP_METHODS[entry["method"]].cost(options, n, len(entry["of"]))
+        recalibrated = entry.get("recalibrate", plan["recalibrate"])
         forward += cost.scored * (heldout + recalibrated)
         mixed += cost.added
         merged += cost.merged
@@ -201,6 +202,7 @@ def _recipes(plan: Mapping, sizes: Sizes) -> Work:
             steps = cost.epochs * (heldout // size)
             gradient += steps * size
             learned += steps * len(entry["ingredients"])
+            forward += steps * recalibrated
     examples = {"forward": forward, "gradient": gradient}
     others = {"mix": mixed, "merge": merged, "learn": learned}
     others = {name: count * sizes.checkpoint for name, count in others.items()}
@@ -216,7 +218,8 @@ def _cook(plan: Mapping, sizes: Sizes) -> Work:
         mixed["merge" if SOUP_METHODS[entry["method"]].elementwise else "mix"] += n
         mixed["mix"] += n
     others = {name: count * sizes.checkpoint for name, count in mixed.items()}
-    examples = {"forward": len(soups) * (heldout + plan["recalibrate"])}
+    measured = [entry.get("recalibrate", plan["recalibrate"]) for entry in soups.values()]
+    examples = {"forward": len(soups) * heldout + sum(measured)}
     disk = len(soups) * (sizes.checkpoint + sizes.logits(heldout))
     return Work("cook", len(soups), examples, others, disk)
 

@@ -47,6 +47,11 @@ def expanded(data: Mapping) -> dict:
             )
     others = {name: {"folder": name} for name in here if name not in train}
     given = data.get("shifts") or {}
+    if not others and not given:
+        raise UserError(
+            f"{KEY} has all domains of {data['root']}, expected one or more fewer, which are the "
+            "shifts, or a shift in data.folders.shifts"
+        )
     share, seed = chosen.get("test", TEST), data.get("seed", 0)
     sets = {
         side: {

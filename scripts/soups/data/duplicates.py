@@ -109,16 +109,29 @@ def _same_pictures(a: Images, b: Images, within: bool, known: set[int]) -> Itera
     """Yield rows of two files that show the same picture. At most `COMPARED` pairs are opened."""
     pairs = hashes.similar(a.picture, b.picture, within)
     pairs = pairs[a.content[pairs[:, 0]] != b.content[pairs[:, 1]]]
-    pairs = pairs[np.unique(pairs[:, 1], return_index=True)[1]]  # one for each image
     pairs = pairs[[j not in known for j in pairs[:, 1].tolist()]]
-    if len(pairs) > COMPARED:
-        pairs = pairs[np.linspace(0, len(pairs) - 1, COMPARED).astype(int)]
-    for i, j in pairs.tolist():
+    shown: set[int] = set()
+    for i, j in _opened(pairs).tolist():
         try:
-            if hashes.alike(a.files._image(i), b.files._image(j)):
+            if j not in shown and hashes.alike(a.files._image(i), b.files._image(j)):
+                shown.add(j)
                 yield [i, j]
         except UserError:  # the image was removed since it was checked
             continue
+
+
+def _opened(pairs: np.ndarray) -> np.ndarray:
+    """The pairs that are opened: one for each image of the second set, then second ones, and so on.
+
+    If that is more than `COMPARED`, they are spread over the images.
+    """
+    pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
+    _, first, counts = np.unique(pairs[:, 1], return_index=True, return_counts=True)
+    turn = np.arange(len(pairs)) - np.repeat(first, counts)
+    pairs = pairs[np.argsort(turn, kind="stable")]
+    if len(first) > COMPARED:
+        return pairs[np.linspace(0, len(first) - 1, COMPARED).astype(int)]
+    return pairs[:COMPARED]
 
 
 def remarks(rows: list[dict], path: str) -> list[str]:
@@ -134,18 +147,21 @@ def remarks(rows: list[dict], path: str) -> list[str]:
         count[key] = count.get(key, 0) + 1
     out = []
     for (name, of, kind), number in count.items():
+        one = number == 1
+        images = f"{number:,} image{'' if one else 's'} of {name}"
         what = {
-            FILE: f"{number:,} images of {name} are copies of images of {of}, byte for byte",
-            PICTURE: f"{number:,} images of {name} show the same picture as an image of {of}, in "
-            "another file",
-            CLASSES: f"{number:,} images of {name} lie in two classes",
+            FILE: f"{images} {'is a copy' if one else 'are copies'} of "
+            f"{'an image' if one else 'images'} of {of}, byte for byte",
+            PICTURE: f"{images} {'shows' if one else 'show'} the same picture as an image of {of}, "
+            "in another file",
+            CLASSES: f"{images} {'lies' if one else 'lie'} in two classes",
         }[kind]
         effect = (
             "A held-out image may have its copy among the training images."
             if name == of
-            else f"The accuracy on {name} includes them."
+            else f"The accuracy on {name} includes {'it' if one else 'them'}."
             if of == "train"
-            else "The accuracies on both sets include them."
+            else f"The accuracies on both sets include {'it' if one else 'them'}."
         )
         out.append(f"{what}, which {path} lists. {effect}")
     return out

@@ -12,7 +12,7 @@ RESERVED_COLUMNS = {
     "inference_cost", "shifts_mean", "kind", "variant", "alpha", "n", "start", "model_1",
     "model_2", "lr_1", "lr_2", "angle", "distance_1", "distance_2", "differ", "order", "large",
     "slice", "tasks", "of", "models", "beta", "variance", "soup_loss", "curvature",
-    "curvature_wide",
+    "curvature_wide", "draw", "per_class",
 }  # fmt: skip
 RESERVED_BEGINNINGS = ("n_", "ensemble_", "test_", "shifts_mean_", "gap")
 RESERVED_ENDINGS = ("_lo", "_hi", "_sd", "_top")
@@ -42,5 +42,7 @@ def check(key: str, shifts: Mapping, hyperparameters: Iterable[str]) -> None:
                 f"{key} has the name {name!r}, expected another one because a set or "
                 "a column of the tables has this name"
             )
+    if not shifts:
+        raise UserError(f"{key} is empty, expected at least one shift")
     if not any(shifts.values()):
         raise UserError(f"{key} has only null entries, expected at least one shift")

@@ -3,16 +3,20 @@
 import pandas as pd
 
 from soups.evaluation.resampling import student
-from soups.outcomes import HELPS, HURTS, UNDECIDED
+from soups.outcomes import HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, UNIFORM
 
 METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
 MEASURES = ["test", "shifts_mean"]
 HELDOUT = "held-out images per class"
+RECALIBRATED = "best_recalibrated"  # the best individual model with statistics measured again
 
 
 def gains(methods: pd.DataFrame) -> pd.DataFrame:
     """Gain of every shown method over the best individual model, in points.
+
+    If the run has the best individual model with batch statistics that were measured again, as
+    those of its soups are, the gains of soups are over that model.
 
     Args:
         methods: the methods table of a run.
@@ -22,7 +26,9 @@ def gains(methods: pd.DataFrame) -> pd.DataFrame:
     """
     rows = methods.set_index("method")[MEASURES]
     present = [name for name in METHODS if name in rows.index]
-    return (100 * (rows.loc[present] - rows.loc[BEST])).reset_index()
+    again = RECALIBRATED if RECALIBRATED in rows.index else BEST
+    bases = [BEST if name == ENSEMBLE else again for name in present]
+    return (100 * (rows.loc[present] - rows.loc[bases].to_numpy())).reset_index()
 
 
 def drawn(curve: pd.DataFrame) -> pd.DataFrame:
@@ -38,12 +44,15 @@ def drawn(curve: pd.DataFrame) -> pd.DataFrame:
     return every.groupby(["per_class", "method"], sort=False)[MEASURES].mean().reset_index()
 
 
-def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None) -> pd.DataFrame:
+def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd.DataFrame:
     """Mean gain, Student's 95% interval and verdict of every method in every setting.
 
     Args:
-        runs: `gains` of all runs, with the columns ``axis``, ``value`` and ``seed``.
-        heldout: `drawn` of the runs whose held-out set was drawn again, with ``seed``, or None.
+        runs: `gains` of all runs, with the columns ``axis``, ``value``, ``setting`` and ``seed``.
+            A setting may stand on two axes.
+        heldout: `drawn` of the runs whose held-out set was drawn again, with ``setting`` and
+            ``seed``, or None.
+        sweeps: number of sweeps of the design. A setting with fewer gets no verdict.
     """
     parts = [runs]
     if heldout is not None:
@@ -55,8 +64,10 @@ def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None) -> pd.DataFrame:
         for measure in MEASURES:
             mean, low, high = student(part[measure].to_numpy())
             row = {"axis": axis, "value": value, "method": method, "measure": measure}
-            row |= {"sweeps": len(part), "gain": mean, "lo": low, "hi": high}
-            rows.append(row | {"verdict": verdict(low, high)})
+            row |= {"setting": part["setting"].iloc[0], "sweeps": len(part)}
+            row |= {"gain": mean, "lo": low, "hi": high}
+            decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
+            rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)
 
 

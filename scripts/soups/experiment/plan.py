@@ -93,6 +93,7 @@ class Plan(Places, Parameters):
             _check_columns(models, settings.shifts(config))
         else:
             models = Sweep.of(config["sweep"], config["finetune"], starts)
+            _check_batch_norm(models, config["compute"])
             _check_tasks(models, tasks)
             _check_meaning(models, problems.of(config))
 
@@ -317,6 +318,17 @@ _OF_THE_RUN = {
     "model", "variant", "heldout", "test", "shifts_mean", "test_lo", "test_hi", "shifts_mean_lo",
     "shifts_mean_hi",
 }  # fmt: skip
+
+
+def _check_batch_norm(models: Sweep, compute: Mapping) -> None:
+    """Refuse settings with which trained batch statistics would not be those of one whole batch."""
+    trained = [name for name, row in models.rows.items() if row.get("batch_norm") == "trained"]
+    for key, wanted in (("gpus", 1), ("checkpoint_activations", False)):
+        if trained and compute[key] != wanted:
+            raise UserError(
+                f"compute.{key} is {compute[key]!r} and {trained[0]} has batch_norm = 'trained', "
+                f"expected compute.{key}: {str(wanted).lower()}, or finetune.batch_norm: frozen"
+            )
 
 
 def _check_columns(models: Sweep, shifts: Iterable[str]) -> None:

@@ -67,6 +67,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     problem = problems.of(config)
     notes += _without(config, problem, asked)
     _check_ingredients(config)
+    _check_sizes(config)
     names = problem.check(config)
     _check_pretrain(config["pretrain"])
     _check_tasks(config["tasks"], names)
@@ -277,6 +278,22 @@ def _check_ingredients(config: dict) -> None:
     if heldout["fraction"] == 1 and not heldout["per_class"] and not heldout["indices"]:
         raise UserError(
             "data.heldout.fraction is 1, expected less than 1 because ingredients.source is 'train'"
+        )
+
+
+def _check_sizes(config: dict) -> None:
+    """Check the numbers of examples that other settings decide."""
+    data, drawn = config["data"], config["curves"].get("heldout_size")
+    most = data["heldout"]["per_class"]
+    if drawn and most and max(drawn["per_class"]) > most:
+        raise UserError(
+            f"curves.heldout_size.per_class has {max(drawn['per_class'])}, expected at most "
+            f"data.heldout.per_class, which is {most}"
+        )
+    if config["ingredients"]["source"] == "checkpoints" and data.get("train_fraction", 1) != 1:
+        raise UserError(
+            f"data.train_fraction is {data['train_fraction']}, expected 1 because nothing is "
+            "trained with ingredients.source 'checkpoints'"
         )
 
 

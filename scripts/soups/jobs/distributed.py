@@ -84,7 +84,7 @@ def averaging(model: nn.Module) -> nn.Module:
         return model
     device = devices.device()
     ids = [device.index] if device.type == "cuda" else None
-    # Buffers do not change during training: statistics of batch normalisation are frozen.
+    # Buffers do not change: statistics of batch normalisation are frozen if there are several GPUs.
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 

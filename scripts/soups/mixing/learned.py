@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from soups.jobs import devices
 from soups.mixing.mix import check_compatible, weighted
+from soups.models.batch_norm import Settle, kept
 from soups.models.checkpoints import Checkpoint, Held
 from soups.models.stack import Stack
 from soups.training import optim
@@ -117,6 +118,7 @@ def learn(
     epochs: int,
     batch_size: int,
     seed: int,
+    settle: Settle = kept,
 ) -> tuple[Tensor, float, list[dict]]:
     """Fit coefficients and a temperature on the held-out set.
 
@@ -133,6 +135,8 @@ def learn(
         epochs: passes over the examples.
         batch_size: examples per step.
         seed: of the order of the examples.
+        settle: gives the mixture its batch statistics before every step, see `batch_norm`. The
+            gradient does not pass through them.
 
     Returns:
         α, float64, shape (k, groups), then β, then a list with the mean loss and β of every epoch.
@@ -154,6 +158,7 @@ def learn(
     with Stack(ingredients) as stack:
         for part in parts:
             write(state, stack, part.w.softmax(0), part.names)
+        settle(model)
         for epoch in range(epochs):
             losses = []
             for batch in optim.batches(len(inputs), size, epoch, seed):
@@ -167,6 +172,7 @@ def learn(
                 for part in parts:
                     part.step(parameters, stack)
                     write(state, stack, part.w.softmax(0), part.names)
+                settle(model)
                 losses.append(loss.item())
             beta = log_beta.exp().item()
             trace.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "beta": beta})

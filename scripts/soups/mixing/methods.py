@@ -74,6 +74,7 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
         kitchen.inputs,
         kitchen.targets,
         group,
+        settle=kitchen.settle,
         **options,
     )
     if not alpha.isfinite().all():

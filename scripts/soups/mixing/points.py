@@ -49,7 +49,9 @@ class Points:
         return cls(MixedModel.of_job(job), samples, by_model(job.input.logits))
 
     def of(self, recipe: dict) -> BySet:
-        """Logits of a recipe's soup."""
+        """Logits of a recipe's soup. A model alone keeps its own batch statistics."""
+        if only := recipes.alone(recipe):
+            return self._samples.logits(self._mixed.single(only))
         if recipe["method"] == "uniform":  # Uniform soups grow model by model along a curve.
             return self._samples.logits(self._mixed.average(recipes.used(recipe), grows=True))
         return self._samples.logits(self._mixed.of(recipe))
@@ -77,7 +79,8 @@ class Points:
 
         Args:
             one, two: ids of the models.
-            alphas: shares of the second model, from 0 to 1. The models themselves are not mixed.
+            alphas: shares of the second model, from 0 to 1. The models themselves are not mixed,
+                and they keep their own batch statistics.
             heldout: the set on which the soups between the models are calibrated, None for no
                 calibration.
 
@@ -194,7 +197,8 @@ class Landscape:
 
     def of(self, recipe: dict) -> dict[str, float]:
         """``heldout_loss`` (mean cross-entropy, in nats), ``test`` (metric), image counts."""
-        model = self._mixed.of(recipe)
+        only = recipes.alone(recipe)
+        model = self._mixed.single(only) if only else self._mixed.of(recipe)
         logits = forward(model, self._heldout.inputs, self._chosen, exact=True)
         wanted = torch.from_numpy(self._heldout.labels[self._chosen])
         loss = F.cross_entropy(logits.double(), wanted).item()

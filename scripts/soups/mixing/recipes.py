@@ -79,6 +79,13 @@ def used(made: dict) -> list[str]:
     ]
 
 
+def alone(made: dict) -> str | None:
+    """The id of the only model of a recipe, with the coefficient 1; None for any other recipe."""
+    names = used(made)
+    only = len(names) == 1 and "merge" not in made and made["coefficients"][names[0]] == 1
+    return names[0] if only else None
+
+
 def members(made: dict) -> list[str]:
     """Ids of the fine-tuned models in a soup: those of `used` without the start."""
     return [name for name in used(made) if name not in START.values()]

@@ -1,9 +1,9 @@
 """Statistics of a soup's batch normalisation: averaged over its ingredients, or recalibrated.
 
-Fine-tunes of this workflow keep the statistics of the pre-trained model
-(`training.finetune.freeze_batch_norm`), so averaging leaves them unchanged. Ingredients trained
-elsewhere have different statistics, and their average need not fit the soup (Izmailov et al.,
-2018, section 3.2).
+Fine-tunes keep the statistics of the pre-trained model by default
+(`training.finetune.freeze_batch_norm`), so averaging leaves them unchanged. Ingredients that were
+trained elsewhere, or with ``finetune.batch_norm: trained``, have different statistics, and their
+average need not fit the soup (Izmailov et al., 2018, section 3.2).
 """
 
 import math
@@ -60,7 +60,7 @@ def recalibrate(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # None makes torch take a plain mean over all batches
         layer.train()
-    forward(model, images, rows, batch=size)
+    forward(model, images, rows, batch=size, exact=True)  # every choice is made in float32
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

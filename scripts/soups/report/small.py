@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soups.outcomes import HELPS, HURTS, UNDECIDED
+from soups.evaluation.gains import HELDOUT
+from soups.outcomes import HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.report import presentation, style
 from soups.roles import TITLES
 
@@ -37,7 +38,13 @@ def _cell(row: pd.Series) -> str:
 
 
 def rules(table: pd.DataFrame) -> list[str]:
-    """One sentence per method and measure that counts the settings in which it helps or hurts."""
+    """One sentence per method and measure that counts the settings in which it helps or hurts.
+
+    A setting on two axes counts once. Held-out sets that are drawn again are no settings, because
+    their models are those of another one. Neither are settings that lack sweeps.
+    """
+    table = table[(table["axis"] != HELDOUT) & (table["verdict"] != NOT_TESTED)]
+    table = table.drop_duplicates(["setting", "method", "measure"])
     out = []
     for method in _methods(table):
         for measure, words in MEASURES.items():
