@@ -13,7 +13,7 @@
 # make docs        rewrite the tables of docs/ that come from registries and records
 # make seeds       run the evidence for all claims (experiments/evidence), resumable, about 7 hours
 # make ablations   run training variants, slices, tasks and weaker pre-training (after make run)
-# make small       run the small-data study on PACS (two hours, needs data/pacs)
+# make small       run the small-data study on PACS (hours, needs data/pacs)
 # make published   make tables and figures of the paper's released numbers, in seconds
 # make fuzz        try 21,000 broken configurations, checkpoints and images (six minutes)
 # make torture     kill a small run 100 times, resume it, and compare its results (half an hour)

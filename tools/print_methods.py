@@ -12,7 +12,6 @@ import yaml
 
 import _library  # noqa: F401
 from soups import files
-from soups.data import splits
 from soups.errors import UserError
 from soups.jobs import left_out, runs
 from soups.report import presentation
@@ -60,7 +59,7 @@ def main(folder: str) -> None:
     if (tables / "greedy_trace.csv").is_file():
         trace = pd.read_csv(tables / "greedy_trace.csv")
         print(evaluated(trace, int(table["n_heldout"][0]), words), end="")
-    if warning := splits.few(int(table["n_heldout"][0]), words.examples):
+    if warning := words.few(int(table["n_heldout"][0])):
         print(warning)
     if not published:
         for line in left_out.lines(folder, pd.read_csv(tables / "models.csv")["model"]):

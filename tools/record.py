@@ -19,6 +19,7 @@ import torch
 
 import _library  # noqa: F401
 from soups import files
+from soups.errors import UserError
 from soups.jobs import runs
 from soups.models.checkpoints import Checkpoint
 from soups.report import presentation
@@ -49,7 +50,10 @@ def main() -> None:
     if arguments.licence:
         record["licence"] = arguments.licence
     if arguments.pretrained:
-        keep_pretrained(arguments.folder, arguments.pretrained, record)
+        try:
+            keep_pretrained(arguments.folder, arguments.pretrained, record)
+        except UserError as error:
+            parser.error(str(error))
     else:
         name = arguments.name or arguments.folder.name
         there = {path.stem for path in arguments.folder.glob("figures/*.png")}
@@ -100,14 +104,21 @@ def keep_pretrained(folder: Path, name: str, record: dict) -> None:
         folder: results folder of the experiment.
         name: name of the recorded model.
         record: command and hardware.
+
+    Raises:
+        UserError: if the model has no zero-shot head.
     """
+    table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
+    if ZEROSHOT not in table.index:
+        raise UserError(
+            f"{folder} has no zero-shot row, expected an experiment whose model is a CLIP"
+        )
     source = folder / "pretrained" / "model.safetensors"
     target = RECORDED / "pretrained" / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or files.sha256(target) != files.sha256(source):
         # A new modification time would make Snakemake repeat everything that uses the model.
         files.copy(source, target)
-    table = pd.read_csv(folder / "tables" / "methods.csv").set_index("method")
     columns = ["heldout", "test", *presentation.shift_names(table.reset_index()), "shifts_mean"]
     record["sha256"] = files.sha256(target)
     record["settings"] = Checkpoint(target).note["settings"]
@@ -129,7 +140,8 @@ def minutes(folder: Path) -> dict[str, float]:
 
 def hardware() -> str:
     """One line about the processor, its cores, the memory and the GPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = Path("/proc/cpuinfo")  # of Linux alone
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
     name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

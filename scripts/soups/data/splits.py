@@ -8,8 +8,6 @@ import numpy as np
 from soups.errors import UserError
 from soups.files import fingerprint
 
-WORTH = 0.005  # share of the held-out set; one example should not be worth more
-
 
 def split(
     labels: np.ndarray,
@@ -55,23 +53,6 @@ def reduced(train: np.ndarray, labels: np.ndarray, share: float, seed: int) -> n
         rows = np.random.default_rng([seed, int(c), 1]).permutation(train[labels[train] == c])
         kept.append(rows[: max(1, round(share * len(rows)))])
     return np.sort(np.concatenate(kept))
-
-
-def few(n: int, examples: str = "images") -> str:
-    """A warning if one held-out example is worth more than `WORTH`, else "".
-
-    Args:
-        n: number of held-out examples.
-        examples: what the set holds.
-    """
-    if n * WORTH >= 1:
-        return ""
-    return (
-        f"With {n:,} held-out {examples}, one of them is worth {100 / n:.1f} points of accuracy. "
-        "The best individual model, the members of soups and all other choices rest on few "
-        f"{examples}. At least {round(1 / WORTH)} make them more reliable "
-        "(data.heldout.fraction or per_class)."
-    )
 
 
 def manifest(

@@ -3,12 +3,11 @@
 import pandas as pd
 
 from soups.evaluation.resampling import student
-from soups.outcomes import HELPS, HURTS, NOT_TESTED, UNDECIDED
+from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, UNIFORM
 
 METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
 MEASURES = ["test", "shifts_mean"]
-HELDOUT = "held-out images per class"
 RECALIBRATED = "best_recalibrated"  # the best individual model with statistics measured again
 
 
@@ -56,7 +55,7 @@ def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd
     """
     parts = [runs]
     if heldout is not None:
-        parts.append(heldout.assign(axis=HELDOUT, value=heldout["per_class"].astype(str)))
+        parts.append(heldout.assign(axis=HELDOUT_AXIS, value=heldout["per_class"].astype(str)))
     rows = []
     for (axis, value, method), part in pd.concat(parts).groupby(
         ["axis", "value", "method"], sort=False

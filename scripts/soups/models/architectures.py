@@ -24,6 +24,9 @@ USED = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.json")
 # Files beside a model of transformers: its configuration, and its tokenizer in old folders.
 BESIDE = ("*.json", "vocab.txt", "*.model")
 
+# Where the tools of the project write the models that they fetch.
+FETCHED = {"models/lite0/": "fetch_lite0.py", "models/minilm": "fetch_minilm.py"}
+
 
 def has_text(model: dict) -> bool:
     """Whether the model has a text tower, which a zero-shot head needs.
@@ -105,7 +108,11 @@ def _check_source(model: dict, custom: bool) -> None:
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
     if is_path(source) and not Path(source).exists():
-        raise UserError(f"model.pretrained is {source!r}, expected an existing file or folder")
+        tool = next((tool for place, tool in FETCHED.items() if source.startswith(place)), None)
+        hint = f". This command writes it: python tools/{tool}" if tool else ""
+        raise UserError(
+            f"model.pretrained is {source!r}, expected an existing file or folder{hint}"
+        )
     made = header(source).get("architecture") if source.endswith(".safetensors") else None
     if made is not None and made != _plain(model["architecture"]):
         raise UserError(

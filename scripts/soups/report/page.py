@@ -18,7 +18,6 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from soups import files, outcomes
-from soups.data import splits
 from soups.hyperparameters import START
 from soups.outcomes import (
     CHECKED,
@@ -284,7 +283,7 @@ def headline(
         words: for the metric and the examples.
     """
     methods = tables["methods"].set_index("method")
-    few = splits.few(int(methods["n_heldout"].iloc[0]), words.examples)
+    few = words.few(int(methods["n_heldout"].iloc[0]))
     warnings = [few] if few else []
     row = roles.row(GREEDY)
     if soup is None or row not in methods.index:

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soups.evaluation.gains import HELDOUT
-from soups.outcomes import HELPS, HURTS, NOT_TESTED, UNDECIDED
+from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.report import presentation, style
 from soups.roles import TITLES
 
@@ -43,7 +42,7 @@ def rules(table: pd.DataFrame) -> list[str]:
     A setting on two axes counts once. Held-out sets that are drawn again are no settings, because
     their models are those of another one. Neither are settings that lack sweeps.
     """
-    table = table[(table["axis"] != HELDOUT) & (table["verdict"] != NOT_TESTED)]
+    table = table[(table["axis"] != HELDOUT_AXIS) & (table["verdict"] != NOT_TESTED)]
     table = table.drop_duplicates(["setting", "method", "measure"])
     out = []
     for method in _methods(table):

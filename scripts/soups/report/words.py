@@ -17,6 +17,7 @@ NAMES = {
 SHORT = {"matthews": "Matthews", "accuracy_and_f1": "(acc. + F1)/2"}  # names on axes
 CORRELATIONS = ("matthews",)  # metrics that may be negative, so they are no percentages
 NEW_LINE = "\n"
+WORTH = 0.005  # share of the held-out set; one example should not be worth more
 PLACES = {"test": "test", "heldout": "held-out"}
 ONLY_ACCURACY = re.compile(r"\{if accuracy:([^{}]*)\}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -52,6 +53,17 @@ class Words:
     def examples(self) -> str:
         """Several examples: "images" or "texts"."""
         return self._problem.examples
+
+    def few(self, n: int) -> str:
+        """A warning if one of n held-out examples is worth more than `WORTH`, else ""."""
+        if n * WORTH >= 1:
+            return ""
+        return (
+            f"With {n:,} held-out {self.examples}, one of them is worth {100 / n:.1f} points of "
+            "accuracy. The best individual model, the members of soups and all other choices rest "
+            f"on few {self.examples}. At least {round(1 / WORTH)} make them more reliable "
+            "(data.heldout.fraction or per_class)."
+        )
 
     @property
     def unlabelled(self) -> str:
