@@ -82,6 +82,26 @@ def gains(methods: pd.DataFrame) -> str:
     )
 
 
+def short(methods: pd.DataFrame, shift: str) -> str:
+    """Mean scores of a few methods, with their gain over the best individual model.
+
+    Args:
+        methods: the methods tables of some sweeps, with ``sweep_seed``.
+        shift: the words for the mean of the shifts.
+    """
+    scores, rows = _scores(methods), []
+    cost = methods.groupby("method")["inference_cost"].first()
+    for method in (BEST, UNIFORM, GREEDY, LEARNED, ENSEMBLE):
+        cells = []
+        for measure in MEASURES:
+            gained = scores[measure][method] - scores[measure][BEST]
+            cells.append(f"{scores[measure][method].mean():.1f}")
+            cells.append("" if method == BEST else _cell(gained))
+        rows.append([title(method), f"{cost[method]:g}×", *cells])
+    header = ["", "cost", "test (%)", "gain, points", f"{shift} (%)", "gain, points"]
+    return presentation.markdown(header, rows)
+
+
 def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """Differences of two methods."""
     scores = _scores(methods)

@@ -35,6 +35,7 @@ def main() -> None:
 def pages() -> dict[Path, dict[str, str]]:
     """Page to its tables, where the key of a table is the name of its markers."""
     return {
+        ROOT / "README.md": {"photographs": readme()},
         DOCS / "methods.md": {
             "methods": methods(SOUP_METHODS.values(), "soup"),
             "ensembles": methods(ENSEMBLE_METHODS.values(), "ensemble"),
@@ -56,17 +57,28 @@ def pages() -> dict[Path, dict[str, str]]:
     }
 
 
-def photographs(name: str) -> dict[str, str]:
-    """Gains over the recorded sweeps of an experiment with photographs.
+def readme() -> str:
+    """Scores and gains over the recorded sweeps on PACS."""
+    methods = recorded_sweeps("pacs")
+    return NO_RUN if methods is None else _sweeps.short(methods, "sketches")
+
+
+def recorded_sweeps(name: str) -> pd.DataFrame | None:
+    """The methods tables of the recorded sweeps of an experiment, or None if there are none.
 
     Args:
         name: of the experiment, whose record has a folder for each sweep, named by its seed.
     """
     paths = sorted((RECORDED / name).glob("*/methods.csv"))
-    if not paths:
-        return {name: NO_RUN, f"{name}_recalibrated": NO_RUN}
     sweeps = [pd.read_csv(path).assign(sweep_seed=int(path.parent.name)) for path in paths]
-    methods = pd.concat(sweeps)
+    return pd.concat(sweeps) if sweeps else None
+
+
+def photographs(name: str) -> dict[str, str]:
+    """Gains over the recorded sweeps of an experiment with photographs."""
+    methods = recorded_sweeps(name)
+    if methods is None:
+        return {name: NO_RUN, f"{name}_recalibrated": NO_RUN}
     again = [(f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY)]
     return {
         name: _sweeps.gains(methods),

@@ -191,7 +191,7 @@ def test_a_file_of_a_file_manager_runs_nothing_again_but_an_image_does(spaced):
         ("it's/new.png", "a{0}/000.png", "same file")
     ]
     log = (spaced.results / "logs" / "check_data.log").read_text()
-    assert "1 images of test are copies of images of train, byte for byte" in log
+    assert "1 image of test is a copy of an image of train, byte for byte" in log
     assert "@eaDir" in log
 
 
