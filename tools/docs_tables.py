@@ -12,12 +12,13 @@ import _library  # noqa: F401
 from soups import files
 from soups.claims import series
 from soups.claims.registry import CLAIMS
+from soups.evaluation.gains import RECALIBRATED
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
 from soups.report import presentation, small, style
 from soups.report.figures.claims import forest
 from soups.report.words import USUAL
-from soups.roles import GREEDY, UNIFORM
+from soups.roles import BEST, GREEDY, UNIFORM
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded"
@@ -79,7 +80,7 @@ def photographs(name: str) -> dict[str, str]:
     methods = recorded_sweeps(name)
     if methods is None:
         return {name: NO_RUN, f"{name}_recalibrated": NO_RUN}
-    again = [(f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY)]
+    again = [(RECALIBRATED, BEST), *((f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY))]
     return {
         name: _sweeps.gains(methods),
         f"{name}_recalibrated": _sweeps.compared(methods, again),
