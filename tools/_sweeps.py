@@ -102,6 +102,29 @@ def short(methods: pd.DataFrame, shift: str) -> str:
     return presentation.markdown(header, rows)
 
 
+def by_rate(pairs: pd.DataFrame) -> str:
+    """What the midpoints of pairs gain over the mean of their ends, by learning rate.
+
+    Args:
+        pairs: the table ``pairs`` of one sweep. Its pairs are divided into thirds by the geometric
+            mean of both rates.
+    """
+    rows = []
+    for _, points in pairs.groupby(["model_1", "model_2"]):
+        at = points.set_index("alpha")
+        ends, middle = at.loc[[0, 1], MEASURES].mean(), at.loc[0.5]
+        gained = {measure: middle[measure] - ends[measure] for measure in MEASURES}
+        gained |= {f"ensemble_{m}": middle[f"ensemble_{m}"] - ends[m] for m in MEASURES}
+        rows.append({"rate": (middle["lr_1"] * middle["lr_2"]) ** 0.5} | gained)
+    table, shown = pd.DataFrame(rows), []
+    for _, part in table.groupby(pd.qcut(table["rate"], 3)):
+        means = 100 * part.drop(columns="rate").mean()
+        rates = f"{part['rate'].min():.2g} to {part['rate'].max():.2g}"
+        shown.append([rates, str(len(part)), *(f"{mean:+.1f}" for mean in means)])
+    header = ["learning rate", "pairs", "soup, test", "soup, shifts", "ensemble, test"]
+    return presentation.markdown([*header, "ensemble, shifts"], shown)
+
+
 def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """Differences of two methods."""
     scores = _scores(methods)

@@ -45,6 +45,7 @@ def pages() -> dict[Path, dict[str, str]]:
         DOCS / "results.md": _sweeps.tables(EVIDENCE),
         DOCS / "photographs.md": {
             **photographs("pacs"),
+            "pacs_pairs": pairs_of_models("pacs"),
             **photographs("clothing"),
             "small": study("small"),
             "small_world": study("small_world"),
@@ -79,12 +80,21 @@ def photographs(name: str) -> dict[str, str]:
     """Gains over the recorded sweeps of an experiment with photographs."""
     methods = recorded_sweeps(name)
     if methods is None:
-        return {name: NO_RUN, f"{name}_recalibrated": NO_RUN}
+        return dict.fromkeys((name, f"{name}_recalibrated"), NO_RUN)
     again = [(RECALIBRATED, BEST), *((f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY))]
     return {
         name: _sweeps.gains(methods),
         f"{name}_recalibrated": _sweeps.compared(methods, again),
     }
+
+
+def pairs_of_models(name: str) -> str:
+    """Gains of the midpoints of pairs in the first recorded sweep, by learning rate."""
+    path = RECORDED / name / "0" / "pairs.csv"
+    if not path.is_file():
+        return NO_RUN
+    pairs = pd.read_csv(path)
+    return _sweeps.by_rate(pairs[pairs["differ"] == "several"])
 
 
 def study(name: str) -> str:
