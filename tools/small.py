@@ -47,6 +47,7 @@ from soups.roles import INITIALIZATION
 CORES = {"--cores", "-c", "--jobs", "-j"}  # options of snakemake that say how many jobs may run
 # Options that make no run, and those that would have no effect beside them.
 SILENT = {"gather": ["only", "keep", "dry_run", "options"], "dry_run": ["options"]}
+FLAGS = {"dry_run": "--dry-run", "options": "options after --"}
 
 
 def asked(study: str, only: Sequence[str], without: Collection[str] = ()) -> list[Run]:
@@ -162,9 +163,8 @@ if __name__ == "__main__":
     for one, others in SILENT.items():
         unused = [name for name in others if getattr(given, name)]
         if getattr(given, one) and unused:
-            parser.error(
-                f"--{one.replace('_', '-')} makes no run, expected no {unused[0]} beside it"
-            )
+            flag, other = (FLAGS.get(name, f"--{name}") for name in (one, unused[0]))
+            parser.error(f"{flag} makes no run, so it cannot stand beside {other}")
     chosen = WORLD if given.world else IMAGES
     try:
         if given.gather:

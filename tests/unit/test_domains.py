@@ -52,6 +52,7 @@ def test_the_state_of_a_set_changes_with_its_images_and_its_share(section, write
     ("change", "sentence"),
     [
         ({"domains": {"train": ["foto"]}}, "has 'foto', expected folders of"),
+        ({"domains": {"train": ["photo", "art", "sketch"]}}, "has all domains of"),
         ({"train": "photo"}, "train is 'photo', expected no such key beside data.folders.domains"),
         ({"domains": {"train": ["art"], "test": 0.01}}, "takes 0 of the 10 images of a class"),
         ({"shifts": {"more": {"folder": "art"}}}, "has the images of the training domain 'art'"),

@@ -165,6 +165,19 @@ def test_learned_soups_read_all_ingredients_every_step(plan):
     assert recipes.others["learn"] == 5 * 2 * 3 * 4000
 
 
+def test_recalibration_takes_no_more_than_the_held_out_images(plan):
+    names = plan["base"]
+    plan["soups"] = {"learned": soup("learned", names, epochs=5, batch_size=20)}
+    usual = stages(plan)
+    plan["soups"]["learned"]["recalibrate"] = 7
+    few = stages(plan)
+    assert few["recipes"].examples["forward"] - usual["recipes"].examples["forward"] == 5 * 2 * 7
+    assert few["cook"].examples["forward"] - usual["cook"].examples["forward"] == 7
+    plan["soups"]["learned"]["recalibrate"] = 500  # of 50 held-out images
+    most = stages(plan)
+    assert most["cook"].examples["forward"] - usual["cook"].examples["forward"] == 50
+
+
 def test_images_of_curves_are_points_times_images(plan):
     pairs = {"pairs": 4, "inner": 5, "gap": True, "not_evaluated": 2}
     curves = plan["curves"] | {"landscape": {"images": 60, "points": 7}}

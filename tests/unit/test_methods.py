@@ -79,6 +79,13 @@ def check(kitchen: Kitchen, name: str, recipe: dict) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
+def test_a_learned_soup_is_fitted_with_the_batch_statistics_that_it_will_have(kitchen):
+    settled = []
+    kitchen = replace(kitchen, settle=lambda model: settled.append(model.head.weight.clone()))
+    made(kitchen, "learned", epochs=2, batch_size=len(kitchen.labels))
+    assert len(settled) == 3
+
+
 def test_every_soup_method_is_registered_with_its_options():
     functions = {
         name: function

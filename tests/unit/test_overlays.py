@@ -97,7 +97,7 @@ def test_the_small_dataset_is_valid(validate, folders):
         ({"x_lo": {"folder": "art"}}, "has the name 'x_lo', expected another one"),
         ({"kind": {"folder": "art"}}, "has the name 'kind', expected another one"),
         ({"x_sd": {"folder": "art"}}, "has the name 'x_sd', expected another one"),
-        ({"art": None, "noise": None}, "has only null entries"),
+        ({"art": None, "noise": None}, "has no shift that is switched on"),
         (
             {"both": {"folder": "art", "corruption": "blur", "severity": 1}},
             "expected either folder",

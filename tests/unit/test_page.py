@@ -268,6 +268,8 @@ def test_few_held_out_images_give_a_warning(tables, render):
     tables["methods"]["n_heldout"] = 60
     html = render(soup("m1", "m0"))
     assert "With 60 held-out images, one of them is worth 1.7 points of accuracy." in html
+    assert Words().few(199)
+    assert not Words().few(200)
 
 
 def test_a_run_without_a_greedy_soup_has_no_section_for_it(render):

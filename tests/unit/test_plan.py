@@ -201,6 +201,8 @@ def test_trained_batch_statistics_need_whole_batches_on_one_gpu(planned):
     trained = {"finetune": {"batch_norm": "trained"}}
     with pytest.raises(UserError, match=r"compute.gpus is 2 and m00 has batch_norm = 'trained'"):
         planned(trained | {"compute": {"gpus": 2}})
+    with pytest.raises(UserError, match=r"expected compute.accumulate: 1, or"):
+        planned(trained | {"compute": {"accumulate": 2}})
     with pytest.raises(UserError, match=r"expected compute.checkpoint_activations: false, or"):
         planned(trained | {"compute": {"checkpoint_activations": True}})
     planned({"compute": {"gpus": 2}})

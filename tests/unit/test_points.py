@@ -11,7 +11,7 @@ from soups.evaluation.significance import compare
 from soups.mixing.mix import Mixture, mix
 from soups.mixing.mixed_model import MixedModel
 from soups.mixing.points import Landscape, Points, evaluate, gain
-from soups.mixing.recipes import recipe, uniform
+from soups.mixing.recipes import alone, recipe, uniform
 from soups.models import checkpoints
 from soups.models.batch_norm import kept
 from soups.models.checkpoints import Checkpoint
@@ -113,6 +113,21 @@ def test_a_point_has_the_logits_of_its_soup(points, explicit, made):
     close(points.of(made), explicit(made))
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "merge", "only"),
+    [
+        ({"m0": 1.0, "m1": 0.0}, None, "m0"),
+        ({"m0": {"a": 1.0, "b": 1.0}}, None, "m0"),
+        ({"m0": {"a": 1.0, "b": 0.5}}, None, None),
+        ({"m0": 0.5}, None, None),
+        ({"m0": 1.0, "m1": 1.0}, None, None),
+        ({"m0": 1.0}, {"rule": "median"}, None),
+    ],
+)
+def test_a_recipe_of_one_whole_model_is_that_model(coefficients, merge, only):
+    assert alone(recipe(coefficients, "any", merge)) == only
+
+
 def test_a_model_alone_keeps_its_own_batch_statistics(model, paths, samples, explicit):
     """A recipe of one model is that model, however soups get their statistics."""
 
@@ -125,6 +140,12 @@ def test_a_model_alone_keeps_its_own_batch_statistics(model, paths, samples, exp
     )
     of_two = points.of(uniform(["m0", "m1"]))["test"]
     assert not np.ptp(of_two, axis=0).any()  # every image has the bias as its logits
+    sets = samples.sets["art"], samples.sets["test"], 9
+    plane = Landscape(MixedModel(model, paths, disturb), *sets)
+    usual = Landscape(MixedModel(model, paths, kept), *sets)
+    one, two = recipe({"m1": 1.0}, "corner"), uniform(["m0", "m1"])
+    assert plane.of(one) == usual.of(one)
+    assert plane.of(two) != usual.of(two)
 
 
 def test_growing_uniform_soups_add_each_model_once_to_a_running_sum(mixed, monkeypatch):

@@ -36,6 +36,17 @@ def test_a_record_has_the_command_the_hardware_and_all_figures(finished, monkeyp
     assert (finished / "methods.csv").is_file()
 
 
+def test_a_model_without_a_zero_shot_head_is_not_recorded_as_pretrained(
+    finished, monkeypatch, capsys
+):
+    path = finished.parents[1] / "own" / "tables" / "methods.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("zeroshot,")))
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--pretrained", "mine")
+    assert "own has no zero-shot row, expected an experiment whose model" in capsys.readouterr().err
+
+
 def test_images_that_may_not_be_passed_on_stay_out_of_a_record(finished, monkeypatch):
     call(monkeypatch)
     call(monkeypatch, "--without", "contact_sheet", "--licence", "for research")

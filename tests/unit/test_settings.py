@@ -97,6 +97,12 @@ def test_held_out_sets_are_drawn_from_one_that_is_large_enough(validate):
     validate({"data.heldout.per_class": 50})
 
 
+def test_a_share_of_training_images_needs_training(validate):
+    ready = {"ingredients.source": "checkpoints", "data.train_fraction": 0.5}
+    files = {"sweep.kind": "files", "ingredients.checkpoints.files": "runs/*.pt"}
+    assert "data.train_fraction is 0.5, expected 1" in refusal(validate, ready | files)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -162,6 +168,10 @@ def test_an_invalid_sweep_is_an_error(validate, changes, sentence):
         (
             {"model.pretrained": "none.safetensors"},
             "model.pretrained is 'none.safetensors', expected an existing file",
+        ),
+        (
+            {"model.pretrained": "models/lite0/gone.pth"},
+            "existing file or folder. This command writes it: python tools/fetch_lite0.py",
         ),
         (
             {"model.pretrained": "openai"},

@@ -94,6 +94,10 @@ def test_own_images_with_a_model_of_ones_choice(folder, root):
     overlay, _ = written(root, checkpoints=None, image_size=96, force=True, **normed)
     assert overlay["data"]["folders"]["image_size"] == 96
     assert overlay["finetune"]["lr"] == 3e-4
+    overlay, _ = written(  # a CLIP with batch normalisation
+        root, checkpoints=None, force=True, architecture="RN50", pretrained="openai"
+    )
+    assert overlay["finetune"]["lr"] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,7 @@ def test_own_images_with_a_model_of_ones_choice(folder, root):
         ({"architecture": "timm/test_vit"}, "--pretrained is None, expected both or none"),
         ({"pretrained": "openai"}, "--architecture is None and --pretrained is 'openai', expected"),
         ({"checkpoints": ["runs/*"], "pretrained": "a.pt"}, "expected --start with the file"),
+        ({"image_size": 96}, "--image-size is 96, expected 224, the size of this CLIP, or"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(folder, root, changes, sentence):

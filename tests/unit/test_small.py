@@ -1,6 +1,8 @@
 """The small-data study: its table, its rule, and the held-out sets that are drawn again."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import _study
@@ -105,6 +107,23 @@ def test_the_weak_start_is_the_model_that_its_run_makes():
     assert Path(_study.WEAK).stem == name
     assert Path(_study.WEAK).parent == Path("results", _study.TENTH["name"], "models")
     assert (row["lr"], row["epochs"], row["augment"]) == (0.002, 60, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--gather", "--keep"], "--gather makes no run, so it cannot stand beside --keep"),
+        (
+            ["--dry-run", "--", "-p"],
+            "--dry-run makes no run, so it cannot stand beside options aft",
+        ),
+    ],
+)
+def test_options_without_an_effect_are_refused(root, options, sentence):
+    command = [sys.executable, str(root / "tools" / "small.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 2
+    assert sentence in done.stderr
 
 
 def test_every_sweep_draws_held_out_sets_of_its_own():

@@ -206,6 +206,12 @@ def test_the_rule_takes_marks_of_the_whole_folder(job, tmp_path):
     assert np.load(job.output.train).tolist() == [1, 2, 3, 5]
 
 
+def test_the_rule_warns_of_a_small_held_out_set(job, tmp_path, caplog):
+    np.save(tmp_path / "marks.npy", [1, 0, 1, 0, 0, 1, 0])
+    split.main(job)
+    assert "With 2 held-out images, one of them is worth 50.0 points of accuracy." in caplog.text
+
+
 def test_the_rule_reports_a_file_without_marks(job, tmp_path):
     (tmp_path / "marks.npy").write_text("0 1 0 1")
     with pytest.raises(UserError, match=r"marks\.npy: .*, expected an array written by numpy.save"):

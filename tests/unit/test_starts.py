@@ -53,6 +53,16 @@ def test_logits_are_those_of_the_whole_classifier(made, pretrained, heldout):
         np.testing.assert_allclose(made[name].logits, whole, atol=1e-4)
 
 
+def test_a_probe_of_few_steps_warns(pretrained, train, heldout, caplog):
+    few = PROBE | {"epochs": 1, "batch_size": len(ROWS)}
+    starting_points(pretrained, train, ROWS, heldout, ["a {}"], few)
+    assert f"the linear probe has 1 steps of {len(ROWS)} images" in caplog.text
+    caplog.clear()
+    many = PROBE | {"epochs": 20, "batch_size": len(ROWS)}
+    starting_points(pretrained, train, ROWS, heldout, ["a {}"], many)
+    assert not caplog.text
+
+
 def test_a_probe_starts_from_zeros_without_a_text_tower(pretrained, train, heldout, monkeypatch):
     monkeypatch.setattr(pretrained, "text_head", lambda *_: None)
     still = PROBE | {"lr": 0.0}

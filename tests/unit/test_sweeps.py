@@ -23,6 +23,24 @@ def test_gains_and_differences_are_means_over_sweeps_in_points():
     assert "| greedy soup − uniform soup | +4.00 [-0.97, +8.97] | +0.00 [+0.00, +0.00] |" in lines
 
 
+def test_gains_of_midpoints_are_means_over_thirds_of_the_pairs_by_learning_rate():
+    rows = []
+    for i, rate in enumerate((1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4)):
+        middle = 0.5 + 0.01 * i
+        for alpha, test in ((0, 0.4), (0.5, middle), (1, 0.6)):
+            rows.append({
+                "model_1": "m0", "model_2": f"m{i + 1}", "lr_1": rate, "lr_2": rate, "alpha": alpha,
+                "test": test, "shifts_mean": test - 0.1, "ensemble_test": 0.55,
+                "ensemble_shifts_mean": 0.4,
+            })  # fmt: skip
+    lines = _sweeps.by_rate(pd.DataFrame(rows)).splitlines()
+    assert lines[2:] == [
+        "| 0.0001 to 0.0002 | 2 | +0.5 | +0.5 | +5.0 | +0.0 |",
+        "| 0.0003 to 0.0004 | 2 | +2.5 | +2.5 | +5.0 | +0.0 |",
+        "| 0.0005 to 0.0006 | 2 | +4.5 | +4.5 | +5.0 | +0.0 |",
+    ]
+
+
 def test_starts_are_compared_over_the_shifts_that_all_have():
     gains = {"sweeps": (0.01, 0.02, 0.03, 0.02), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
     rows = []

@@ -159,7 +159,9 @@ def test_sentences_of_other_sources_are_a_shift_of_cola(validate, glue, folder):
     assert settings.shifts({"text": text | {"shifts": more}}) == ["typos"]
     validate(text | {"shifts": more})
     one = {"out_of_domain": None}
-    assert "is empty, expected at least one shift" in refusal(validate, text | {"shifts": one})
+    assert "has no shift that is switched on, expected at least one" in refusal(
+        validate, text | {"shifts": one}
+    )
 
 
 def test_keys_of_the_user_override_those_of_the_preset(validate, glue):

@@ -193,7 +193,7 @@ def _recipes(plan: Mapping, sizes: Sizes) -> Work:
     for entry in plan["soups"].values():
         options, n = entry["options"], len(entry["ingredients"])
         cost = SOUP_METHODS[entry["method"]].cost(options, n, len(entry["of"]))
-        recalibrated = entry.get("recalibrate", plan["recalibrate"])
+        recalibrated = min(entry.get("recalibrate", plan["recalibrate"]), heldout)
         forward += cost.scored * (heldout + recalibrated)
         mixed += cost.added
         merged += cost.merged
@@ -218,7 +218,8 @@ def _cook(plan: Mapping, sizes: Sizes) -> Work:
         mixed["merge" if SOUP_METHODS[entry["method"]].elementwise else "mix"] += n
         mixed["mix"] += n
     others = {name: count * sizes.checkpoint for name, count in mixed.items()}
-    measured = [entry.get("recalibrate", plan["recalibrate"]) for entry in soups.values()]
+    usual = plan["recalibrate"]
+    measured = [min(entry.get("recalibrate", usual), heldout) for entry in soups.values()]
     examples = {"forward": len(soups) * heldout + sum(measured)}
     disk = len(soups) * (sizes.checkpoint + sizes.logits(heldout))
     return Work("cook", len(soups), examples, others, disk)
@@ -230,7 +231,8 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
     For some curves, greedy rules choose the points first.
     """
     curves, k, heldout = plan["curves"], len(plan["base"]), sizes.examples["heldout"]
-    recalibrated, part, tests = plan["recalibrate"], sizes.part(curves["images"]), sizes.tests
+    recalibrated = min(plan["recalibrate"], heldout)
+    part, tests = sizes.part(curves["images"]), sizes.tests
     jobs, forward, mixed = 0, 0.0, 0.0
 
     def add(points: float, examples: float, reads: float, more_jobs: int = 0) -> None:

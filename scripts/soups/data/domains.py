@@ -49,8 +49,8 @@ def expanded(data: Mapping) -> dict:
     given = data.get("shifts") or {}
     if not others and not given:
         raise UserError(
-            f"{KEY} has all domains of {data['root']}, expected one or more fewer, which are the "
-            "shifts, or a shift in data.folders.shifts"
+            f"{KEY} has all domains of {data['root']}, expected at least one domain left out, "
+            "which becomes the shift, or an entry in data.folders.shifts"
         )
     share, seed = chosen.get("test", TEST), data.get("seed", 0)
     sets = {

@@ -123,7 +123,7 @@ def _same_pictures(a: Images, b: Images, within: bool, known: set[int]) -> Itera
 def _opened(pairs: np.ndarray) -> np.ndarray:
     """The pairs that are opened: one for each image of the second set, then second ones, and so on.
 
-    If that is more than `COMPARED`, they are spread over the images.
+    If more than `COMPARED` images have a pair, the opened pairs are spread over these images.
     """
     pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
     _, first, counts = np.unique(pairs[:, 1], return_index=True, return_counts=True)

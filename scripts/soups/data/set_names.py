@@ -42,7 +42,5 @@ def check(key: str, shifts: Mapping, hyperparameters: Iterable[str]) -> None:
                 f"{key} has the name {name!r}, expected another one because a set or "
                 "a column of the tables has this name"
             )
-    if not shifts:
-        raise UserError(f"{key} is empty, expected at least one shift")
     if not any(shifts.values()):
-        raise UserError(f"{key} has only null entries, expected at least one shift")
+        raise UserError(f"{key} has no shift that is switched on, expected at least one")

@@ -323,7 +323,7 @@ _OF_THE_RUN = {
 def _check_batch_norm(models: Sweep, compute: Mapping) -> None:
     """Refuse settings with which trained batch statistics would not be those of one whole batch."""
     trained = [name for name, row in models.rows.items() if row.get("batch_norm") == "trained"]
-    for key, wanted in (("gpus", 1), ("checkpoint_activations", False)):
+    for key, wanted in (("gpus", 1), ("accumulate", 1), ("checkpoint_activations", False)):
         if trained and compute[key] != wanted:
             raise UserError(
                 f"compute.{key} is {compute[key]!r} and {trained[0]} has batch_norm = 'trained', "

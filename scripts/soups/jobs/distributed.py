@@ -205,6 +205,7 @@ def _work(main: Callable, task: SimpleNamespace, report: Path) -> None:
         job.limit_threads(task.threads)
         if rank() == 0:
             job.log_to(task.log[0])
+            job.say_warnings(task.log[0])
         main(task)
     except Exception as error:
         _report(report, error)

@@ -22,8 +22,8 @@ def run(main: Callable, snakemake) -> None:
 
     Messages go to the rule's log file, and warnings to the terminal as well. Events go to the file
     beside the log (`events`). A `UserError` ends the job with its sentence on the terminal and in
-    the log. Any other error keeps its
-    traceback. A job with a resource `gpu` has GPUs of its own while it runs (`slots`).
+    the log. Any other error keeps its traceback. A job with a resource `gpu` has GPUs of its own
+    while it runs (`slots`).
     """
     try:
         with signals.Once():
@@ -44,8 +44,7 @@ def _run(main: Callable, snakemake) -> None:
     for file in (path, events.beside(path)):
         file.write_text("")
     log_to(path)
-    warnings = _Warnings(path.stem)
-    log.addHandler(warnings)
+    warnings = say_warnings(path)
     events.emit("started", process=os.getpid(), host=events.HOST)
     limit_threads(snakemake.threads)
     try:
@@ -96,11 +95,28 @@ class _Warnings(logging.Handler):
 
     def __init__(self, job: str) -> None:
         super().__init__(logging.WARNING)
-        self.job = job
+        self.job, self.said = job, set()
         self.addFilter(lambda record: record.levelno == logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        signals.say(f"warning of {self.job}: {record.getMessage()}")
+        sentence = record.getMessage()
+        if sentence not in self.said:
+            signals.say(f"warning of {self.job}: {sentence}")
+            self.said.add(sentence)
+
+
+def say_warnings(path: str | Path) -> logging.Handler:
+    """Say what this process warns of on the terminal too, and each sentence once.
+
+    Args:
+        path: the log file of the job, whose name is that of the job.
+
+    Returns:
+        the handler, which the log has from now on.
+    """
+    handler = _Warnings(Path(path).stem)
+    log.addHandler(handler)
+    return handler
 
 
 def log_to(path: str | Path) -> None:

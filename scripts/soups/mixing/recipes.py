@@ -82,8 +82,11 @@ def used(made: dict) -> list[str]:
 def alone(made: dict) -> str | None:
     """The id of the only model of a recipe, with the coefficient 1; None for any other recipe."""
     names = used(made)
-    only = len(names) == 1 and "merge" not in made and made["coefficients"][names[0]] == 1
-    return names[0] if only else None
+    if len(names) != 1 or "merge" in made:
+        return None
+    weight = made["coefficients"][names[0]]
+    each = weight.values() if isinstance(weight, Mapping) else [weight]
+    return names[0] if all(value == 1 for value in each) else None
 
 
 def members(made: dict) -> list[str]:

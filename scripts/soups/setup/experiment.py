@@ -12,11 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from soups import files
 from soups.errors import UserError
 from soups.experiment import found
+from soups.models.architectures import has_text
 from soups.models.pretrained import bring_in
 from soups.setup import agreement, images, models, overlay, starts, texts
 
 FEW = 1000  # held-out images, below which choices between good models are coarse
-CLIP = {"architecture": "ViT-B-32-quickgelu", "pretrained": "openai", "image_size": 224}
+SIZE = 224
+CLIP = {"architecture": "ViT-B-32-quickgelu", "pretrained": "openai", "image_size": SIZE}
 READY_MADE = ("weights", "start", "classes")  # options that describe ready-made models
 
 
@@ -76,6 +78,15 @@ def _check(options: Namespace) -> None:
         )
 
 
+def _check_size(options: Namespace, size: int) -> None:
+    """Refuse another size of images than that of a CLIP."""
+    if options.image_size not in (None, size):
+        raise UserError(
+            f"--image-size is {options.image_size}, expected {size}, the size of this CLIP, or "
+            "--architecture and --pretrained of a model that takes other sizes"
+        )
+
+
 def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
     data = images.look(options.images, folders, ready_made=False)
     _say_images(data, say)
@@ -84,7 +95,12 @@ def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
         made = bring_in(options.architecture, None)
         model = {"architecture": options.architecture, "pretrained": options.pretrained,
                  "image_size": made.image_size}  # fmt: skip
-        normed = any(isinstance(part, _BatchNorm) for part in made.visual.modules())
+        # The rates of the paper's CLIP suit every CLIP, ResNets too.
+        normed = not has_text(model) and any(
+            isinstance(part, _BatchNorm) for part in made.visual.modules()
+        )
+    if has_text(model):
+        _check_size(options, model["image_size"])
     model = model | ({"image_size": options.image_size} if options.image_size else {})
     return overlay.of_images(name, data, normed=normed, **model)
 

@@ -59,7 +59,7 @@ def tokenized(note: Mapping, name: str, records: Sequence[Mapping]) -> tuple[np.
     cut, most = int(found.cut.sum()), note["max_length"]
     log.info("%s: %d texts of %.1f tokens on average", name, len(lengths), lengths.mean())
     if cut:
-        log.warning("%s: %d texts are longer than %d tokens and were cut", name, cut, most)
+        log.info("%s: %d texts are longer than %d tokens and were cut", name, cut, most)
     more = {"problem": "text", "pad": note["pad"], "cut": cut}
     return found.rows, more | {"examples": examples(records)}
 

@@ -1,15 +1,11 @@
 """The linear probe on frozen features, the first half of LP-FT (Kumar et al., 2022)."""
 
-import logging
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soups.training import optim
-from soups.training.schedule import FEW, warmup_cosine
-
-log = logging.getLogger("soups")
+from soups.training.schedule import warmup_cosine
 
 
 def linear_probe(
@@ -30,13 +26,7 @@ def linear_probe(
     with torch.no_grad():
         head.weight.copy_(start)
         head.bias.zero_()
-    size = min(settings["batch_size"], len(features))
-    total = settings["epochs"] * (len(features) // size)
-    if 0 < total < FEW:
-        log.warning(
-            "the linear probe has %d steps of %d examples, and fewer than %d steps may not fit it. "
-            "Raise probe.epochs or lower probe.batch_size.", total, size, FEW,
-        )  # fmt: skip
+    size, total = steps(len(features), settings)
     optimizer = optim.adamw(head, settings["lr"], settings["weight_decay"])
     step = 0
     for epoch in range(settings["epochs"]):
@@ -48,3 +38,14 @@ def linear_probe(
             optimizer.step()
             step += 1
     return head.weight.detach(), head.bias.detach()
+
+
+def steps(n: int, settings: dict) -> tuple[int, int]:
+    """The examples in a batch of a probe on n examples, and its number of steps.
+
+    Args:
+        n: number of training examples.
+        settings: see `linear_probe`.
+    """
+    size = min(settings["batch_size"], n)
+    return size, settings["epochs"] * (n // size)

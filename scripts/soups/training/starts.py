@@ -1,5 +1,6 @@
 """The starting points of fine-tuning: a head of zeros, a linear probe and the zero-shot head."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from soups.models.finite import check_finite
 from soups.models.forward import forward
 from soups.models.pretrained import Pretrained
 from soups.roles import INITIALIZATION, ZEROSHOT
-from soups.training.probe import linear_probe
+from soups.training.probe import linear_probe, steps
+from soups.training.schedule import FEW
+
+log = logging.getLogger("soups")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,13 @@ def starting_points(
     seen = forward(model.features, heldout.inputs, exact=True)
     torch.manual_seed(settings["seed"])
     labels = torch.from_numpy(train.labels[rows])
+    size, total = steps(len(rows), settings)
+    if 0 < total < FEW:
+        log.warning(
+            "the linear probe has %d steps of %d %s, and fewer than %d steps may not fit it. Raise "
+            "probe.epochs or lower probe.batch_size.",
+            total, size, pretrained.problem.examples, FEW,
+        )  # fmt: skip
     heads = {INITIALIZATION: linear_probe(features, labels, start, settings)}
     if zeroshot is not None:
         heads[ZEROSHOT] = zeroshot, torch.zeros(len(zeroshot))
