@@ -97,10 +97,11 @@ def test_held_out_sets_are_drawn_from_one_that_is_large_enough(validate):
     validate({"data.heldout.per_class": 50})
 
 
-def test_a_share_of_training_images_needs_training(validate):
-    ready = {"ingredients.source": "checkpoints", "data.train_fraction": 0.5}
-    files = {"sweep.kind": "files", "ingredients.checkpoints.files": "runs/*.pt"}
-    assert "data.train_fraction is 0.5, expected 1" in refusal(validate, ready | files)
+def test_a_share_of_training_images_needs_training(config):
+    change(config, {"ingredients.source": "checkpoints", "data.train_fraction": 0.5})
+    with pytest.raises(UserError, match=r"data.train_fraction is 0.5, expected 1 because nothing"):
+        settings._check_sizes(config)
+    settings._check_sizes(config | {"ingredients": {"source": "train"}})
 
 
 @pytest.mark.parametrize(
