@@ -1,6 +1,7 @@
 """Rewrite the tables and the figure of docs/ that come from registries and records: make docs"""
 
 import re
+import textwrap
 from pathlib import Path
 
 import _sweeps
@@ -71,7 +72,7 @@ def readme() -> str:
         named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
         told = f"It has means over the sweeps of seeds {named}, with 95% intervals over sweeps."
     told = f"The table compares soups with the best single model. {told}"
-    return f"{told}\n\n{_sweeps.short(methods, 'sketches')}"
+    return f"{textwrap.fill(told, 104)}\n\n{_sweeps.short(methods, 'sketches')}"
 
 
 def recorded_sweeps(name: str) -> pd.DataFrame | None:
