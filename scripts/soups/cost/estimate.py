@@ -187,13 +187,18 @@ def _evaluate(plan: Mapping, sizes: Sizes) -> Work:
     return Work("evaluate", number, {"forward": examples}, {}, sizes.logits(examples))
 
 
+def _recalibrated(entry: Mapping, plan: Mapping, heldout: int) -> int:
+    """Number of held-out examples on which a soup's batch statistics are measured again."""
+    return min(entry.get("recalibrate", plan["recalibrate"]), heldout)
+
+
 def _recipes(plan: Mapping, sizes: Sizes) -> Work:
     heldout = sizes.examples["heldout"]
     forward = mixed = merged = gradient = learned = 0.0
     for entry in plan["soups"].values():
         options, n = entry["options"], len(entry["ingredients"])
         cost = SOUP_METHODS[entry["method"]].cost(options, n, len(entry["of"]))
-        recalibrated = min(entry.get("recalibrate", plan["recalibrate"]), heldout)
+        recalibrated = _recalibrated(entry, plan, heldout)
         forward += cost.scored * (heldout + recalibrated)
         mixed += cost.added
         merged += cost.merged
@@ -218,8 +223,7 @@ def _cook(plan: Mapping, sizes: Sizes) -> Work:
         mixed["merge" if SOUP_METHODS[entry["method"]].elementwise else "mix"] += n
         mixed["mix"] += n
     others = {name: count * sizes.checkpoint for name, count in mixed.items()}
-    usual = plan["recalibrate"]
-    measured = [min(entry.get("recalibrate", usual), heldout) for entry in soups.values()]
+    measured = [_recalibrated(entry, plan, heldout) for entry in soups.values()]
     examples = {"forward": len(soups) * heldout + sum(measured)}
     disk = len(soups) * (sizes.checkpoint + sizes.logits(heldout))
     return Work("cook", len(soups), examples, others, disk)
@@ -231,7 +235,7 @@ def _curves(plan: Mapping, sizes: Sizes) -> Work:
     For some curves, greedy rules choose the points first.
     """
     curves, k, heldout = plan["curves"], len(plan["base"]), sizes.examples["heldout"]
-    recalibrated = min(plan["recalibrate"], heldout)
+    recalibrated = _recalibrated({}, plan, heldout)
     part, tests = sizes.part(curves["images"]), sizes.tests
     jobs, forward, mixed = 0, 0.0, 0.0
 
