@@ -17,8 +17,7 @@ from soups.models.pretrained import bring_in
 from soups.setup import agreement, images, models, overlay, starts, texts
 
 FEW = 1000  # held-out images, below which choices between good models are coarse
-SIZE = 224
-CLIP = {"architecture": "ViT-B-32-quickgelu", "pretrained": "openai", "image_size": SIZE}
+CLIP = {"architecture": "ViT-B-32-quickgelu", "pretrained": "openai", "image_size": 224}
 READY_MADE = ("weights", "start", "classes")  # options that describe ready-made models
 
 
