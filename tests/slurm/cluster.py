@@ -6,6 +6,7 @@ state folder alone, and it ends its daemons by their own process ids.
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +21,8 @@ COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 # Daemons are in folders that only root's PATH may have.
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
-READY = 60  # seconds that the node may take to be idle
+READY = 60  # seconds that the node may take to run jobs
+RUNS_JOBS = ("idle", "mixed", "allocated", "completing")
 
 CONFIG = """
 ClusterName=test
@@ -36,6 +38,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
+SlurmdDebug=debug
 StateSaveLocation={folder}/slurmctld
 SlurmdSpoolDir={folder}/slurmd
 ProctrackType=proctrack/linuxproc
@@ -102,6 +105,7 @@ class Cluster:
 
     def __init__(self, folder: Path, cpus: int, longest: int) -> None:
         self.folder = folder
+        self.daemons: dict[str, subprocess.Popen] = {}
         self.host = socket.gethostname().split(".")[0]
         conf = folder / "slurm.conf"
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10 >> 20
@@ -128,13 +132,18 @@ class Cluster:
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run one of SLURM's commands and return its output."""
-        done = subprocess.run(
-            command,
-            env=os.environ | self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env=os.environ | self.environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        except subprocess.TimeoutExpired as error:
+            if check:
+                raise RuntimeError(f"{' '.join(command)}: no answer") from error
+            return ""
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
@@ -159,10 +168,18 @@ class Cluster:
                 update = ("update", f"JobId={job['id']}", "StartTime=now")
                 self.run("scontrol", *update, check=False)
 
-    def steps(self) -> list[str]:
-        """Return the job steps that the node still has, by their sockets."""
-        sockets = (self.folder / "slurmd").glob(f"{self.host}_*.*")
-        return [path.name for path in sockets if path.is_socket()]
+    def held(self) -> set[str]:
+        """Return the ids of the jobs that the node has started and not yet let go.
+
+        If such a job is started again, after the node was down, SLURM drains the node.
+        """
+        held = set()
+        for line in (self.folder / "slurmd.log").read_text().splitlines():
+            if started := re.search(r"Launching batch job (\d+)", line):
+                held.add(started[1])
+            elif ended := re.search(r"JobId=(\d+): sent epilog complete", line):
+                held.discard(ended[1])
+        return held
 
     def node(self, state: str) -> None:
         """Set the node's state, as an administrator does."""
@@ -171,17 +188,38 @@ class Cluster:
     def node_state(self) -> str:
         return self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T", check=False).strip()
 
+    def wait_for_node(self) -> None:
+        """Wait until the node can run jobs.
+
+        Raises:
+            RuntimeError: if it cannot after `READY` seconds, or if a daemon has ended. It has the
+                `report`.
+        """
+        for name, process in self.daemons.items():
+            if process.poll() is not None:
+                status = process.returncode
+                raise RuntimeError(f"{name} ended with status {status}\n{self.report()}")
+        _wait(self, lambda: self.node_state() in RUNS_JOBS, "the node cannot run jobs")
+
+    def report(self) -> str:
+        """Return the states of node and jobs, and the ends of the daemons' logs."""
+        node = self.run("sinfo", "-N", "-l", check=False)
+        jobs = self.run("squeue", "-t", "all", "-o", "%i %T %r %k", check=False)
+        logs = [path for path in sorted(self.folder.rglob("*log")) if path.is_file()]
+        ends = [f"{log.name}:\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
+        return "\n".join([node, jobs, *ends])
+
 
 @contextmanager
 def running(cpus: int = 8, longest: int = 12):
-    """Start munge, controller and node, and wait until the node is idle. End them afterwards.
+    """Start munge, controller and node, and wait for the node. End them afterwards.
 
     Args:
         cpus: number of CPUs that the node reports.
         longest: minutes that a job may ask for. SLURM refuses more.
 
     Raises:
-        RuntimeError: if the node is not idle in time. It has the end of the daemons' logs.
+        RuntimeError: if the node cannot run jobs in time, with the end of the daemons' logs.
     """
     with ExitStack() as ending:
         # Not in pytest's folders, because munge requires a folder that every user can reach.
@@ -204,7 +242,7 @@ def running(cpus: int = 8, longest: int = 12):
         ending.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
         ending.enter_context(_daemon(cluster, "slurmd", "-D", "-c"))
         ending.callback(_end_jobs, cluster)
-        _wait(cluster, lambda: cluster.node_state() == "idle", "the node is not idle")
+        cluster.wait_for_node()
         yield cluster
 
 
@@ -218,6 +256,7 @@ def _daemon(cluster: Cluster, name: str, *options: str):
         start_new_session=True,  # Ctrl-C must reach the tests alone
         preexec_fn=_end_with_parent,
     )
+    cluster.daemons[name] = process
     try:
         yield
     finally:
@@ -238,9 +277,7 @@ def _wait(cluster: Cluster, ready, otherwise: str) -> None:
     deadline = time.monotonic() + READY
     while not ready():
         if time.monotonic() > deadline:
-            logs = [p for p in sorted(cluster.folder.rglob("*log")) if p.is_file()]
-            ends = [f"{log.name}:\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
-            raise RuntimeError("\n".join([f"{otherwise} after {READY} s", *ends]))
+            raise RuntimeError(f"{otherwise} after {READY} s\n{cluster.report()}")
         time.sleep(0.2)
 
 

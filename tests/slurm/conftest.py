@@ -26,6 +26,22 @@ def cluster():
         yield running
 
 
+@pytest.fixture(autouse=True)
+def node(cluster):
+    """Wait for the node. If it never runs jobs, tests fail at once and not at their time limits."""
+    cluster.wait_for_node()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Add SLURM's own account to a test that fails."""
+    report = yield
+    cluster = item.funcargs.get("cluster")
+    if report.failed and cluster:
+        report.sections.append(("SLURM", cluster.report()))
+    return report
+
+
 class SlurmProject(Project):
     """A working copy whose `run` sends every job to the cluster, with the shipped profile."""
 

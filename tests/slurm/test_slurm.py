@@ -53,9 +53,17 @@ def started(project, *arguments: str, status: int = 0):
         process.wait(LIMIT)
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+            end(process)
     assert process.returncode == status, project.output.read_text()
+
+
+def end(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def training(cluster) -> dict[str, str]:
@@ -99,10 +107,11 @@ def disturbed(small, cluster):
         cluster.node("DOWN")
         try:
             wait(process, "the node is down", lambda: cluster.node_state() == "down")
-            wait(process, "its processes are gone", lambda: not cluster.steps())
+            wait(process, "it lets its jobs go", lambda: not cluster.held())
             assert waiting()
         finally:  # other tests wait for the node too
             cluster.node("RESUME")
+            cluster.wait_for_node()
         cluster.start_now()
     project.jobs = set(re.findall(r"SLURM jobid (\d+)", project.output.read_text()))
     return project
