@@ -49,6 +49,10 @@ RANDOM = start("random") | {
     },
 }
 
+# A fifth of the usual learning rates, and three times the epochs.
+SLOW = images(0.2, 12, 18)
+SLOW["sweep"]["random"]["parameters"]["lr"] = "log_uniform(0.00002, 0.0002)"
+
 # Name of a study to its settings: axis, value on it, and what differs from the base.
 SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
     IMAGES: {
@@ -58,6 +62,7 @@ SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
         "images100": ("training images", "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
         "random": ("start", "random", RANDOM),
         "tenth": ("start", "a tenth", start(WEAK)),
+        "slow": ("learning rates", "a fifth", SLOW),
     },
     WORLD: {
         "images2": ("training images", "2%", images(0.02, 4, 6)),

@@ -125,6 +125,33 @@ def by_rate(pairs: pd.DataFrame) -> str:
     return presentation.markdown([*header, "ensemble, shifts"], shown)
 
 
+def by_heldout_size(curve: pd.DataFrame) -> str:
+    """The best individual model that held-out sets of each size choose, and gains of soups over it.
+
+    Args:
+        curve: the table ``heldout_size`` of one sweep. Cells have means over the draws of a size,
+            with the smallest and the largest value.
+    """
+    at, rows = curve.set_index(["method", "per_class", "draw"])[MEASURES].mul(100).sort_index(), []
+    for size in sorted(curve["per_class"].unique()):
+        cells = []
+        for measure in MEASURES:
+            best = at.loc[BEST].loc[size][measure]
+            gained = [at.loc[name].loc[size][measure] - best for name in (GREEDY, LEARNED)]
+            cells += [_range(best, ".1f"), *(_range(gain, "+.1f") for gain in gained)]
+        rows.append([str(size), str(len(best)), *cells])
+    header = ["images of each class", "draws"]
+    for words in ("test", "shifts"):
+        header += [f"best individual, {words} (%)", f"greedy − best, {words}"]
+        header.append(f"learned − best, {words}")
+    return presentation.markdown(header, rows)
+
+
+def _range(values: pd.Series, form: str) -> str:
+    mean = f"{values.mean():{form}}"
+    return mean if len(values) == 1 else f"{mean} ({values.min():{form}} to {values.max():{form}})"
+
+
 def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """Differences of two methods."""
     scores = _scores(methods)

@@ -48,6 +48,8 @@ def pages() -> dict[Path, dict[str, str]]:
             **photographs("pacs"),
             "pacs_pairs": pairs_of_models("pacs"),
             **photographs("clothing"),
+            **photographs("cifar10_lite"),
+            "cifar10_lite_sizes": sizes_of_heldout("cifar10_lite"),
             "small": study("small"),
             "small_world": study("small_world"),
         },
@@ -107,6 +109,12 @@ def pairs_of_models(name: str) -> str:
         return NO_RUN
     pairs = pd.read_csv(path)
     return _sweeps.by_rate(pairs[pairs["differ"] == "several"])
+
+
+def sizes_of_heldout(name: str) -> str:
+    """What smaller held-out sets choose in the first recorded sweep."""
+    path = RECORDED / name / "0" / "heldout_size.csv"
+    return _sweeps.by_heldout_size(pd.read_csv(path)) if path.is_file() else NO_RUN
 
 
 def study(name: str) -> str:

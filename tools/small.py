@@ -112,9 +112,10 @@ def call(
 
 
 def shown(study: str) -> list[tuple[str, str, str]]:
-    """Axis, value and setting of every row. The usual start is a setting of another axis."""
+    """Axis, value and setting of every row. Axes without a setting of the usual kind borrow it."""
     rows = [(axis, value, name) for name, (axis, value, _) in SETTINGS[study].items()]
-    return [*rows, ("start", "ImageNet", USUAL)] if study == IMAGES else rows
+    usual = [("start", "ImageNet", USUAL), ("learning rates", "usual", USUAL)]
+    return [*rows, *usual] if study == IMAGES else rows
 
 
 def gather(study: str, kept: Kept) -> str:

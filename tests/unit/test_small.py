@@ -37,6 +37,7 @@ def test_a_gain_is_the_difference_to_the_best_individual_model_in_points():
     found = measured.gains(methods(0.63)).set_index("method")
     assert found.loc[GREEDY, "test"] == pytest.approx(3)
     assert found.loc[UNIFORM, "shifts_mean"] == pytest.approx(-10)
+    assert found.loc[UNIFORM, "over_shifts_mean"] == pytest.approx(50)
     assert BEST not in found.index
 
 
@@ -72,7 +73,7 @@ def test_the_table_and_the_figure_have_every_setting():
     table = measured.summary(runs, heldout, 3)
     assert len(table) == 3 * 2 * 2
     text = small.markdown(table)
-    assert "| training images: 2% | in distribution | 3 | " in text
+    assert "| training images: 2% | in distribution | 3 | 60.0 | " in text
     assert "held-out images per class: 5" in text
     assert "greedy soup, in distribution: helps in 2, hurts in 0 and is undecided in 0 of 2" in text
     # A setting on a second axis counts once, and one that lacks a sweep counts not at all.
@@ -135,9 +136,10 @@ def test_gains_of_recalibrated_soups_are_over_the_recalibrated_best_model():
     table = methods(0.63)
     rows = {measured.RECALIBRATED: 0.62, ENSEMBLE: 0.65}
     more = [{"method": m, "test": a, "shifts_mean": a} for m, a in rows.items()]
-    found = measured.gains(pd.concat([table, pd.DataFrame(more)])).set_index("method")["test"]
-    assert found[GREEDY] == pytest.approx(1)
-    assert found[ENSEMBLE] == pytest.approx(5)  # its members keep statistics of their own
+    found = measured.gains(pd.concat([table, pd.DataFrame(more)])).set_index("method")
+    assert found.loc[GREEDY, ["test", "over_test"]].tolist() == pytest.approx([1, 62])
+    # Members of the ensemble keep statistics of their own.
+    assert found.loc[ENSEMBLE, ["test", "over_test"]].tolist() == pytest.approx([5, 60])
     assert measured.RECALIBRATED not in found.index
 
 

@@ -41,6 +41,23 @@ def test_gains_of_midpoints_are_means_over_thirds_of_the_pairs_by_learning_rate(
     ]
 
 
+def test_choices_of_small_heldout_sets_have_means_and_ranges_over_draws():
+    accuracies = {  # per_class, draw: best, greedy, learned
+        (5, 0): (0.80, 0.82, 0.79), (5, 1): (0.84, 0.84, 0.84), (500, 0): (0.85, 0.87, 0.88),
+    }  # fmt: skip
+    rows = [
+        {"method": name, "per_class": size, "draw": draw, "test": value, "shifts_mean": value / 2}
+        for (size, draw), values in accuracies.items()
+        for name, value in zip(("best_individual", "greedy", "learned"), values, strict=True)
+    ]
+    _, _, *lines = _sweeps.by_heldout_size(pd.DataFrame(rows)).splitlines()
+    few, whole = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert few[:5] == [
+        "5", "2", "82.0 (80.0 to 84.0)", "+1.0 (+0.0 to +2.0)", "-0.5 (-1.0 to +0.0)",
+    ]  # fmt: skip
+    assert whole == ["500", "1", "85.0", "+2.0", "+3.0", "42.5", "+1.0", "+1.5"]
+
+
 def test_starts_are_compared_over_the_shifts_that_all_have():
     gains = {"sweeps": (0.01, 0.02, 0.03, 0.02), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
     rows = []

@@ -8,6 +8,7 @@ from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, UNIFORM
 
 METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
 MEASURES = ["test", "shifts_mean"]
+OVER = "over_"  # prefix of columns about the model that a gain is over
 RECALIBRATED = "best_recalibrated"  # the best individual model with statistics measured again
 
 
@@ -21,13 +22,16 @@ def gains(methods: pd.DataFrame) -> pd.DataFrame:
         methods: the methods table of a run.
 
     Returns:
-        columns ``method``, ``test`` and ``shifts_mean``.
+        columns ``method``, ``test`` and ``shifts_mean``. With the prefix ``over_`` it has the
+        accuracies in percent of the model that the gain is over.
     """
     rows = methods.set_index("method")[MEASURES]
     present = [name for name in METHODS if name in rows.index]
     again = RECALIBRATED if RECALIBRATED in rows.index else BEST
     bases = [BEST if name == ENSEMBLE else again for name in present]
-    return (100 * (rows.loc[present] - rows.loc[bases].to_numpy())).reset_index()
+    gained = 100 * (rows.loc[present] - rows.loc[bases].to_numpy())
+    over = (100 * rows.loc[bases]).add_prefix(OVER).set_axis(gained.index)
+    return gained.join(over).reset_index()
 
 
 def drawn(curve: pd.DataFrame) -> pd.DataFrame:
@@ -40,11 +44,14 @@ def drawn(curve: pd.DataFrame) -> pd.DataFrame:
     for (size, _), rows in curve.groupby(["per_class", "draw"]):
         parts.append(gains(rows).assign(per_class=size))
     every = pd.concat(parts)
-    return every.groupby(["per_class", "method"], sort=False)[MEASURES].mean().reset_index()
+    columns = [*MEASURES, *(OVER + measure for measure in MEASURES)]
+    return every.groupby(["per_class", "method"], sort=False)[columns].mean().reset_index()
 
 
 def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd.DataFrame:
     """Mean gain, Student's 95% interval and verdict of every method in every setting.
+
+    The column ``over`` has the mean accuracy in percent of the models that the gains are over.
 
     Args:
         runs: `gains` of all runs, with the columns ``axis``, ``value``, ``setting`` and ``seed``.
@@ -64,7 +71,7 @@ def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd
             mean, low, high = student(part[measure].to_numpy())
             row = {"axis": axis, "value": value, "method": method, "measure": measure}
             row |= {"setting": part["setting"].iloc[0], "sweeps": len(part)}
-            row |= {"gain": mean, "lo": low, "hi": high}
+            row |= {"gain": mean, "lo": low, "hi": high, "over": part[OVER + measure].mean()}
             decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
             rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)

@@ -17,13 +17,20 @@ def _methods(table: pd.DataFrame) -> list[str]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The summary as a Markdown table, with a row per setting and measure."""
+    """The summary as a Markdown table, with a row per setting and measure.
+
+    The accuracy of the best individual model stands beside. If the statistics of soups are measured
+    again, those of that model are too.
+    """
     methods = _methods(table)
-    head = ["setting", "measure", "sweeps", *(TITLES[name] for name in methods)]
+    head = ["setting", "measure", "sweeps", "best individual (%)"]
+    head += [TITLES[name] for name in methods]
     lines = []
     for (axis, value, measure), rows in table.groupby(["axis", "value", "measure"], sort=False):
         each = rows.set_index("method")
-        cells = [f"{axis}: {value}", MEASURES[measure], str(each["sweeps"].iloc[0])]
+        first = each.loc[methods[0]]  # a soup
+        cells = [f"{axis}: {value}", MEASURES[measure], str(first["sweeps"])]
+        cells += [f"{first['over']:.1f}"]
         cells += [_cell(each.loc[name]) if name in each.index else "" for name in methods]
         lines.append(cells)
     return presentation.markdown(head, lines) + "\n" + "\n".join(rules(table))
