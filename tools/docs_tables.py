@@ -48,7 +48,7 @@ def pages() -> dict[Path, dict[str, str]]:
             **photographs("pacs"),
             "pacs_pairs": pairs_of_models("pacs"),
             **photographs("clothing"),
-            **photographs("cifar10_lite"),
+            "cifar10_lite": gains("cifar10_lite"),
             "cifar10_lite_sizes": sizes_of_heldout("cifar10_lite"),
             "small": study("small"),
             "small_world": study("small_world"),
@@ -88,8 +88,14 @@ def recorded_sweeps(name: str) -> pd.DataFrame | None:
     return pd.concat(sweeps) if sweeps else None
 
 
+def gains(name: str) -> str:
+    """Gains over the recorded sweeps of an experiment."""
+    methods = recorded_sweeps(name)
+    return NO_RUN if methods is None else _sweeps.gains(methods)
+
+
 def photographs(name: str) -> dict[str, str]:
-    """Gains over the recorded sweeps of an experiment with photographs."""
+    """Gains of an experiment with photographs, and what recalibration changes."""
     methods = recorded_sweeps(name)
     if methods is None:
         return dict.fromkeys((name, f"{name}_recalibrated"), NO_RUN)
@@ -97,7 +103,7 @@ def photographs(name: str) -> dict[str, str]:
     for soup in (UNIFORM, GREEDY):
         again += [(f"{soup}_recalibrated", soup), (f"{soup}_recalibrated", RECALIBRATED)]
     return {
-        name: _sweeps.gains(methods),
+        name: gains(name),
         f"{name}_recalibrated": _sweeps.compared(methods, again),
     }
 
