@@ -6,13 +6,13 @@ state folder alone, and it ends its daemons by their own process ids.
 
 import ctypes
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -168,18 +168,13 @@ class Cluster:
                 update = ("update", f"JobId={job['id']}", "StartTime=now")
                 self.run("scontrol", *update, check=False)
 
-    def held(self) -> set[str]:
-        """Return the ids of the jobs that the node has started and not yet let go.
+    def let_go(self, jobs: Iterable[str]) -> bool:
+        """Return whether the node is done with jobs that were killed.
 
-        If such a job is started again, after the node was down, SLURM drains the node.
+        If such a job is started again before that, SLURM drains the node.
         """
-        held = set()
-        for line in (self.folder / "slurmd.log").read_text().splitlines():
-            if started := re.search(r"Launching batch job (\d+)", line):
-                held.add(started[1])
-            elif ended := re.search(r"JobId=(\d+): sent epilog complete", line):
-                held.discard(ended[1])
-        return held
+        log = (self.folder / "slurmd.log").read_text()
+        return all(f"JobId={job}: sent epilog complete" in log for job in jobs)
 
     def node(self, state: str) -> None:
         """Set the node's state, as an administrator does."""
