@@ -1,5 +1,6 @@
 """The runs of the small-data study, and what its record already has of them."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ BASES = {
     IMAGES: ["experiments/pacs.yaml", "experiments/small.yaml"],
     WORLD: ["experiments/small_world.yaml"],
 }
-WEAK = "results/small/start-0/models/m00.safetensors"  # trained from scratch on a tenth
+START = "start-{seed}"  # the run that makes the weak start of a sweep
+WEAK = f"results/small/{START}/models/m00.safetensors"
 FULL = "images100"  # the setting whose held-out set is drawn again
 DRAWN = {"heldout_size": {"per_class": [5, 20, 50, 100], "draws": 5}}
 DRAWN_WORLD = {"heldout_size": {"per_class": [5, 20, 100, 500], "draws": 5}}
@@ -31,16 +33,11 @@ def images(share: float, low: float, high: float) -> dict:
     return {"data": {"train_fraction": share}, "sweep": {"random": {"parameters": parameters}}}
 
 
-def start(source: str, **more) -> dict:
-    """The overlay of a setting with another start and a fifth of the training images."""
-    return images(0.2, 4, 6) | {"model": {"pretrained": source}} | more
-
-
 USUAL = "images20"  # the setting with the usual start and a fifth of the training images
 
-# Models that are trained from random weights have batch statistics of their own. Those of soups are
-# measured again, so soups are compared with the best individual model after the same change.
-RANDOM = start("random") | {
+# Models that are trained from random weights have batch statistics of their own, and those of soups
+# are measured again. They need more epochs.
+RANDOM = images(0.2, 12, 18) | {
     "model": {"pretrained": "random", "recalibrate_batch_norm": 500},
     "finetune": {"batch_norm": "trained"},
     "soups": {
@@ -61,8 +58,8 @@ SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
         "images20": ("training images", "20%", images(0.2, 4, 6)),
         "images100": ("training images", "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
         "random": ("start", "random", RANDOM),
-        "tenth": ("start", "a tenth", start(WEAK)),
-        "slow": ("learning rates", "a fifth", SLOW),
+        "tenth": ("start", "a tenth", images(0.2, 4, 6) | {"model": {"pretrained": WEAK}}),
+        "slow": ("learning rates", "a fifth, 3× epochs", SLOW),
     },
     WORLD: {
         "images2": ("training images", "2%", images(0.02, 4, 6)),
@@ -71,13 +68,13 @@ SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
         "images100": ("training images", "100%", images(1, 0.25, 0.45) | {"curves": DRAWN_WORLD}),
     },
 }
-# The run that makes `WEAK`: one model from random weights on a tenth of the training images.
+
+# What the run of a weak start adds: a model from random weights on a tenth of the images.
 TENTH = {
-    "name": "small/start-0",
     "data": {"train_fraction": 0.1},
     "model": {"pretrained": "random"},
     "finetune": {"batch_norm": "trained", "start": "new"},
-    "sweep": {"random": {"n": 1, "seed": 0, "parameters": {
+    "sweep": {"random": {"n": 1, "parameters": {
         "lr": 0.002, "epochs": 60, "augment": 1,
         "weight_decay": None, "label_smoothing": None, "mixup": None,
     }}},
@@ -111,7 +108,7 @@ class Run:
         """The files that the run is made for. The first run of a setting checks the images too."""
         tables = ["effects"]
         tables += ["heldout_size"] if self.setting == FULL else []
-        tables += ["data"] if self == self.first and self.study == IMAGES else []
+        tables += ["data"] if self.seed == SEEDS[0] and self.study == IMAGES else []
         return [str(self.folder / "tables" / f"{table}.csv") for table in tables]
 
     @property
@@ -127,33 +124,35 @@ class Run:
         return files.read_json(self.note)["settings"] == self.settings
 
     @property
-    def first(self) -> "Run":
-        """The run of the same setting whose data and start the others share."""
-        return Run(self.study, self.setting, SEEDS[0])
-
-    @property
-    def from_weak(self) -> bool:
-        """Whether its start is `WEAK`, which another run makes."""
-        return SETTINGS[self.study][self.setting][2].get("model", {}).get("pretrained") == WEAK
+    def weak(self) -> dict | None:
+        """What the run adds that makes its start, or None if it starts from given weights."""
+        if SETTINGS[self.study][self.setting][2].get("model", {}).get("pretrained") != WEAK:
+            return None
+        return self._own(f"{self.study}/{START}", TENTH)
 
     @property
     def overlay(self) -> dict:
         """What the run adds to the base of its study."""
-        shared = None if self == self.first else f"{self.study}/{self.first.name}"
-        changed = {key: dict(part) for key, part in SETTINGS[self.study][self.setting][2].items()}
-        drawn = changed.pop("sweep", {}).get("random", {})
+        own = self._own(f"{self.study}/{self.name}", SETTINGS[self.study][self.setting][2])
         if self.setting == FULL:
-            sizes = changed["curves"]["heldout_size"] | {"seed": self.seed}
-            changed["curves"] = {**changed["curves"], "heldout_size": sizes}
-        own = {"name": f"{self.study}/{self.name}", "shared": shared}
-        return own | changed | {"sweep": {"random": {**drawn, "seed": self.seed}}}
+            own["curves"]["heldout_size"]["seed"] = self.seed
+        return own
+
+    def _own(self, name: str, changes: dict) -> dict:
+        """Changes with a name and the run's seed, which draws the images and the sweep."""
+        own = {"name": name.format(seed=self.seed)} | copy.deepcopy(changes)
+        own["data"]["heldout"] = {"seed": self.seed}
+        own["sweep"]["random"]["seed"] = self.seed
+        if start := own.get("model", {}).get("pretrained"):
+            own["model"]["pretrained"] = start.format(seed=self.seed)
+        return own
 
     @property
     def settings(self) -> str:
         """A hash of all settings of the run. Comments do not count."""
         paths = [Path("config.yaml"), *map(Path, BASES[self.study])]
         read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-        return files.fingerprint([*read, self.overlay, TENTH if self.from_weak else None])
+        return files.fingerprint([*read, self.overlay, self.weak])
 
 
 def runs(study: str) -> list[Run]:

@@ -2,7 +2,8 @@
 
 python tools/small.py [--only SETTING ...] [--world] [--keep] [--dry-run] [-- OPTIONS]
 
-The settings are those of `_study.SETTINGS`, each with three sweeps. The rules of the workflow do
+The settings are those of `_study.SETTINGS`, each with three sweeps, and every sweep has a split of
+its own. The rules of the workflow do
 all the work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not
 repeated. The options after -- go to snakemake. With --world the miniature answers the same
 question, and with --gather nothing is run. The table and the figure go to results/recorded/small
@@ -27,9 +28,7 @@ from _study import (
     RECORDED,
     SEEDS,
     SETTINGS,
-    TENTH,
     USUAL,
-    WEAK,
     WORLD,
     Kept,
     Run,
@@ -42,7 +41,6 @@ from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains
 from soups.report import small
-from soups.roles import INITIALIZATION
 
 CORES = {"--cores", "-c", "--jobs", "-j"}  # options of snakemake that say how many jobs may run
 # Options that make no run, and those that would have no effect beside them.
@@ -84,38 +82,43 @@ def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = F
     kept = Kept.read(study)
     todo = [run for run in asked(study, only, kept.notes if keep else ()) if not run.done]
     for run in todo:
-        if run.from_weak:
-            call(study, "start-0", TENTH, [WEAK], options)
-        if run != run.first:
-            begin = run.first.folder / "models" / f"{INITIALIZATION}.safetensors"
-            call(study, run.first.name, run.first.overlay, [str(begin)], options)
-        call(study, run.name, run.overlay, run.targets, options)
-        files.write_json(run.note, {"settings": run.settings, "hardware": hardware()})
+        note = {"settings": run.settings, "hardware": hardware()}
+        if weak := run.weak:
+            call(weak, [run.overlay["model"]["pretrained"]], study, options)
+        call(run.overlay, run.targets, study, options)
+        files.write_json(run.note, note)
         print(gather(study, kept))
     if not todo:
         print(gather(study, kept))
 
 
-def call(
-    study: str, name: str, overlay: Mapping, targets: Sequence[str], options: Sequence[str]
-) -> None:
+def call(overlay: Mapping, targets: Sequence[str], study: str, options: Sequence[str]) -> None:
     """Make some files of an experiment, unless they are there.
+
+    Args:
+        overlay: what the experiment adds to the base of the study.
+        targets: the files.
+        study: one of `SETTINGS`.
+        options: further options of snakemake.
 
     Raises:
         UserError: if that fails.
     """
-    path = Path(f"results/{study}/{name}.yaml")
+    name = overlay["name"]
+    path = Path(f"results/{name}.yaml")
     files.write_text(path, yaml.safe_dump(dict(overlay), sort_keys=False))
     command = [sys.executable, "-m", "snakemake", *targets, "--quiet", "rules", *options]
     if subprocess.run([*command, "--configfile", *BASES[study], str(path)]).returncode:
-        raise UserError(f"the run {study}/{name} failed, see results/{study}/{name}/logs")
+        raise UserError(f"the run {name} failed, see results/{name}/logs")
 
 
 def shown(study: str) -> list[tuple[str, str, str]]:
-    """Axis, value and setting of every row. Axes without a setting of the usual kind borrow it."""
+    """Axis, value and setting of every row, by axis. The setting `USUAL` stands on several axes."""
     rows = [(axis, value, name) for name, (axis, value, _) in SETTINGS[study].items()]
-    usual = [("start", "ImageNet", USUAL), ("learning rates", "usual", USUAL)]
-    return [*rows, *usual] if study == IMAGES else rows
+    if study == IMAGES:
+        rows += [("start", "ImageNet", USUAL), ("learning rates", "usual", USUAL)]
+    order = list(dict.fromkeys(axis for axis, _, _ in rows))
+    return sorted(rows, key=lambda row: order.index(row[0]))
 
 
 def gather(study: str, kept: Kept) -> str:

@@ -19,7 +19,7 @@ from soups.evaluation.resampling import student
 from soups.experiment import search
 from soups.mixing import heldout_size
 from soups.report import small
-from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, UNIFORM
+from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, INITIALIZATION, UNIFORM
 from tests.unit.kitchens import tiny_kitchen
 
 
@@ -29,7 +29,7 @@ def kitchen(pretrained, tmp_path, images, labels):
 
 
 def methods(greedy: float, uniform: float = 0.5) -> pd.DataFrame:
-    rows = {BEST: 0.6, GREEDY: greedy, UNIFORM: uniform}
+    rows = {BEST: 0.6, GREEDY: greedy, UNIFORM: uniform, INITIALIZATION: 0.4}
     return pd.DataFrame([{"method": m, "test": a, "shifts_mean": a - 0.1} for m, a in rows.items()])
 
 
@@ -38,6 +38,7 @@ def test_a_gain_is_the_difference_to_the_best_individual_model_in_points():
     assert found.loc[GREEDY, "test"] == pytest.approx(3)
     assert found.loc[UNIFORM, "shifts_mean"] == pytest.approx(-10)
     assert found.loc[UNIFORM, "over_shifts_mean"] == pytest.approx(50)
+    assert found.loc[INITIALIZATION, "test"] == pytest.approx(-20)
     assert BEST not in found.index
 
 
@@ -71,10 +72,12 @@ def test_the_table_and_the_figure_have_every_setting():
     again = measured.drawn(curve).assign(setting="100%")
     heldout = pd.concat(again.assign(seed=seed) for seed in range(3))
     table = measured.summary(runs, heldout, 3)
-    assert len(table) == 3 * 2 * 2
+    assert len(table) == 3 * 3 * 2
     text = small.markdown(table)
     assert "| training images: 2% | in distribution | 3 | 60.0 | " in text
     assert "held-out images per class: 5" in text
+    assert "| +1.1 [+0.9, +1.3] (3 of 3) ▲ |" in text
+    assert "initialisation (linear probe) |\n" in text
     assert "greedy soup, in distribution: helps in 2, hurts in 0 and is undecided in 0 of 2" in text
     # A setting on a second axis counts once, and one that lacks a sweep counts not at all.
     second = runs[runs["value"] == "2%"].assign(axis="start", value="ImageNet")
@@ -89,25 +92,37 @@ def test_the_table_and_the_figure_have_every_setting():
     assert any(np.allclose(y, 1.1) for y in lines)
 
 
-def test_every_setting_names_a_run_that_shares_the_data_of_its_first_sweep(root):
-    for study, settings in _study.SETTINGS.items():
-        for name in settings:
-            first, second = (_study.Run(study, name, seed).overlay for seed in (0, 1))
-            assert (first["shared"], second["shared"]) == (None, first["name"])
-            assert second["sweep"]["random"]["seed"] == 1
-            assert yaml.safe_load(yaml.safe_dump(second)) == second
+def test_every_run_has_a_split_and_a_sweep_of_its_own(root):
+    for study in _study.SETTINGS:
+        for run in _study.runs(study):
+            made = run.overlay
+            assert made["name"] == f"{study}/{run.setting}-{run.seed}"
+            assert made["data"]["heldout"] == {"seed": run.seed}
+            assert made["sweep"]["random"]["seed"] == run.seed
+            assert yaml.safe_load(yaml.safe_dump(made)) == made
         for base in _study.BASES[study]:
             assert (root / base).is_file()
     with pytest.raises(UserError, match="--only has 'images3', expected one of images2, "):
         tool.main("small", ["images3"], [])
 
 
-def test_the_weak_start_is_the_model_that_its_run_makes():
-    drawn = _study.TENTH["sweep"]["random"]
-    [(name, row)] = search.rows({"choices": {}, **drawn}).items()
-    assert Path(_study.WEAK).stem == name
-    assert Path(_study.WEAK).parent == Path("results", _study.TENTH["name"], "models")
-    assert (row["lr"], row["epochs"], row["augment"]) == (0.002, 60, 1)
+def test_the_weak_start_of_a_run_is_the_model_that_its_own_run_makes():
+    for seed in _study.SEEDS:
+        run = _study.Run(_study.IMAGES, "tenth", seed)
+        drawn = run.weak["sweep"]["random"]
+        [(name, row)] = search.rows({"choices": {}, **drawn}).items()
+        start = Path("results", run.weak["name"], "models", f"{name}.safetensors")
+        assert Path(run.overlay["model"]["pretrained"]) == start
+        assert (row["lr"], row["epochs"], row["augment"]) == (0.002, 60, 1)
+        # No image that the start was trained on is held out.
+        assert run.weak["data"] == {"train_fraction": 0.1, "heldout": {"seed": seed}}
+    assert _study.Run(_study.IMAGES, "slow", 0).weak is None
+
+
+def test_rows_of_an_axis_stand_together():
+    axes = [axis for axis, _, _ in tool.shown(_study.IMAGES)]
+    assert axes == sorted(axes, key=list(dict.fromkeys(axes)).index)
+    assert ("start", "ImageNet", _study.USUAL) in tool.shown(_study.IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -132,26 +147,23 @@ def test_every_sweep_draws_held_out_sets_of_its_own():
     assert [o["curves"]["heldout_size"]["seed"] for o in overlays] == [0, 1, 2]
 
 
-def test_gains_of_recalibrated_soups_are_over_the_recalibrated_best_model():
-    table = methods(0.63)
+def test_all_gains_are_over_the_best_model_as_it_was_trained():
     rows = {measured.RECALIBRATED: 0.62, ENSEMBLE: 0.65}
     more = [{"method": m, "test": a, "shifts_mean": a} for m, a in rows.items()]
-    found = measured.gains(pd.concat([table, pd.DataFrame(more)])).set_index("method")
-    assert found.loc[GREEDY, ["test", "over_test"]].tolist() == pytest.approx([1, 62])
-    # Members of the ensemble keep statistics of their own.
-    assert found.loc[ENSEMBLE, ["test", "over_test"]].tolist() == pytest.approx([5, 60])
-    assert measured.RECALIBRATED not in found.index
+    found = measured.gains(pd.concat([methods(0.63), pd.DataFrame(more)])).set_index("method")
+    assert found.loc[[GREEDY, ENSEMBLE, measured.RECALIBRATED], "test"].tolist() == pytest.approx(
+        [3, 5, 2]
+    )
+    assert set(found["over_test"]) == {60}
 
 
 def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = []
 
-    def call(study, name, overlay, targets, options):
+    def call(overlay, targets, study, options):
         made.append(targets[0].removeprefix(f"results/{study}/"))
-        folder = tmp_path / "results" / study / name
-        if "effects.csv" not in targets[0]:
-            return
+        folder = tmp_path / "results" / overlay["name"]
         files.write_json(folder / "settings.json", {})
         table = methods(0.61 + overlay["sweep"]["random"]["seed"] / 1000)
         drawn = table.assign(per_class=5, draw=0)
@@ -164,12 +176,8 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
         files.write_text(tmp_path / path, "probe: {lr: 1}\n")
     study, name, record = _study.WORLD, "images100", tmp_path / "results" / "recorded"
     tool.main(study, [name], [])
-    start, *tables = (
-        f"images100-{path}" for path in ("0/models/initialization.safetensors",
-        *(f"{seed}/tables/effects.csv" for seed in range(3)))
-    )  # fmt: skip
-    # The data and the start that the later runs share are made first, or are there.
-    assert made == [tables[0], start, tables[1], start, tables[2]]
+    tables = [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
+    assert made == tables
     whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
     assert len(whole) == 3
     made.clear()
@@ -188,7 +196,7 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     assert len(tool.asked(study, [], kept)) == len(_study.runs(study)) - 2
     assert not made
     tool.main(study, [name], [], keep=True)
-    assert made == [start, tables[2]]
+    assert made == tables[2:]
     assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
     # A run with other settings counts no more.
     assert len(_study.Kept.read(study).notes) == 3

@@ -4,34 +4,30 @@ import pandas as pd
 
 from soups.evaluation.resampling import student
 from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
-from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, UNIFORM
+from soups.roles import BEST, ENSEMBLE, GREEDY, INITIALIZATION, LEARNED, UNIFORM
 
-METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
-MEASURES = ["test", "shifts_mean"]
-OVER = "over_"  # prefix of columns about the model that a gain is over
 RECALIBRATED = "best_recalibrated"  # the best individual model with statistics measured again
+METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
+BESIDE = (RECALIBRATED, INITIALIZATION)  # rows that are no method, for comparison
+MEASURES = ["test", "shifts_mean"]
+OVER = "over_"  # prefix of columns about the best individual model
 
 
 def gains(methods: pd.DataFrame) -> pd.DataFrame:
-    """Gain of every shown method over the best individual model, in points.
-
-    If the run has the best individual model with batch statistics that were measured again, as
-    those of its soups are, the gains of soups are over that model.
+    """Gain of every row of `METHODS` and `BESIDE` over the best individual model, in points.
 
     Args:
         methods: the methods table of a run.
 
     Returns:
         columns ``method``, ``test`` and ``shifts_mean``. With the prefix ``over_`` it has the
-        accuracies in percent of the model that the gain is over.
+        accuracies of the best individual model in percent.
     """
-    rows = methods.set_index("method")[MEASURES]
-    present = [name for name in METHODS if name in rows.index]
-    again = RECALIBRATED if RECALIBRATED in rows.index else BEST
-    bases = [BEST if name == ENSEMBLE else again for name in present]
-    gained = 100 * (rows.loc[present] - rows.loc[bases].to_numpy())
-    over = (100 * rows.loc[bases]).add_prefix(OVER).set_axis(gained.index)
-    return gained.join(over).reset_index()
+    rows = 100 * methods.set_index("method")[MEASURES]
+    present = [name for name in (*METHODS, *BESIDE) if name in rows.index]
+    gained = rows.loc[present] - rows.loc[BEST]
+    over = {OVER + measure: rows.loc[BEST, measure] for measure in MEASURES}
+    return gained.assign(**over).reset_index()
 
 
 def drawn(curve: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +47,8 @@ def drawn(curve: pd.DataFrame) -> pd.DataFrame:
 def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd.DataFrame:
     """Mean gain, Student's 95% interval and verdict of every method in every setting.
 
-    The column ``over`` has the mean accuracy in percent of the models that the gains are over.
+    The column ``over`` has the mean accuracy of the best individual models in percent, and ``wins``
+    the number of sweeps with a gain above 0.
 
     Args:
         runs: `gains` of all runs, with the columns ``axis``, ``value``, ``setting`` and ``seed``.
@@ -72,6 +69,7 @@ def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd
             row = {"axis": axis, "value": value, "method": method, "measure": measure}
             row |= {"setting": part["setting"].iloc[0], "sweeps": len(part)}
             row |= {"gain": mean, "lo": low, "hi": high, "over": part[OVER + measure].mean()}
+            row["wins"] = int((part[measure] > 0).sum())
             decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
             rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)

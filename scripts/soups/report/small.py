@@ -4,31 +4,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from soups.evaluation.gains import BESIDE, METHODS
 from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.report import presentation, style
-from soups.roles import TITLES
+from soups.roles import title
 
 MEASURES = {"test": "in distribution", "shifts_mean": "under shift"}
 
 
-def _methods(table: pd.DataFrame) -> list[str]:
-    present = set(table["method"])
-    return [name for name in TITLES if name in present]
-
-
 def markdown(table: pd.DataFrame) -> str:
-    """The summary as a Markdown table, with a row per setting and measure.
-
-    The accuracy of the best individual model stands beside. If the statistics of soups are measured
-    again, those of that model are too.
-    """
-    methods = _methods(table)
+    """The summary as a Markdown table, with a row per setting and measure."""
+    methods = [name for name in (*METHODS, *BESIDE) if name in set(table["method"])]
     head = ["setting", "measure", "sweeps", "best individual (%)"]
-    head += [TITLES[name] for name in methods]
+    head += [title(name) for name in methods]
     lines = []
     for (axis, value, measure), rows in table.groupby(["axis", "value", "measure"], sort=False):
         each = rows.set_index("method")
-        first = each.loc[methods[0]]  # a soup
+        first = each.iloc[0]
         cells = [f"{axis}: {value}", MEASURES[measure], str(first["sweeps"])]
         cells += [f"{first['over']:.1f}"]
         cells += [_cell(each.loc[name]) if name in each.index else "" for name in methods]
@@ -40,7 +32,8 @@ def _cell(row: pd.Series) -> str:
     if np.isnan(row["lo"]):
         return f"{row['gain']:+.1f}"
     mark = {HELPS: " ▲", HURTS: " ▼"}.get(row["verdict"], "")
-    return f"{row['gain']:+.1f} [{row['lo']:+.1f}, {row['hi']:+.1f}]{mark}"
+    wins = f"({row['wins']} of {row['sweeps']})"
+    return f"{row['gain']:+.1f} [{row['lo']:+.1f}, {row['hi']:+.1f}] {wins}{mark}"
 
 
 def rules(table: pd.DataFrame) -> list[str]:
@@ -52,12 +45,12 @@ def rules(table: pd.DataFrame) -> list[str]:
     table = table[(table["axis"] != HELDOUT_AXIS) & (table["verdict"] != NOT_TESTED)]
     table = table.drop_duplicates(["setting", "method", "measure"])
     out = []
-    for method in _methods(table):
+    for method in METHODS:
         for measure, words in MEASURES.items():
             rows = table[(table["method"] == method) & (table["measure"] == measure)]
             count = rows["verdict"].value_counts()
             out.append(
-                f"- {TITLES[method]}, {words}: helps in {count.get(HELPS, 0)}, hurts in "
+                f"- {title(method)}, {words}: helps in {count.get(HELPS, 0)}, hurts in "
                 f"{count.get(HURTS, 0)} and is undecided in {count.get(UNDECIDED, 0)} of "
                 f"{len(rows)} {'setting' if len(rows) == 1 else 'settings'}."
             )
@@ -67,22 +60,22 @@ def rules(table: pd.DataFrame) -> list[str]:
 def figure(table: pd.DataFrame) -> Figure:
     """One panel per axis of the study and measure, with a line per method."""
     style.use()
-    axes_of, methods = table["axis"].unique(), _methods(table)
+    axes_of = table["axis"].unique()
     made = Figure(figsize=(style.WIDE, 2.2 * len(MEASURES)), layout="constrained")
     panels = made.subplots(len(MEASURES), len(axes_of), squeeze=False, sharey="row")
     for row, (measure, words) in zip(panels, MEASURES.items(), strict=True):
         for panel, axis in zip(row, axes_of, strict=True):
             part = table[(table["axis"] == axis) & (table["measure"] == measure)]
             values = part["value"].unique().tolist()
-            for shift, method in enumerate(methods):
+            for shift, method in enumerate(METHODS):
                 mine = part[part["method"] == method]
                 x = [
-                    values.index(value) + 0.08 * (shift - (len(methods) - 1) / 2)
+                    values.index(value) + 0.08 * (shift - (len(METHODS) - 1) / 2)
                     for value in mine["value"]
                 ]
                 bars = [mine["gain"] - mine["lo"], mine["hi"] - mine["gain"]]
                 panel.errorbar(x, mine["gain"], yerr=bars, fmt="o-", ms=3, lw=0.8,
-                               label=TITLES[method])  # fmt: skip
+                               label=title(method))  # fmt: skip
             panel.axhline(0, color="0.6", lw=0.8)
             panel.set_xticks(range(len(values)), values)
             panel.set_xlim(-0.5, len(values) - 0.5)
