@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from soups.data import decode, duplicates, folders, hashes, preparation
 
@@ -83,6 +83,21 @@ def test_a_copy_is_found_behind_another_picture_with_a_similar_hash(data, tmp_pa
     copied.point(lambda value: value // 2).save(tmp_path / "train/dog/00 dark.png")
     copied.save(tmp_path / "test/dog/v.png")
     assert rows_of(data, tmp_path) == [("test", "dog/v.png", "train", "dog/08.jpg", "same picture")]
+
+
+def test_different_drawings_on_white_paper_are_not_the_same_picture():
+    """White paper has a small mean difference to every other drawing on white paper."""
+    drawings = []
+    for lines in ([(10, 10, 80, 90), (80, 90, 90, 20)], [(20, 80, 50, 15), (50, 15, 60, 85)]):
+        drawings.append(Image.new("RGB", (100, 100), "white"))
+        for line in lines:
+            ImageDraw.Draw(drawings[-1]).line(line, "black")
+    one, other = (np.asarray(d.resize((32, 32), Image.Resampling.BOX), float) for d in drawings)
+    assert np.abs(one - other).mean() < hashes.ALIKE
+    assert not hashes.alike(*drawings)
+    content = BytesIO()
+    drawings[0].resize((70, 70)).save(content, "JPEG", quality=60)
+    assert hashes.alike(drawings[0], Image.open(content))
 
 
 def test_each_image_is_compared_once_before_any_is_compared_again(monkeypatch):

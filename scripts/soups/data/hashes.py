@@ -14,7 +14,9 @@ PAIRS = 1_000_000  # candidate pairs that are compared at a time
 # A band that more images share tells little, such as the flat sky or background at the top of a
 # picture. Images that are equal in such bands alone are not compared.
 CROWDED = 2_000
-ALIKE = 10.0  # mean difference of two versions of a picture, of 255, at 32 × 32 pixels
+# Two versions of a picture, at 32 × 32 pixels, have at most this mean difference, of 255, and at
+# least this correlation. Different drawings on white paper have a small difference too.
+ALIKE, CORRELATED = 10.0, 0.75
 COUNTED = 2_000_000  # candidate pairs of two sets that are compared at most
 
 
@@ -133,8 +135,11 @@ def _equal(first: np.ndarray, second: np.ndarray, most: int) -> Iterator[np.ndar
 
 def alike(first: Image.Image, second: Image.Image) -> bool:
     """Return whether two images show the same picture, perhaps in another size or format."""
-    small = [
+    one, other = (
         np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.float32)
         for image in (first, second)
-    ]
-    return float(np.abs(small[0] - small[1]).mean()) <= ALIKE
+    )
+    if np.abs(one - other).mean() > ALIKE:
+        return False
+    one, other = one - one.mean(), other - other.mean()
+    return bool((one * other).sum() >= CORRELATED * np.sqrt((one**2).sum() * (other**2).sum()))
