@@ -1,4 +1,4 @@
-"""Tables of docs/ about the sweeps of the recorded evidence, with means over sweeps."""
+"""Tables of the pages about recorded sweeps, with means over sweeps."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

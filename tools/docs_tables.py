@@ -73,6 +73,7 @@ def readme() -> str:
     else:
         named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
         told = f"It has means over the sweeps of seeds {named}, with 95% intervals over sweeps."
+        told += " The sweeps share their images and the linear probe that they start from."
     told = f"The table compares soups with the best single model. {told}"
     return f"{textwrap.fill(told, 104)}\n\n{_sweeps.short(methods, 'sketches')}"
 

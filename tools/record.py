@@ -75,8 +75,9 @@ def keep_results(folder: Path, name: str, record: dict, figures: Collection[str]
     """
     target = RECORDED / name
     target.mkdir(parents=True, exist_ok=True)
-    for stale in [*target.glob("*.csv"), *target.glob("*.png")]:
-        stale.unlink()
+    for ending in ("csv", "png", "md", "txt"):
+        for stale in target.glob(f"*.{ending}"):
+            stale.unlink()
     for path in folder.glob("tables/*.csv"):
         files.copy(path, target / path.name)
     if (copies := folder / "checks" / "duplicates.csv").is_file():

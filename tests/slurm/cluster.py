@@ -6,13 +6,13 @@ state folder alone, and it ends its daemons by their own process ids.
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -168,13 +168,15 @@ class Cluster:
                 update = ("update", f"JobId={job['id']}", "StartTime=now")
                 self.run("scontrol", *update, check=False)
 
-    def let_go(self, jobs: Iterable[str]) -> bool:
-        """Return whether the node is done with jobs that were killed.
+    def held(self) -> set[str]:
+        """Return the ids of killed jobs that the node is not done with.
 
-        If such a job is started again before that, SLURM drains the node.
+        If SLURM starts such a job again on the node, it drains the node.
         """
         log = (self.folder / "slurmd.log").read_text()
-        return all(f"JobId={job}: sent epilog complete" in log for job in jobs)
+        started = set(re.findall(r"Launching batch job (\d+)", log))
+        ended = {job["id"] for job in self.jobs() if job["state"] == "COMPLETED"}
+        return started - ended - set(re.findall(r"JobId=(\d+): sent epilog complete", log))
 
     def node(self, state: str) -> None:
         """Set the node's state, as an administrator does."""
