@@ -48,6 +48,8 @@ def rules(table: pd.DataFrame) -> list[str]:
     for method in METHODS:
         for measure, words in MEASURES.items():
             rows = table[(table["method"] == method) & (table["measure"] == measure)]
+            if rows.empty:
+                continue
             count = rows["verdict"].value_counts()
             out.append(
                 f"- {title(method)}, {words}: helps in {count.get(HELPS, 0)}, hurts in "
