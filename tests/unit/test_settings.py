@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from soups.errors import UserError
-from soups.experiment import settings
+from soups.experiment import schema, settings
 
 
 def change(config: dict, changes: dict) -> None:
@@ -39,6 +39,37 @@ def refusal(validate, changes: dict) -> str:
 
 def test_the_default_configuration_is_valid(validate):
     validate({})
+
+
+def test_the_order_of_fixed_keys_is_no_change(config, root):
+    """Snakemake would make everything again that depends on a section with another order."""
+    path = root / "rules" / "schemas" / "config.schema.yaml"
+    names = ("data", "model", "pretrain", "probe", "finetune", "compute", "curves")
+    other = config | {name: reverse(config[name]) for name in names}
+    other["model"]["architecture"] = dict(reversed(config["model"]["architecture"].items()))
+    settings.validate(other, path)
+    for name in names:
+        assert repr(other[name]) == repr(config[name]), name
+
+
+def test_the_order_of_names_is_kept(config, root):
+    """It is the order of rows."""
+    config["data"]["folders"] = {
+        "shifts": {"z": {"severity": 1, "corruption": "blur"}, "a": {"folder": "c"}}, "root": "."
+    }  # fmt: skip
+    other = config | {"soups": dict(reversed(config["soups"].items()))}
+    path = root / "rules" / "schemas" / "config.schema.yaml"
+    schema.sort_keys(other, path, schema.read_yaml(root / "config.yaml"))
+    assert list(other["soups"]) == list(reversed(config["soups"]))
+    assert list(other["data"]["folders"]) == ["root", "shifts"]
+    assert list(other["data"]["folders"]["shifts"]) == ["z", "a"]
+    assert list(other["data"]["folders"]["shifts"]["z"]) == ["corruption", "severity"]
+
+
+def reverse(value):
+    if not isinstance(value, dict):
+        return value
+    return {key: reverse(value[key]) for key in reversed(value)}
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,45 @@ def check(config: dict, path: str | Path) -> None:
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
-    rules = read_yaml(path)
-    _complete(rules["properties"])
+    rules = _rules(path)
     validator = _Validator(rules)
     for error in list(validator.iter_errors(config)):
         _parse_text(config, error)
     error = best_match(validator.iter_errors(config))
     if error:
         raise UserError(sentence(error))
+
+
+def sort_keys(config: dict, path: str | Path, usual: dict) -> None:
+    """Give fixed keys the order of the default configuration, so that no other order is a change.
+
+    Snakemake compares parameters with the order of their keys. Keys that are names, such as those
+    of soups, keep their order.
+
+    Args:
+        config: a configuration that `check` accepts. It is changed in place.
+        path: file of the JSON schema.
+        usual: the default configuration.
+    """
+    rules = _rules(path)
+    for key, value in config.items():
+        config[key] = _sorted(value, rules["properties"][key], usual.get(key), rules["$defs"])
+
+
+def _sorted(value, rules: dict, usual, shared: dict):
+    if "$ref" in rules:
+        rules = shared[rules["$ref"].rsplit("/", 1)[1]]
+    rules = next((one for one in rules.get("oneOf", []) if one["type"] == "object"), rules)
+    others = rules.get("additionalProperties")
+    if not isinstance(value, dict) or others is None:
+        return value
+    known, usual = rules.get("properties", {}), usual if isinstance(usual, dict) else {}
+    order = value if others else dict.fromkeys([*usual, *known])
+    return {
+        key: _sorted(value[key], known.get(key, others), usual.get(key), shared)
+        for key in order
+        if key in value
+    }
 
 
 def read_yaml(path: str | Path):
@@ -62,6 +93,12 @@ _Validator = extend(
         }
     ),
 )
+
+
+def _rules(path: str | Path) -> dict:
+    rules = read_yaml(path)
+    _complete(rules["properties"])
+    return rules
 
 
 def _complete(sections: dict) -> None:
