@@ -231,5 +231,14 @@ def test_each_drawn_set_chooses_as_a_held_out_set_of_its_own_would(kitchen):
               for m in kitchen.ingredients}  # fmt: skip
     best = next(iter(want[BEST]["coefficients"]))
     assert scores[best] == max(scores.values())
+    # The greedy ensemble, computed from the logits and labels of the drawn images alone.
+    logits, answers = {m: kitchen.logits(m)[rows] for m in scores}, kitchen.labels[rows]
+    members, reached = [], 0
+    for name in sorted(scores, key=lambda m: -scores[m]):
+        mean = np.mean([logits[m] for m in (*members, name)], axis=0)
+        if (accuracy := (mean.argmax(1) == answers).mean()) >= reached:
+            members, reached = [*members, name], accuracy
+    assert found[GREEDY_ENSEMBLE]["ensemble"] == members
+    assert len(members) < len(scores)
     with pytest.raises(UserError, match=r"per_class has 1000, but a class has"):
         heldout_size.plan(kitchen, [1000], draws=1, seed=0)
