@@ -22,8 +22,8 @@ _WHOLE = {"type": "integer", "minimum": 0}
 # Every hyperparameter with the values that it may have, as JSON schema. config.yaml explains
 # each. The schema of the configuration and the checks of the sweep derive from this table.
 HYPERPARAMETERS: dict[str, dict] = {
-    "start": {"enum": list(START)},
     "task": {"type": "string"},
+    "start": {"enum": list(START)},
     "lr": _POSITIVE,
     "weight_decay": _AMOUNT,
     "decayed": {"enum": ["matrices", "all"]},

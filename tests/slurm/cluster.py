@@ -22,7 +22,7 @@ COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 READY = 60  # seconds that the node may take to run jobs
-RUNS_JOBS = ("idle", "mixed", "allocated", "completing")
+RUNS_JOBS = ("idle", "planned", "mixed", "allocated", "completing")
 
 CONFIG = """
 ClusterName=test
@@ -169,13 +169,14 @@ class Cluster:
                 self.run("scontrol", *update, check=False)
 
     def held(self) -> set[str]:
-        """Return the ids of killed jobs that the node is not done with.
+        """Return the ids of jobs that the node has started and is not done with.
 
-        If SLURM starts such a job again on the node, it drains the node.
+        If SLURM starts such a job again on the node, it drains the node. A second run of a job that
+        was queued again is not seen.
         """
         log = (self.folder / "slurmd.log").read_text()
         started = set(re.findall(r"Launching batch job (\d+)", log))
-        ended = {job["id"] for job in self.jobs() if job["state"] == "COMPLETED"}
+        ended = {job["id"] for job in self.jobs() if job["state"] in ("COMPLETED", "FAILED")}
         return started - ended - set(re.findall(r"JobId=(\d+): sent epilog complete", log))
 
     def node(self, state: str) -> None:
@@ -196,7 +197,9 @@ class Cluster:
             if process.poll() is not None:
                 status = process.returncode
                 raise RuntimeError(f"{name} ended with status {status}\n{self.report()}")
-        _wait(self, lambda: self.node_state() in RUNS_JOBS, "the node cannot run jobs")
+        # A trailing "-" says that a waiting job will get the node.
+        ready = lambda: self.node_state().rstrip("-") in RUNS_JOBS  # noqa: E731
+        _wait(self, ready, "the node cannot run jobs")
 
     def report(self) -> str:
         """Return the states of node and jobs, and the ends of the daemons' logs."""
@@ -238,7 +241,7 @@ def running(cpus: int = 8, longest: int = 12):
         _wait(cluster, lambda: (folder / "munge" / "socket").exists(), "munge has no socket")
         ending.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
         ending.enter_context(_daemon(cluster, "slurmd", "-D", "-c"))
-        ending.callback(_end_jobs, cluster)
+        ending.callback(end_jobs, cluster)
         cluster.wait_for_node()
         yield cluster
 
@@ -278,7 +281,7 @@ def _wait(cluster: Cluster, ready, otherwise: str) -> None:
         time.sleep(0.2)
 
 
-def _end_jobs(cluster: Cluster) -> None:
+def end_jobs(cluster: Cluster) -> None:
     """Cancel all jobs and wait until SLURM lists none."""
     deadline = time.monotonic() + 60
     while cluster.run("squeue", "-h", check=False).strip() and time.monotonic() < deadline:

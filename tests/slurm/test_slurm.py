@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.slurm.cluster import end_jobs
 from tests.slurm.conftest import PRETRAINED, SITE
 from tests.unit.test_overlays import merge
 from tests.workflow.conftest import FEW, Project
@@ -56,6 +57,7 @@ def started(project, *arguments: str, status: int = 0):
     finally:
         if process.poll() is None:
             end(process)
+            end_jobs(project.cluster)
     assert process.returncode == status, project.output.read_text()
 
 
@@ -105,6 +107,8 @@ def disturbed(small, cluster):
             return [job for job in cluster.jobs() if job["state"] == "PENDING"]
 
         wait(process, "jobs wait", waiting)
+        running = set(training(cluster).values())
+        wait(process, "the node's log names its jobs", lambda: running <= cluster.held())
         cluster.node("DOWN")
         try:
             wait(process, "the node is down", lambda: cluster.node_state() == "down")

@@ -85,11 +85,12 @@ def test_a_copy_is_found_behind_another_picture_with_a_similar_hash(data, tmp_pa
     assert rows_of(data, tmp_path) == [("test", "dog/v.png", "train", "dog/08.jpg", "same picture")]
 
 
-def test_different_drawings_on_white_paper_are_not_the_same_picture():
-    """White paper has a small mean difference to every other drawing on white paper."""
+@pytest.mark.parametrize("paper", ["white", "red"])
+def test_different_drawings_on_the_same_paper_are_not_the_same_picture(paper):
+    """Paper has a small mean difference to every other drawing on the same paper."""
     drawings = []
     for lines in ([(10, 10, 80, 90), (80, 90, 90, 20)], [(20, 80, 50, 15), (50, 15, 60, 85)]):
-        drawings.append(Image.new("RGB", (100, 100), "white"))
+        drawings.append(Image.new("RGB", (100, 100), paper))
         for line in lines:
             ImageDraw.Draw(drawings[-1]).line(line, "black")
     one, other = (np.asarray(d.resize((32, 32), Image.Resampling.BOX), float) for d in drawings)

@@ -1,3 +1,4 @@
+import copy
 import shutil
 
 import pytest
@@ -55,15 +56,29 @@ def test_the_order_of_fixed_keys_is_no_change(config, root):
 def test_the_order_of_names_is_kept(config, root):
     """It is the order of rows."""
     config["data"]["folders"] = {
-        "shifts": {"z": {"severity": 1, "corruption": "blur"}, "a": {"folder": "c"}}, "root": "."
+        "root": ".", "train": "a", "test": "b", "image_size": 32,
+        "shifts": {"z": {"severity": 1, "corruption": "blur"}, "a": {"folder": "c"}},
     }  # fmt: skip
-    other = config | {"soups": dict(reversed(config["soups"].items()))}
-    path = root / "rules" / "schemas" / "config.schema.yaml"
-    schema.sort_keys(other, path, schema.read_yaml(root / "config.yaml"))
-    assert list(other["soups"]) == list(reversed(config["soups"]))
-    assert list(other["data"]["folders"]) == ["root", "shifts"]
-    assert list(other["data"]["folders"]["shifts"]) == ["z", "a"]
-    assert list(other["data"]["folders"]["shifts"]["z"]) == ["corruption", "severity"]
+    config["tasks"] = {"z": ["car", "cup"], "a": ["tree", "fish"]}
+    sweep = config["sweep"]
+    sweep["random"]["parameters"] = {"mixup": 0, "lr": 0.1}
+    sweep["variants"] = {"z": {"first": 1, "set": {"lr": 1}}, "a": {"first": 2, "set": {"lr": 2}}}
+    config["soups"] = dict(reversed(config["soups"].items()))
+    before = copy.deepcopy(config)
+    schema.check(config, root / "rules" / "schemas" / "config.schema.yaml")
+    assert config == before
+    for path in (
+        "soups",
+        "tasks",
+        "sweep.variants",
+        "sweep.random.parameters",
+        "data.folders.shifts",
+    ):
+        one, other = config, before
+        for key in path.split("."):
+            one, other = one[key], other[key]
+        assert list(one) == list(other), path
+    assert list(config["data"]["folders"]["shifts"]["z"]) == ["corruption", "severity"]
 
 
 def reverse(value):
@@ -181,7 +196,7 @@ def test_a_share_of_training_images_needs_training(config):
         ({"sweep.random.n": 12.0}, "config key sweep.random.n is 12.0, expected integer"),
         (
             {"sweep.random.parameters.momentum": 0.9},
-            "parameters.momentum is unknown, expected one of start",
+            "parameters.momentum is unknown, expected one of task",
         ),
         ({"sweep.grid": {"momentum": [0.9]}}, "sweep.grid.momentum is unknown"),
         ({"sweep.grid": {"lr": []}}, "config key sweep.grid.lr is [], expected at least 1 entry"),

@@ -141,5 +141,5 @@ def alike(first: Image.Image, second: Image.Image) -> bool:
     )
     if np.abs(one - other).mean() > ALIKE:
         return False
-    one, other = one - one.mean(), other - other.mean()
+    one, other = (pixels - pixels.mean((0, 1)) for pixels in (one, other))
     return bool((one * other).sum() >= CORRELATED * np.sqrt((one**2).sum() * (other**2).sum()))

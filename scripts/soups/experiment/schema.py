@@ -22,7 +22,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten t
 def check(config: dict, path: str | Path) -> None:
     """Check a configuration against the schema.
 
-    Text from ``--config 'sweep={random: {n: 20}}'`` that should be a number becomes a number.
+    Text from ``--config 'sweep={random: {n: 20}}'`` that should be a number becomes a number. Fixed
+    keys get the order of the schema, because Snakemake would take another order for a change.
 
     Args:
         config: the merged configuration. It is changed in place.
@@ -32,44 +33,34 @@ def check(config: dict, path: str | Path) -> None:
     Raises:
         UserError: one sentence with the key, its value and what was expected.
     """
-    rules = _rules(path)
+    rules = read_yaml(path)
+    _complete(rules["properties"])
     validator = _Validator(rules)
     for error in list(validator.iter_errors(config)):
         _parse_text(config, error)
     error = best_match(validator.iter_errors(config))
     if error:
         raise UserError(sentence(error))
-
-
-def sort_keys(config: dict, path: str | Path, usual: dict) -> None:
-    """Give fixed keys the order of the default configuration, so that no other order is a change.
-
-    Snakemake compares parameters with the order of their keys. Keys that are names, such as those
-    of soups, keep their order.
-
-    Args:
-        config: a configuration that `check` accepts. It is changed in place.
-        path: file of the JSON schema.
-        usual: the default configuration.
-    """
-    rules = _rules(path)
     for key, value in config.items():
-        config[key] = _sorted(value, rules["properties"][key], usual.get(key), rules["$defs"])
+        config[key] = _sorted(value, rules["properties"][key], rules["$defs"])
 
 
-def _sorted(value, rules: dict, usual, shared: dict):
+def _sorted(value, rules: dict, shared: dict):
+    """A valid value, its fixed keys in the order of the schema.
+
+    Keys that are names, such as those of soups, keep their order, and so do the keys of
+    open_clip's architectures, which the schema does not know.
+    """
     if "$ref" in rules:
         rules = shared[rules["$ref"].rsplit("/", 1)[1]]
-    rules = next((one for one in rules.get("oneOf", []) if one["type"] == "object"), rules)
+    rules = next((one for one in rules.get("oneOf", []) if one.get("type") == "object"), rules)
     others = rules.get("additionalProperties")
     if not isinstance(value, dict) or others is None:
         return value
-    known, usual = rules.get("properties", {}), usual if isinstance(usual, dict) else {}
-    order = value if others else dict.fromkeys([*usual, *known])
+    known = rules.get("properties", {})
+    order = value if others else known
     return {
-        key: _sorted(value[key], known.get(key, others), usual.get(key), shared)
-        for key in order
-        if key in value
+        key: _sorted(value[key], known.get(key, others), shared) for key in order if key in value
     }
 
 
@@ -93,12 +84,6 @@ _Validator = extend(
         }
     ),
 )
-
-
-def _rules(path: str | Path) -> dict:
-    rules = read_yaml(path)
-    _complete(rules["properties"])
-    return rules
 
 
 def _complete(sections: dict) -> None:

@@ -8,7 +8,7 @@ from soups import problems
 from soups.errors import UserError, near
 from soups.experiment import ready_made, search
 from soups.experiment.registry import SECTIONS
-from soups.experiment.schema import check, hint, read_yaml, sort_keys
+from soups.experiment.schema import check, hint, read_yaml
 from soups.problems import Problem
 from soups.roles import INITIALIZATION, ZEROSHOT
 
@@ -47,8 +47,6 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
     only = {section: _take_only(config, section) for section in SECTIONS}
     # The check comes first, so that a misspelled entry is an error even if `only` leaves it out.
     check(config, schema)
-    default = Path(schema).parents[2] / "config.yaml"
-    sort_keys(config, schema, read_yaml(default))
     others = {name: _keep_only(config[name], names, name) for name, names in only.items()}
     _check_nulls(config, configfiles, others)
     if (top := config["name"].split("/")[0]) in TAKEN:
@@ -58,7 +56,7 @@ def validate(config: dict, schema: str | Path, configfiles: Sequence[str | Path]
         )
     _check_shared(config)
     _check_sweep(config["sweep"])
-    asked = ready_made.Asked(config, default, configfiles, only)
+    asked = ready_made.Asked(config, Path(schema).parents[2] / "config.yaml", configfiles, only)
     notes = []
     if config["ingredients"]["source"] == "checkpoints":
         given = ready_made.complete(config["ingredients"]["checkpoints"])

@@ -23,15 +23,17 @@ def markdown(table: pd.DataFrame) -> str:
         first = each.iloc[0]
         cells = [f"{axis}: {value}", MEASURES[measure], str(first["sweeps"])]
         cells += [f"{first['over']:.1f}"]
-        cells += [_cell(each.loc[name]) if name in each.index else "" for name in methods]
+        for name in methods:
+            marked = name in METHODS
+            cells.append(_cell(each.loc[name], marked) if name in each.index else "")
         lines.append(cells)
     return presentation.markdown(head, lines) + "\n" + "\n".join(rules(table))
 
 
-def _cell(row: pd.Series) -> str:
+def _cell(row: pd.Series, marked: bool) -> str:
     if np.isnan(row["lo"]):
         return f"{row['gain']:+.1f}"
-    mark = {HELPS: " ▲", HURTS: " ▼"}.get(row["verdict"], "")
+    mark = {HELPS: " ▲", HURTS: " ▼"}.get(row["verdict"], "") if marked else ""
     wins = f"({row['wins']} of {row['sweeps']})"
     return f"{row['gain']:+.1f} [{row['lo']:+.1f}, {row['hi']:+.1f}] {wins}{mark}"
 
