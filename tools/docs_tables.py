@@ -104,7 +104,7 @@ def photographs(name: str) -> dict[str, str]:
     for soup in (UNIFORM, GREEDY):
         again += [(f"{soup}_recalibrated", soup), (f"{soup}_recalibrated", RECALIBRATED)]
     return {
-        name: gains(name),
+        name: _sweeps.gains(methods),
         f"{name}_recalibrated": _sweeps.compared(methods, again),
     }
 

@@ -3,13 +3,13 @@
 python tools/small.py [--only SETTING ...] [--world] [--keep] [--dry-run] [-- OPTIONS]
 
 The settings are those of `_study.SETTINGS`, each with three sweeps, and every sweep has a split of
-its own. The rules of the workflow do
-all the work. A run is an experiment results/small/<setting>-<seed>, and finished runs are not
-repeated. The options after -- go to snakemake. With --world the miniature answers the same
-question, and with --gather nothing is run. The table and the figure go to results/recorded/small
-or small_world, and hold the runs that exist. Runs that the record has with the same settings stay
-in it until they are made again, and with --keep they are not made again. With --dry-run the tool
-lists the runs that it would make, and makes none.
+its own. The rules of the workflow do all the work. A run is an experiment
+results/small/<setting>-<seed>, and finished runs are not repeated. The options after -- go to
+snakemake. With --world the miniature answers the same question, and with --gather nothing is run.
+The table and the figure go to results/recorded/small or small_world, and hold the runs that exist.
+Runs that the record has with the same settings stay in it until they are made again, and with
+--keep they are not made again. With --dry-run the tool lists the runs that it would make, and makes
+none.
 """
 
 import argparse

@@ -184,7 +184,8 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName={self.host}", f"State={state}", "Reason=a test")
 
     def node_state(self) -> str:
-        return self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T", check=False).strip()
+        state = self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T", check=False).strip()
+        return state.rstrip("-")  # SLURM marks a node that a waiting job will get
 
     def wait_for_node(self) -> None:
         """Wait until the node can run jobs.
@@ -197,9 +198,7 @@ class Cluster:
             if process.poll() is not None:
                 status = process.returncode
                 raise RuntimeError(f"{name} ended with status {status}\n{self.report()}")
-        # A trailing "-" says that a waiting job will get the node.
-        ready = lambda: self.node_state().rstrip("-") in RUNS_JOBS  # noqa: E731
-        _wait(self, ready, "the node cannot run jobs")
+        _wait(self, lambda: self.node_state() in RUNS_JOBS, "the node cannot run jobs")
 
     def report(self) -> str:
         """Return the states of node and jobs, and the ends of the daemons' logs."""
