@@ -9,8 +9,7 @@ import yaml
 
 import _library  # noqa: F401
 from soups import files
-from soups.evaluation.gains import RECALIBRATED
-from soups.roles import BEST, GREEDY, LEARNED, UNIFORM
+from soups.roles import BEST, GREEDY, LEARNED, RECALIBRATED, UNIFORM
 
 RECORDED = Path("results/recorded")
 NOTE = "record.json"

@@ -13,13 +13,12 @@ import _library  # noqa: F401
 from soups import files
 from soups.claims import series
 from soups.claims.registry import CLAIMS
-from soups.evaluation.gains import RECALIBRATED
 from soups.experiment.figures import FIGURES
 from soups.experiment.registry import ENSEMBLE_METHODS, SOUP_METHODS, Method
 from soups.report import presentation, small, style
 from soups.report.figures.claims import forest
 from soups.report.words import USUAL
-from soups.roles import BEST, GREEDY, UNIFORM
+from soups.roles import BEST, GREEDY, RECALIBRATED, UNIFORM
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded"

@@ -31,6 +31,11 @@ SOUP_OF_SWA = "soup_of_SWA"
 SOUP_OF_SAM = "soup_of_SAM"
 SOUP_WITH_SAM = "soup_with_and_without_SAM"
 DISTILLED = "distilled_model"
+# The best individual model with its batch statistics measured again.
+RECALIBRATED = "best_recalibrated"
+# Rows whose gains the small-data study compares, and rows beside them that are no method.
+COMPARED = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
+BESIDE = (RECALIBRATED, INITIALIZATION)
 
 
 @dataclass(frozen=True)

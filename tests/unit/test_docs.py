@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from soups import files
-from soups.evaluation.gains import RECALIBRATED
-from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, UNIFORM
+from soups.roles import BEST, ENSEMBLE, GREEDY, LEARNED, RECALIBRATED, UNIFORM
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "profiles" / "README.md"]

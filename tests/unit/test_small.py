@@ -19,7 +19,15 @@ from soups.evaluation.resampling import student
 from soups.experiment import search
 from soups.mixing import heldout_size
 from soups.report import small
-from soups.roles import BEST, ENSEMBLE, GREEDY, GREEDY_ENSEMBLE, INITIALIZATION, UNIFORM
+from soups.roles import (
+    BEST,
+    ENSEMBLE,
+    GREEDY,
+    GREEDY_ENSEMBLE,
+    INITIALIZATION,
+    RECALIBRATED,
+    UNIFORM,
+)
 from tests.unit.kitchens import tiny_kitchen
 
 
@@ -148,12 +156,10 @@ def test_every_sweep_draws_held_out_sets_of_its_own():
 
 
 def test_all_gains_are_over_the_best_model_as_it_was_trained():
-    rows = {measured.RECALIBRATED: 0.62, ENSEMBLE: 0.65}
+    rows = {RECALIBRATED: 0.62, ENSEMBLE: 0.65}
     more = [{"method": m, "test": a, "shifts_mean": a} for m, a in rows.items()]
     found = measured.gains(pd.concat([methods(0.63), pd.DataFrame(more)])).set_index("method")
-    assert found.loc[[GREEDY, ENSEMBLE, measured.RECALIBRATED], "test"].tolist() == pytest.approx(
-        [3, 5, 2]
-    )
+    assert found.loc[[GREEDY, ENSEMBLE, RECALIBRATED], "test"].tolist() == pytest.approx([3, 5, 2])
     assert set(found["over_test"]) == {60}
 
 

@@ -4,17 +4,14 @@ import pandas as pd
 
 from soups.evaluation.resampling import student
 from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
-from soups.roles import BEST, ENSEMBLE, GREEDY, INITIALIZATION, LEARNED, UNIFORM
+from soups.roles import BESIDE, BEST, COMPARED
 
-RECALIBRATED = "best_recalibrated"  # the best individual model with statistics measured again
-METHODS = (UNIFORM, GREEDY, LEARNED, ENSEMBLE)
-BESIDE = (RECALIBRATED, INITIALIZATION)  # rows that are no method, for comparison
 MEASURES = ["test", "shifts_mean"]
 OVER = "over_"  # prefix of columns about the best individual model
 
 
 def gains(methods: pd.DataFrame) -> pd.DataFrame:
-    """Gain of every row of `METHODS` and `BESIDE` over the best individual model, in points.
+    """Gain of every row of `COMPARED` and `BESIDE` over the best individual model, in points.
 
     Args:
         methods: the methods table of a run.
@@ -24,7 +21,7 @@ def gains(methods: pd.DataFrame) -> pd.DataFrame:
         accuracies of the best individual model in percent.
     """
     rows = 100 * methods.set_index("method")[MEASURES]
-    present = [name for name in (*METHODS, *BESIDE) if name in rows.index]
+    present = [name for name in (*COMPARED, *BESIDE) if name in rows.index]
     gained = rows.loc[present] - rows.loc[BEST]
     over = {OVER + measure: rows.loc[BEST, measure] for measure in MEASURES}
     return gained.assign(**over).reset_index()

@@ -4,17 +4,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soups.evaluation.gains import BESIDE, METHODS
 from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
 from soups.report import presentation, style
-from soups.roles import title
+from soups.roles import BESIDE, COMPARED, title
 
 MEASURES = {"test": "in distribution", "shifts_mean": "under shift"}
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The summary as a Markdown table, with a row per setting and measure."""
-    methods = [name for name in (*METHODS, *BESIDE) if name in set(table["method"])]
+    methods = [name for name in (*COMPARED, *BESIDE) if name in set(table["method"])]
     head = ["setting", "measure", "sweeps", "best individual (%)"]
     head += [title(name) for name in methods]
     lines = []
@@ -24,7 +23,7 @@ def markdown(table: pd.DataFrame) -> str:
         cells = [f"{axis}: {value}", MEASURES[measure], str(first["sweeps"])]
         cells += [f"{first['over']:.1f}"]
         for name in methods:
-            marked = name in METHODS
+            marked = name in COMPARED
             cells.append(_cell(each.loc[name], marked) if name in each.index else "")
         lines.append(cells)
     return presentation.markdown(head, lines) + "\n" + "\n".join(rules(table))
@@ -47,7 +46,7 @@ def rules(table: pd.DataFrame) -> list[str]:
     table = table[(table["axis"] != HELDOUT_AXIS) & (table["verdict"] != NOT_TESTED)]
     table = table.drop_duplicates(["setting", "method", "measure"])
     out = []
-    for method in METHODS:
+    for method in COMPARED:
         for measure, words in MEASURES.items():
             rows = table[(table["method"] == method) & (table["measure"] == measure)]
             if rows.empty:
@@ -71,10 +70,10 @@ def figure(table: pd.DataFrame) -> Figure:
         for panel, axis in zip(row, axes_of, strict=True):
             part = table[(table["axis"] == axis) & (table["measure"] == measure)]
             values = part["value"].unique().tolist()
-            for shift, method in enumerate(METHODS):
+            for shift, method in enumerate(COMPARED):
                 mine = part[part["method"] == method]
                 x = [
-                    values.index(value) + 0.08 * (shift - (len(METHODS) - 1) / 2)
+                    values.index(value) + 0.08 * (shift - (len(COMPARED) - 1) / 2)
                     for value in mine["value"]
                 ]
                 bars = [mine["gain"] - mine["lo"], mine["hi"] - mine["gain"]]
