@@ -1,7 +1,6 @@
 """Images that occur in several sets."""
 
 import shutil
-import time
 from io import BytesIO
 
 import numpy as np
@@ -156,12 +155,15 @@ def test_a_band_that_many_images_share_costs_no_time_and_hides_no_equal_pictures
     assert sum(map(len, hashes._candidates(values, values))) < 1_000_000
 
 
-def test_hashes_do_not_depend_on_memory_layout_and_large_sets_are_fast():
+def test_hashes_do_not_depend_on_memory_layout():
     image = photo(1)
     content = BytesIO()
     image.save(content, "PNG")
     assert hashes.of(content.getvalue(), image) == hashes.of(content.getvalue(), image.copy())
+
+
+def test_few_pairs_of_large_sets_are_compared():
     values = np.random.default_rng(0).integers(1, 2**63, 50_000).astype(np.uint64)
-    started = time.process_time()
     assert len(hashes.similar(values, values[:10_000])) == 10_000
-    assert time.process_time() - started < 2
+    compared = sum(map(len, hashes._candidates(values, values[:10_000])))
+    assert 10_000 <= compared < 100_000  # of 500 million pairs
