@@ -40,7 +40,7 @@ import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains
-from soups.report import small
+from soups.report import small, style
 
 CORES = {"--cores", "-c", "--jobs", "-j"}  # options of snakemake that say how many jobs may run
 # Options that make no run, and those that would have no effect beside them.
@@ -142,7 +142,8 @@ def gather(study: str, kept: Kept) -> str:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
     rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
             for axis, value, name in shown(study)]  # fmt: skip
-    table = gains.summary(pd.concat(rows), sizes if len(sizes) else None, len(SEEDS))
+    each = gains.each(pd.concat(rows), sizes if len(sizes) else None)
+    table = gains.summary(each, len(SEEDS))
     files.write_text(target / "gains.csv", whole.to_csv(index=False))
     (target / "drawn.csv").unlink(missing_ok=True)
     if len(sizes):
@@ -151,7 +152,7 @@ def gather(study: str, kept: Kept) -> str:
     command = "make small" if study == IMAGES else "python tools/small.py --world"
     ordered = {run.name: notes[run.name] for run in runs(study) if run.name in notes}
     files.write_json(target / NOTE, {"command": command, "runs": ordered})
-    small.figure(table).savefig(target / "small.png", dpi=200)
+    style.save(small.figure(table, each), [target / "small.png"])
     return small.markdown(table)
 
 

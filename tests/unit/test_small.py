@@ -79,7 +79,8 @@ def test_the_table_and_the_figure_have_every_setting():
     curve = pd.concat(methods(0.62).assign(per_class=5, draw=draw) for draw in range(2))
     again = measured.drawn(curve).assign(setting="100%")
     heldout = pd.concat(again.assign(seed=seed) for seed in range(3))
-    table = measured.summary(runs, heldout, 3)
+    each = measured.each(runs, heldout)
+    table = measured.summary(each, 3)
     assert len(table) == 3 * 3 * 2
     text = small.markdown(table)
     assert "| training images: 2% | in distribution | 3 | 60.0 | " in text
@@ -89,12 +90,14 @@ def test_the_table_and_the_figure_have_every_setting():
     assert "greedy soup, in distribution: helps in 2, hurts in 0 and is undecided in 0 of 2" in text
     # A setting on a second axis counts once, and one that lacks a sweep counts not at all.
     second = runs[runs["value"] == "2%"].assign(axis="start", value="ImageNet")
-    both = small.markdown(measured.summary(pd.concat([runs, second]), heldout, 3))
+    both = measured.each(pd.concat([runs, second]), heldout)
+    both = small.markdown(measured.summary(both, 3))
     assert text.splitlines()[-2:] == both.splitlines()[-2:]
-    few = measured.summary(runs[(runs["value"] == "2%") | (runs["seed"] < 2)], None, 3)
+    few = measured.each(runs[(runs["value"] == "2%") | (runs["seed"] < 2)], None)
+    few = measured.summary(few, 3)
     assert "is undecided in 0 of 1 setting." in small.markdown(few)
     assert "▲" not in small.markdown(few[few["value"] == "100%"])
-    panels = small.figure(table).axes
+    panels = small.figure(table, each).axes
     assert len(panels) == 4
     lines = [line.get_ydata() for line in panels[0].lines if len(line.get_xdata()) == 2]
     assert any(np.allclose(y, 1.1) for y in lines)

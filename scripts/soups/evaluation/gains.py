@@ -41,33 +41,51 @@ def drawn(curve: pd.DataFrame) -> pd.DataFrame:
     return every.groupby(["per_class", "method"], sort=False)[columns].mean().reset_index()
 
 
-def summary(runs: pd.DataFrame, heldout: pd.DataFrame | None, sweeps: int) -> pd.DataFrame:
-    """Mean gain, Student's 95% interval and verdict of every method in every setting.
-
-    The column ``over`` has the mean accuracy of the best individual models in percent, and ``wins``
-    the number of sweeps with a gain above 0.
+def each(runs: pd.DataFrame, heldout: pd.DataFrame | None) -> pd.DataFrame:
+    """The gain of every method in every sweep of every setting, with a row per measure.
 
     Args:
         runs: `gains` of all runs, with the columns ``axis``, ``value``, ``setting`` and ``seed``.
             A setting may stand on two axes.
         heldout: `drawn` of the runs whose held-out set was drawn again, with ``setting`` and
             ``seed``, or None.
-        sweeps: number of sweeps of the design. A setting with fewer gets no verdict.
+
+    Returns:
+        columns ``axis``, ``value``, ``setting``, ``seed``, ``method``, ``measure``, ``gain`` in
+        points and ``over``, the accuracy of the best individual model in percent.
     """
     parts = [runs]
     if heldout is not None:
         parts.append(heldout.assign(axis=HELDOUT_AXIS, value=heldout["per_class"].astype(str)))
+    rows = pd.concat(parts)
+    keys = ["axis", "value", "setting", "seed", "method"]
+    return pd.concat(
+        rows[keys].assign(measure=measure, gain=rows[measure], over=rows[OVER + measure])
+        for measure in MEASURES
+    )
+
+
+def summary(gained: pd.DataFrame, sweeps: int) -> pd.DataFrame:
+    """Mean gain, Student's 95% interval and verdict of every method in every setting.
+
+    The column ``over`` has the mean accuracy of the best individual models in percent, and ``wins``
+    the number of sweeps with a gain above 0.
+
+    Args:
+        gained: made by `each`.
+        sweeps: number of sweeps of the design. A setting with fewer gets no verdict.
+    """
     rows = []
-    for (axis, value, method), part in pd.concat(parts).groupby(
-        ["axis", "value", "method"], sort=False
-    ):
+    keys = ["axis", "value", "method"]
+    for (axis, value, method), part in gained.groupby(keys, sort=False):
         for measure in MEASURES:
-            mean, low, high = student(part[measure].to_numpy())
+            mine = part[part["measure"] == measure]
+            mean, low, high = student(mine["gain"].to_numpy())
             row = {"axis": axis, "value": value, "method": method, "measure": measure}
-            row |= {"setting": part["setting"].iloc[0], "sweeps": len(part)}
-            row |= {"gain": mean, "lo": low, "hi": high, "over": part[OVER + measure].mean()}
-            row["wins"] = int((part[measure] > 0).sum())
-            decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
+            row |= {"setting": mine["setting"].iloc[0], "sweeps": len(mine)}
+            row |= {"gain": mean, "lo": low, "hi": high, "over": mine["over"].mean()}
+            row["wins"] = int((mine["gain"] > 0).sum())
+            decided = verdict(low, high) if len(mine) >= sweeps else NOT_TESTED
             rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)
 

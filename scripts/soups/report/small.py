@@ -1,7 +1,10 @@
 """The table and the figure of the small-data study: gains over the best individual model."""
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
@@ -60,29 +63,50 @@ def rules(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def figure(table: pd.DataFrame) -> Figure:
-    """One panel per axis of the study and measure, with a line per method."""
+def figure(table: pd.DataFrame, each: pd.DataFrame) -> Figure:
+    """One panel per axis of the study and measure, with a line per method.
+
+    Args:
+        table: means and intervals over sweeps, made by `soups.evaluation.gains.summary`.
+        each: the gains of single sweeps, made by `soups.evaluation.gains.each`.
+    """
     style.use()
-    axes_of = table["axis"].unique()
-    made = Figure(figsize=(style.WIDE, 2.2 * len(MEASURES)), layout="constrained")
-    panels = made.subplots(len(MEASURES), len(axes_of), squeeze=False, sharey="row")
+    values = {
+        axis: rows["value"].unique().tolist() for axis, rows in table.groupby("axis", sort=False)
+    }
+    made = Figure(figsize=(style.WIDE, 2.1 * len(MEASURES) + 0.3), layout="constrained")
+    panels = made.subplots(
+        len(MEASURES), len(values), squeeze=False, sharey="row", sharex="col",
+        width_ratios=[len(on_axis) + 0.5 for on_axis in values.values()],
+    )  # fmt: skip
     for row, (measure, words) in zip(panels, MEASURES.items(), strict=True):
-        for panel, axis in zip(row, axes_of, strict=True):
-            part = table[(table["axis"] == axis) & (table["measure"] == measure)]
-            values = part["value"].unique().tolist()
-            for shift, method in enumerate(COMPARED):
-                mine = part[part["method"] == method]
-                x = [
-                    values.index(value) + 0.08 * (shift - (len(COMPARED) - 1) / 2)
-                    for value in mine["value"]
-                ]
-                bars = [mine["gain"] - mine["lo"], mine["hi"] - mine["gain"]]
-                panel.errorbar(x, mine["gain"], yerr=bars, fmt="o-", ms=3, lw=0.8,
-                               label=title(method))  # fmt: skip
-            panel.axhline(0, color="0.6", lw=0.8)
-            panel.set_xticks(range(len(values)), values)
-            panel.set_xlim(-0.5, len(values) - 0.5)
-            panel.set_xlabel(axis)
+        for panel, (axis, on_axis) in zip(row, values.items(), strict=True):
+            _panel(panel, on_axis, *(_part(rows, axis, measure) for rows in (table, each)))
         row[0].set_ylabel(f"gain {words} (points)")
-    panels[0, -1].legend(fontsize="x-small")
+    for panel, axis in zip(panels[-1], values, strict=True):
+        panel.set_xlabel(fill(axis, 30))
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return made
+
+
+def _part(rows: pd.DataFrame, axis: str, measure: str) -> pd.DataFrame:
+    return rows[(rows["axis"] == axis) & (rows["measure"] == measure)]
+
+
+def _panel(panel: Axes, values: list[str], means: pd.DataFrame, each: pd.DataFrame) -> None:
+    """Means with intervals, joined by lines, and the gains of single sweeps as points."""
+    panel.axhline(0, color=style.REFERENCE, lw=0.8)
+    for shift, method in enumerate(COMPARED):
+        look = style.marker(method, title(method), size=22)
+        aside = 0.17 * (shift - (len(COMPARED) - 1) / 2)
+        mine, single = (rows[rows["method"] == method] for rows in (means, each))
+        x, points = (np.array([values.index(v) for v in rows["value"]]) + aside
+                     for rows in (mine, single))  # fmt: skip
+        panel.vlines(x, mine["lo"], mine["hi"], color=look["color"], lw=0.9, alpha=0.6)
+        panel.plot(x, mine["gain"], color=look["color"], lw=0.9)
+        panel.scatter(points, single["gain"], color=look["color"], s=6, alpha=0.7, linewidths=0)
+        panel.scatter(x, mine["gain"], **look)
+    panel.set_xticks(range(len(values)), values)
+    panel.set_xlim(-0.6, len(values) - 0.4)
+    panel.grid(axis="x", visible=False)
