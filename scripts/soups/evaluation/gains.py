@@ -57,12 +57,13 @@ def each(runs: pd.DataFrame, heldout: pd.DataFrame | None) -> pd.DataFrame:
     parts = [runs]
     if heldout is not None:
         parts.append(heldout.assign(axis=HELDOUT_AXIS, value=heldout["per_class"].astype(str)))
-    rows = pd.concat(parts)
+    rows = pd.concat(parts, ignore_index=True)
     keys = ["axis", "value", "setting", "seed", "method"]
-    return pd.concat(
+    measured = [
         rows[keys].assign(measure=measure, gain=rows[measure], over=rows[OVER + measure])
         for measure in MEASURES
-    )
+    ]
+    return pd.concat(measured).sort_index(kind="stable")
 
 
 def summary(gained: pd.DataFrame, sweeps: int) -> pd.DataFrame:
@@ -76,17 +77,15 @@ def summary(gained: pd.DataFrame, sweeps: int) -> pd.DataFrame:
         sweeps: number of sweeps of the design. A setting with fewer gets no verdict.
     """
     rows = []
-    keys = ["axis", "value", "method"]
-    for (axis, value, method), part in gained.groupby(keys, sort=False):
-        for measure in MEASURES:
-            mine = part[part["measure"] == measure]
-            mean, low, high = student(mine["gain"].to_numpy())
-            row = {"axis": axis, "value": value, "method": method, "measure": measure}
-            row |= {"setting": mine["setting"].iloc[0], "sweeps": len(mine)}
-            row |= {"gain": mean, "lo": low, "hi": high, "over": mine["over"].mean()}
-            row["wins"] = int((mine["gain"] > 0).sum())
-            decided = verdict(low, high) if len(mine) >= sweeps else NOT_TESTED
-            rows.append(row | {"verdict": decided})
+    keys = ["axis", "value", "method", "measure"]
+    for names, part in gained.groupby(keys, sort=False):
+        mean, low, high = student(part["gain"].to_numpy())
+        row = dict(zip(keys, names, strict=True))
+        row |= {"setting": part["setting"].iloc[0], "sweeps": len(part)}
+        row |= {"gain": mean, "lo": low, "hi": high, "over": part["over"].mean()}
+        row["wins"] = int((part["gain"] > 0).sum())
+        decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
+        rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)
 
 
