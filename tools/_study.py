@@ -9,6 +9,7 @@ import yaml
 
 import _library  # noqa: F401
 from soups import files
+from soups.outcomes import IMAGES_AXIS
 from soups.roles import BEST, GREEDY, LEARNED, RECALIBRATED, UNIFORM
 
 RECORDED = Path("results/recorded")
@@ -52,19 +53,19 @@ SLOW["sweep"]["random"]["parameters"]["lr"] = "log_uniform(0.00002, 0.0002)"
 # Name of a study to its settings: axis, value on it, and what differs from the base.
 SETTINGS: dict[str, dict[str, tuple[str, str, dict]]] = {
     IMAGES: {
-        "images2": ("training images", "2%", images(0.02, 15, 25)),
-        "images5": ("training images", "5%", images(0.05, 8, 14)),
-        "images20": ("training images", "20%", images(0.2, 4, 6)),
-        "images100": ("training images", "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
+        "images2": (IMAGES_AXIS, "2%", images(0.02, 15, 25)),
+        "images5": (IMAGES_AXIS, "5%", images(0.05, 8, 14)),
+        "images20": (IMAGES_AXIS, "20%", images(0.2, 4, 6)),
+        "images100": (IMAGES_AXIS, "100%", images(1, 1.5, 2.5) | {"curves": DRAWN}),
         "random": ("start", "random", RANDOM),
         "tenth": ("start", "a tenth", images(0.2, 4, 6) | {"model": {"pretrained": WEAK}}),
         "slow": ("learning rates", "a fifth, 3× epochs", SLOW),
     },
     WORLD: {
-        "images2": ("training images", "2%", images(0.02, 4, 6)),
-        "images5": ("training images", "5%", images(0.05, 2, 3)),
-        "images20": ("training images", "20%", images(0.2, 0.8, 1.2)),
-        "images100": ("training images", "100%", images(1, 0.25, 0.45) | {"curves": DRAWN_WORLD}),
+        "images2": (IMAGES_AXIS, "2%", images(0.02, 4, 6)),
+        "images5": (IMAGES_AXIS, "5%", images(0.05, 2, 3)),
+        "images20": (IMAGES_AXIS, "20%", images(0.2, 0.8, 1.2)),
+        "images100": (IMAGES_AXIS, "100%", images(1, 0.25, 0.45) | {"curves": DRAWN_WORLD}),
     },
 }
 

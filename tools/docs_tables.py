@@ -125,8 +125,10 @@ def sizes_of_heldout(name: str) -> str:
 
 def study(name: str) -> str:
     """The recorded small-data study, on photographs or on the drawn world."""
-    path = RECORDED / name / "summary.csv"
-    return small.markdown(pd.read_csv(path)) + "\n" if path.is_file() else NO_RUN
+    paths = [RECORDED / name / f"{table}.csv" for table in ("summary", "trend")]
+    if not all(path.is_file() for path in paths):
+        return NO_RUN
+    return small.markdown(*map(pd.read_csv, paths)) + "\n"
 
 
 def rewritten(text: str, tables: dict[str, str]) -> str:

@@ -112,11 +112,21 @@ def call(overlay: Mapping, targets: Sequence[str], study: str, options: Sequence
         raise UserError(f"the run {name} failed, see results/{name}/logs")
 
 
-def shown(study: str) -> list[tuple[str, str, str]]:
-    """Axis, value and setting of every row, by axis. The setting `USUAL` stands on several axes."""
+def shown(study: str, made: Collection[str]) -> list[tuple[str, str, str]]:
+    """Axis, value and setting of every row, by axis.
+
+    The setting `USUAL` also stands on each other axis on which a setting has a run.
+
+    Args:
+        study: one of `SETTINGS`.
+        made: its settings that have runs.
+    """
+    axes = {name: axis for name, (axis, _, _) in SETTINGS[study].items()}
     rows = [(axis, value, name) for name, (axis, value, _) in SETTINGS[study].items()]
+    with_runs = {axes[name] for name in made}
     if study == IMAGES:
-        rows += [("start", "ImageNet", USUAL), ("learning rates", "usual", USUAL)]
+        usual = {"start": "ImageNet", "learning rates": "usual"}
+        rows += [(axis, value, USUAL) for axis, value in usual.items() if axis in with_runs]
     order = list(dict.fromkeys(axis for axis, _, _ in rows))
     return sorted(rows, key=lambda row: order.index(row[0]))
 
@@ -141,19 +151,20 @@ def gather(study: str, kept: Kept) -> str:
     if whole.empty:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
     rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
-            for axis, value, name in shown(study)]  # fmt: skip
+            for axis, value, name in shown(study, set(whole["setting"]))]  # fmt: skip
     each = gains.each(pd.concat(rows), sizes if len(sizes) else None)
-    table = gains.summary(each, len(SEEDS))
+    table, trend = gains.summary(each, len(SEEDS)), gains.trend(each)
     files.write_text(target / "gains.csv", whole.to_csv(index=False))
     (target / "drawn.csv").unlink(missing_ok=True)
     if len(sizes):
         files.write_text(target / "drawn.csv", sizes.to_csv(index=False))
     files.write_text(target / "summary.csv", table.to_csv(index=False))
+    files.write_text(target / "trend.csv", trend.to_csv(index=False))
     command = "make small" if study == IMAGES else "python tools/small.py --world"
     ordered = {run.name: notes[run.name] for run in runs(study) if run.name in notes}
     files.write_json(target / NOTE, {"command": command, "runs": ordered})
     style.save(small.figure(table, each), [target / "small.png"])
-    return small.markdown(table)
+    return small.markdown(table, trend)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ CHECKED = "checked"  # of a claim that holds by construction
 NOT_TESTED = "not tested"
 # Verdicts on the gain of a method over the best individual model in the small-data study.
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "undecided"
+# The axis of that study that `evaluation.gains.trend` fits, with values in percent.
+IMAGES_AXIS = "training images"
 # The axis of that study on which held-out sets are drawn again for the same models.
 HELDOUT_AXIS = "held-out images per class"
 # The doctor's verdict on a model that soups may contain. `doctor.verdicts` has the others.

@@ -80,9 +80,9 @@ def test_the_table_and_the_figure_have_every_setting():
     again = measured.drawn(curve).assign(setting="100%")
     heldout = pd.concat(again.assign(seed=seed) for seed in range(3))
     each = measured.each(runs, heldout)
-    table = measured.summary(each, 3)
+    table, trend = measured.summary(each, 3), measured.trend(each)
     assert len(table) == 3 * 3 * 2
-    text = small.markdown(table)
+    text = small.markdown(table, trend)
     assert "| training images: 2% | in distribution | 3 | 60.0 | " in text
     assert "held-out images per class: 5" in text
     assert "| +1.1 [+0.9, +1.3] (3 of 3) ▲ |" in text
@@ -91,16 +91,41 @@ def test_the_table_and_the_figure_have_every_setting():
     # A setting on a second axis counts once, and one that lacks a sweep counts not at all.
     second = runs[runs["value"] == "2%"].assign(axis="start", value="ImageNet")
     both = measured.each(pd.concat([runs, second]), heldout)
-    both = small.markdown(measured.summary(both, 3))
-    assert text.splitlines()[-2:] == both.splitlines()[-2:]
+    both = small.markdown(measured.summary(both, 3), trend)
+    assert text.splitlines()[-6:] == both.splitlines()[-6:]
     few = measured.each(runs[(runs["value"] == "2%") | (runs["seed"] < 2)], None)
     few = measured.summary(few, 3)
-    assert "is undecided in 0 of 1 setting." in small.markdown(few)
-    assert "▲" not in small.markdown(few[few["value"] == "100%"])
+    assert "is undecided in 0 of 1 setting." in small.markdown(few, trend)
+    assert "▲" not in small.markdown(few[few["value"] == "100%"], trend)
     panels = small.figure(table, each).axes
     assert len(panels) == 4
     lines = [line.get_ydata() for line in panels[0].lines if len(line.get_xdata()) == 2]
     assert any(np.allclose(y, 1.1) for y in lines)
+
+
+def test_the_trend_is_the_mean_slope_of_the_sweeps_per_tenfold_number_of_images():
+    slopes = [-2, -1, -3]
+    rows = [
+        {"axis": "training images", "value": f"{share}%", "seed": seed, "setting": f"images{share}",
+         "method": GREEDY, "measure": "test", "gain": 5 + slope * np.log10(share), "over": 80}
+        for seed, slope in enumerate(slopes) for share in (1, 10, 100)
+    ]  # fmt: skip
+    each = pd.DataFrame(rows)
+    other = each.assign(axis="start", gain=100)
+    found = measured.trend(pd.concat([each, other]))
+    [row] = found.to_dict("records")
+    assert row["seeds"] == 3
+    expected = student(np.array(slopes, float))
+    assert [row["slope"], row["lo"], row["hi"]] == pytest.approx(expected, abs=1e-3)
+    assert small.trends(found) == [
+        "- With ten times as many training images, the gains in distribution change by these "
+        "points: greedy soup -2.0 [-4.5, +0.5]."
+    ]
+    # A seed that lacks a number of images is left out, and one seed has no interval.
+    few = each[(each["seed"] == 1) | (each["value"] == "1%")]
+    assert small.trends(measured.trend(few))[0].endswith("these points: greedy soup -1.0.")
+    assert measured.trend(each[each["value"] == "1%"]).empty
+    assert small.trends(measured.trend(each[each["value"] == "1%"])) == []
 
 
 def test_every_run_has_a_split_and_a_sweep_of_its_own(root):
@@ -131,9 +156,12 @@ def test_the_weak_start_of_a_run_is_the_model_that_its_own_run_makes():
 
 
 def test_rows_of_an_axis_stand_together():
-    axes = [axis for axis, _, _ in tool.shown(_study.IMAGES)]
+    shown = tool.shown(_study.IMAGES, {"images20", "random"})
+    axes = [axis for axis, _, _ in shown]
     assert axes == sorted(axes, key=list(dict.fromkeys(axes)).index)
-    assert ("start", "ImageNet", _study.USUAL) in tool.shown(_study.IMAGES)
+    assert ("start", "ImageNet", _study.USUAL) in shown
+    # No setting with other rates has a run, so there is nothing to compare the usual rates with.
+    assert "usual" not in [value for _, value, _ in shown]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +216,7 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     tables = [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
     assert made == tables
     whole = {path.name: path.read_text() for path in (record / study).glob("*.csv")}
-    assert len(whole) == 3
+    assert sorted(whole) == ["drawn.csv", "gains.csv", "summary.csv", "trend.csv"]
     made.clear()
     tool.main(study, [name], [])
     assert not made

@@ -1,9 +1,17 @@
-"""Gains over the best individual model in the small-data study, and their means over sweeps."""
+"""Gains over the best individual model in the small-data study: their means and their trend."""
 
+import numpy as np
 import pandas as pd
 
 from soups.evaluation.resampling import student
-from soups.outcomes import HELDOUT_AXIS, HELPS, HURTS, NOT_TESTED, UNDECIDED
+from soups.outcomes import (
+    HELDOUT_AXIS,
+    HELPS,
+    HURTS,
+    IMAGES_AXIS,
+    NOT_TESTED,
+    UNDECIDED,
+)
 from soups.roles import BESIDE, BEST, COMPARED
 
 MEASURES = ["test", "shifts_mean"]
@@ -87,6 +95,36 @@ def summary(gained: pd.DataFrame, sweeps: int) -> pd.DataFrame:
         decided = verdict(low, high) if len(part) >= sweeps else NOT_TESTED
         rows.append(row | {"verdict": decided})
     return pd.DataFrame(rows).round(3)
+
+
+def trend(gained: pd.DataFrame) -> pd.DataFrame:
+    """How the gain of each method changes if the number of training images grows tenfold.
+
+    A straight line in the logarithm of that number is fitted to the gains of the sweeps of one seed
+    by least squares. The slopes of the seeds give the mean and Student's 95% interval. Seeds that
+    lack a number of images are left out.
+
+    Args:
+        gained: made by `each`.
+
+    Returns:
+        columns ``method``, ``measure``, ``seeds``, and ``slope``, ``lo`` and ``hi`` in points per
+        tenfold number of images. It has no rows if no seed has two numbers of images or more.
+    """
+    rows = gained[gained["axis"] == IMAGES_AXIS]
+    share = rows["value"].str.rstrip("%").astype(float)
+    rows = rows.assign(log=np.log10(share))
+    sizes = rows["log"].nunique()
+    out = []
+    for (method, measure), part in rows.groupby(["method", "measure"], sort=False):
+        lines = [line for _, line in part.groupby("seed") if len(line) == sizes > 1]
+        if not lines:
+            continue
+        slopes = [np.polyfit(line["log"], line["gain"], 1)[0] for line in lines]
+        mean, low, high = student(np.array(slopes))
+        row = {"method": method, "measure": measure, "seeds": len(lines)}
+        out.append(row | {"slope": mean, "lo": low, "hi": high})
+    return pd.DataFrame(out, columns=["method", "measure", "seeds", "slope", "lo", "hi"]).round(3)
 
 
 def verdict(low: float, high: float) -> str:

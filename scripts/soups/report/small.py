@@ -14,8 +14,13 @@ from soups.roles import BESIDE, COMPARED, title
 MEASURES = {"test": "in distribution", "shifts_mean": "under shift"}
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The summary as a Markdown table, with a row per setting and measure."""
+def markdown(table: pd.DataFrame, trend: pd.DataFrame) -> str:
+    """The summary as a Markdown table with a row per setting and measure, and sentences below it.
+
+    Args:
+        table: made by `soups.evaluation.gains.summary`.
+        trend: made by `soups.evaluation.gains.trend`.
+    """
     methods = [name for name in (*COMPARED, *BESIDE) if name in set(table["method"])]
     head = ["setting", "measure", "sweeps", "best individual (%)"]
     head += [title(name) for name in methods]
@@ -29,7 +34,7 @@ def markdown(table: pd.DataFrame) -> str:
             marked = name in COMPARED
             cells.append(_cell(each.loc[name], marked) if name in each.index else "")
         lines.append(cells)
-    return presentation.markdown(head, lines) + "\n" + "\n".join(rules(table))
+    return presentation.markdown(head, lines) + "\n" + "\n".join([*rules(table), *trends(trend)])
 
 
 def _cell(row: pd.Series, marked: bool) -> str:
@@ -61,6 +66,25 @@ def rules(table: pd.DataFrame) -> list[str]:
                 f"{len(rows)} {'setting' if len(rows) == 1 else 'settings'}."
             )
     return out
+
+
+def trends(table: pd.DataFrame) -> list[str]:
+    """A sentence per measure with the change of each gain per tenfold number of images."""
+    out = []
+    for measure, words in MEASURES.items():
+        rows = table[(table["measure"] == measure) & table["method"].isin(COMPARED)]
+        changes = [f"{title(row['method'])} {_change(row)}" for _, row in rows.iterrows()]
+        if changes:
+            out.append(
+                f"- With ten times as many training images, the gains {words} change by these "
+                f"points: {', '.join(changes)}."
+            )
+    return out
+
+
+def _change(row: pd.Series) -> str:
+    interval = "" if np.isnan(row["lo"]) else f" [{row['lo']:+.1f}, {row['hi']:+.1f}]"
+    return f"{row['slope']:+.1f}{interval}"
 
 
 def figure(table: pd.DataFrame, each: pd.DataFrame) -> Figure:
