@@ -1,12 +1,11 @@
 """The runs of the evidence, from experiments/evidence/plan.yaml and the overlays beside it."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from _snakemake import CLI, counted
 
 import _library  # noqa: F401
 from soups import files
@@ -15,8 +14,6 @@ from soups.roles import INITIALIZATION
 
 OVERLAYS = Path("experiments/evidence")
 DONE = "evidence.json"  # in the folder of a finished run: its fingerprint, minutes and machine
-COUNTED = ("precision", "inference", "accumulate", "gpus")  # keys of `compute` that change results
-CLI = [sys.executable, "-m", "snakemake"]
 
 
 @dataclass(frozen=True)
@@ -65,15 +62,8 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """A hash of all settings that decide the results of the run, also of those of its start.
-
-        Comments do not count, and of the section `compute` only the keys `COUNTED` do.
-        """
-        paths = (Path("config.yaml"), *self.files)
-        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-        for settings in read:
-            if given := settings.get("compute"):
-                settings["compute"] = {key: given[key] for key in COUNTED if key in given}
+        """A hash of all settings that decide the results of the run, also of those of its start."""
+        read = counted([Path("config.yaml"), *self.files])
         start = self.maker.settings if self.maker else None
         return files.fingerprint({"files": read, "config": self.config, "start": start})
 

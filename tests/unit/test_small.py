@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _snakemake
 import _study
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def test_the_table_and_the_figure_have_every_setting():
     again = measured.drawn(curve).assign(setting="100%")
     heldout = pd.concat(again.assign(seed=seed) for seed in range(3))
     each = measured.each(runs, heldout)
-    table, trend = measured.summary(each, 3), measured.trend(each)
+    table, trend = measured.summary(each, 3), measured.trend(each, ["2%", "100%"], 3)
     assert len(table) == 3 * 3 * 2
     text = small.markdown(table, trend)
     assert "| training images: 2% | in distribution | 3 | 60.0 | " in text
@@ -112,20 +113,19 @@ def test_the_trend_is_the_mean_slope_of_the_sweeps_per_tenfold_number_of_images(
     ]  # fmt: skip
     each = pd.DataFrame(rows)
     other = each.assign(axis="start", gain=100)
-    found = measured.trend(pd.concat([each, other]))
+    values = ["1%", "10%", "100%"]
+    found = measured.trend(pd.concat([each, other]), values, 3)
     [row] = found.to_dict("records")
-    assert row["seeds"] == 3
     expected = student(np.array(slopes, float))
     assert [row["slope"], row["lo"], row["hi"]] == pytest.approx(expected, abs=1e-3)
     assert small.trends(found) == [
         "- With ten times as many training images, the gains in distribution change by these "
         "points: greedy soup -2.0 [-4.5, +0.5]."
     ]
-    # A seed that lacks a number of images is left out, and one seed has no interval.
-    few = each[(each["seed"] == 1) | (each["value"] == "1%")]
-    assert small.trends(measured.trend(few))[0].endswith("these points: greedy soup -1.0.")
-    assert measured.trend(each[each["value"] == "1%"]).empty
-    assert small.trends(measured.trend(each[each["value"] == "1%"])) == []
+    # A study that lacks a sweep or a number of images has no trend.
+    last = (each["seed"] == 2) & (each["value"] == "1%")
+    for few in (each[~last], each[each["seed"] < 2], each[each["value"] != "1%"], each[:0]):
+        assert small.trends(measured.trend(few, values, 3)) == []
 
 
 def test_every_run_has_a_split_and_a_sweep_of_its_own(root):
@@ -198,7 +198,7 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = []
 
-    def call(overlay, targets, study, options):
+    def make(overlay, targets, study, options):
         made.append(targets[0].removeprefix(f"results/{study}/"))
         folder = tmp_path / "results" / overlay["name"]
         files.write_json(folder / "settings.json", {})
@@ -208,9 +208,9 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
             files.write_text(folder / "tables" / f"{each}.csv", table.to_csv(index=False))
         files.write_text(folder / "tables" / "heldout_size.csv", drawn.to_csv(index=False))
 
-    monkeypatch.setattr(tool, "call", call)
+    monkeypatch.setattr(tool, "make", make)
     for path in ("config.yaml", *_study.BASES[_study.WORLD]):
-        files.write_text(tmp_path / path, "probe: {lr: 1}\n")
+        files.write_text(tmp_path / path, "probe: {lr: 1}\ncompute: {threads: 2}\n")
     study, name, record = _study.WORLD, "images100", tmp_path / "results" / "recorded"
     tool.main(study, [name], [])
     tables = [f"images100-{seed}/tables/effects.csv" for seed in range(3)]
@@ -235,10 +235,55 @@ def test_recorded_runs_of_the_study_can_be_kept(tmp_path, monkeypatch):
     tool.main(study, [name], [], keep=True)
     assert made == tables[2:]
     assert {path.name: path.read_text() for path in (record / study).glob("*.csv")} == whole
-    # A run with other settings counts no more.
+    # The number of threads decides no result. A run with other settings counts no more.
+    files.write_text(tmp_path / "config.yaml", "probe: {lr: 1}\ncompute: {threads: 4}\n")
     assert len(_study.Kept.read(study).notes) == 3
     files.write_text(tmp_path / "config.yaml", "probe: {lr: 2}\n")
-    assert not _study.Kept.read(study).notes
+    left = _study.Kept.read(study)
+    assert not left.notes
+    assert left.others == ("images100-0", "images100-1", "images100-2")
+
+
+def test_a_run_that_fails_with_new_settings_does_not_count_as_finished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = _study.Run(_study.WORLD, "images2", 0)
+    for path in ("config.yaml", *_study.BASES[_study.WORLD]):
+        files.write_text(tmp_path / path, "probe: {lr: 1}\n")
+    for target in run.targets:
+        files.write_text(tmp_path / target, "method\n")
+    files.write_json(tmp_path / run.note, {"settings": run.settings})
+    assert run.done
+    files.write_text(tmp_path / "config.yaml", "probe: {lr: 2}\n")
+    monkeypatch.setattr(tool, "CLI", ["false"])
+    with pytest.raises(SystemExit):
+        tool.main(_study.WORLD, ["images2"], [])
+    assert not run.note.exists()
+
+
+def test_a_dry_run_lists_the_start_that_a_run_needs(tmp_path, monkeypatch):
+    run = _study.Run(_study.IMAGES, "tenth", 1)
+    files.write_text(tmp_path / "config.yaml", "{}")
+    for path in _study.BASES[_study.IMAGES]:
+        files.write_text(tmp_path / path, "{}")
+    monkeypatch.chdir(tmp_path)
+    assert tool.listed([run]).splitlines() == ["small/start-1", "small/tenth-1", "2 runs"]
+    files.write_text(tmp_path / _study.WEAK.format(seed=1), "weights")
+    assert tool.listed([run]).splitlines() == ["small/tenth-1", "1 run"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["-n", "-np", "--dry-run", "--dry", "--touch", "--until=cook", "--config", "--rerun-triggers"],
+)
+def test_options_that_make_no_file_or_change_settings_are_refused(option):
+    with pytest.raises(UserError, match=f"{option} stands after --, expected options about how"):
+        _snakemake.split(["--keep", "--", "--cores", "2", option, "x"])
+
+
+def test_options_about_how_jobs_run_go_to_snakemake():
+    options = ["--cores", "8", "-p", "--keep-going", "--rerun-incomplete", "--profile", "slurm"]
+    assert _snakemake.split(["--keep", "--", *options]) == (["--keep"], options)
+    assert _snakemake.split(["--keep"]) == (["--keep"], [])
 
 
 def test_a_drawn_held_out_set_has_the_same_number_of_every_class_and_grows_with_its_size():

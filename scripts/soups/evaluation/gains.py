@@ -1,5 +1,7 @@
 """Gains over the best individual model in the small-data study: their means and their trend."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -97,34 +99,33 @@ def summary(gained: pd.DataFrame, sweeps: int) -> pd.DataFrame:
     return pd.DataFrame(rows).round(3)
 
 
-def trend(gained: pd.DataFrame) -> pd.DataFrame:
+def trend(gained: pd.DataFrame, values: Sequence[str], sweeps: int) -> pd.DataFrame:
     """How the gain of each method changes if the number of training images grows tenfold.
 
     A straight line in the logarithm of that number is fitted to the gains of the sweeps of one seed
-    by least squares. The slopes of the seeds give the mean and Student's 95% interval. Seeds that
-    lack a number of images are left out.
+    by least squares. The slopes of the seeds give the mean and Student's 95% interval.
 
     Args:
         gained: made by `each`.
+        values: the numbers of images of the design, such as "2%".
+        sweeps: number of sweeps of the design.
 
     Returns:
-        columns ``method``, ``measure``, ``seeds``, and ``slope``, ``lo`` and ``hi`` in points per
-        tenfold number of images. It has no rows if no seed has two numbers of images or more.
+        columns ``method``, ``measure``, and ``slope``, ``lo`` and ``hi`` in points per tenfold
+        number of images. A method that lacks a sweep of one of the values has no row.
     """
-    rows = gained[gained["axis"] == IMAGES_AXIS]
-    share = rows["value"].str.rstrip("%").astype(float)
-    rows = rows.assign(log=np.log10(share))
-    sizes = rows["log"].nunique()
+    rows = gained[(gained["axis"] == IMAGES_AXIS) & gained["method"].isin(COMPARED)]
     out = []
     for (method, measure), part in rows.groupby(["method", "measure"], sort=False):
-        lines = [line for _, line in part.groupby("seed") if len(line) == sizes > 1]
-        if not lines:
+        table = part.pivot(index="value", columns="seed", values="gain").reindex(values)
+        if table.isna().any(axis=None) or len(table.columns) < sweeps:
             continue
-        slopes = [np.polyfit(line["log"], line["gain"], 1)[0] for line in lines]
-        mean, low, high = student(np.array(slopes))
-        row = {"method": method, "measure": measure, "seeds": len(lines)}
+        share = np.array([float(value.rstrip("%")) for value in values])
+        slopes = np.polyfit(np.log10(share), table.to_numpy(), 1)[0]
+        mean, low, high = student(slopes)
+        row = {"method": method, "measure": measure}
         out.append(row | {"slope": mean, "lo": low, "hi": high})
-    return pd.DataFrame(out, columns=["method", "measure", "seeds", "slope", "lo", "hi"]).round(3)
+    return pd.DataFrame(out, columns=["method", "measure", "slope", "lo", "hi"]).round(3)
 
 
 def verdict(low: float, high: float) -> str:

@@ -72,19 +72,17 @@ def trends(table: pd.DataFrame) -> list[str]:
     """A sentence per measure with the change of each gain per tenfold number of images."""
     out = []
     for measure, words in MEASURES.items():
-        rows = table[(table["measure"] == measure) & table["method"].isin(COMPARED)]
-        changes = [f"{title(row['method'])} {_change(row)}" for _, row in rows.iterrows()]
+        rows = table[table["measure"] == measure]
+        changes = [
+            f"{title(row['method'])} {row['slope']:+.1f} [{row['lo']:+.1f}, {row['hi']:+.1f}]"
+            for _, row in rows.iterrows()
+        ]
         if changes:
             out.append(
                 f"- With ten times as many training images, the gains {words} change by these "
                 f"points: {', '.join(changes)}."
             )
     return out
-
-
-def _change(row: pd.Series) -> str:
-    interval = "" if np.isnan(row["lo"]) else f" [{row['lo']:+.1f}, {row['hi']:+.1f}]"
-    return f"{row['slope']:+.1f}{interval}"
 
 
 def figure(table: pd.DataFrame, each: pd.DataFrame) -> Figure:
