@@ -24,7 +24,7 @@ rule check_set:
     threads: 4
     params:
         set="{set}",
-        data=lambda w: plan.folders.settings,
+        data=lambda w: plan.folders.only(w.set),
         found=lambda w: plan.folders.state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
@@ -72,7 +72,7 @@ rule prepare_folder:
     threads: 4
     params:
         set="{set}",
-        data=lambda w: plan.folders.settings,
+        data=lambda w: plan.folders.only(w.set),
         found=lambda w: plan.folders.state(w.set),
         classes=plan.folders.fingerprint,
         stage=plan.stage["folders"],
@@ -98,7 +98,7 @@ if plan.store != "array":
             set="train",
         params:
             set="train",
-            data=lambda w: plan.folders.settings,
+            data=lambda w: plan.folders.only("train"),
             found=lambda w: plan.folders.state("train"),
             classes=plan.folders.fingerprint,
             stage=plan.stage["folders"],
@@ -144,7 +144,7 @@ rule folder_corpus:
         "../envs/environment.yaml"
     threads: 4
     params:
-        data=lambda w: plan.folders.settings,
+        data=lambda w: plan.folders.only("train"),
         found=lambda w: plan.folders.state("train"),
         classes=plan.folders.fingerprint,
         templates=config["model"]["templates"],

@@ -22,9 +22,11 @@ def main(job) -> None:
         job.output.duplicates, pd.DataFrame(twice, columns=columns).to_csv(index=False)
     )
 
-    rows = [preparation.table_row(report) for report in reports.values()]
+    expected = job.params.data["expected"]
+    rows = [preparation.table_row(report, expected) for report in reports.values()]
     table = pd.DataFrame(rows).astype({"expected": "Int64"})
-    remarks = preparation.remarks(reports) + duplicates.remarks(twice, job.output.duplicates)
+    remarks = preparation.remarks(reports, expected)
+    remarks += duplicates.remarks(twice, job.output.duplicates)
     print(presentation.text(*presentation.data(table)), flush=True)
     for remark in remarks:
         log.warning("%s", remark)

@@ -79,12 +79,13 @@ def test_a_report_lists_broken_images_and_remarks_say_what_to_do(settings, tmp_p
     report = checked(settings, "train")
     assert json.loads(json.dumps(report)) == report
     assert (report["corrupt"], report["positions"]) == ([found.paths[5]], [5])
-    assert (report["classes"], report["images"], report["expected"]) == (6, 47, None)
-    row = preparation.table_row(report)
+    assert (report["classes"], report["images"]) == (6, 47)
+    row = preparation.table_row(report, {"train": 48})
+    assert row["expected"] == 48
     assert (row["missing"], row["corrupt"], row["passed_over"]) == (0, 1, 0)
     reports = {"train.json": report, "r.json": checked(settings, "r")}
-    assert preparation.remarks(reports) == [
-        "train has 1 images that cannot be read and 0 missing images, which train.json lists.",
+    assert preparation.remarks(reports, settings["expected"]) == [
+        "train lacks 1 of 48 images: 1 cannot be read, and 0 are missing. train.json lists them.",
         f"r has {reports['r.json']['images']} images, expected 99.",
         "After you repair images, run the same command with --forcerun check_set.",
     ]
@@ -93,7 +94,17 @@ def test_a_report_lists_broken_images_and_remarks_say_what_to_do(settings, tmp_p
 
 
 def test_a_complete_set_needs_no_remark(settings):
-    assert preparation.remarks({"test.json": checked(settings, "test")}) == []
+    assert preparation.remarks({"test.json": checked(settings, "test")}, {}) == []
+
+
+def test_each_set_has_the_settings_that_decide_it_alone(settings):
+    for name in ("train", "test", "v2"):
+        mine = folders.only(settings, name)
+        assert checked(mine, name) == checked(settings, name)
+        other = settings["shifts"]["r"] | {"folder": "elsewhere"}
+        changed = settings | {"expected": {name: 1}, "shifts": settings["shifts"] | {"r": other}}
+        assert folders.only(changed, name) == mine
+    assert folders.only(settings | {"image_size": 16}, "v2") != folders.only(settings, "v2")
 
 
 def test_a_class_of_broken_images_alone_is_an_error(settings, tmp_path):

@@ -43,7 +43,7 @@ def test_folders_that_machines_leave_behind_are_no_classes_and_hold_no_images(ow
     assert folders.listing(folders.settings_of(own), "train").paths == before
     report = checked(own)
     assert (report["images"], report["left_behind"]) == (12, {name: 2})
-    remarks = preparation.remarks({"train.json": report})
+    remarks = preparation.remarks({"train.json": report}, {})
     assert remarks == [
         "train: 2 hidden files and folders, or those of file managers and archives, were passed "
         f"over (2 {name})."
@@ -128,7 +128,7 @@ def test_files_without_ending_are_recognised_by_their_content(own, tmp_path, kin
 def test_other_endings_are_counted_and_listed(own, tmp_path):
     for name in ("a.heic", "b.HEIC", "c.txt", "d.jpg~", "e"):
         (tmp_path / "train" / "dog" / name).write_text("x")
-    remarks = preparation.remarks({"train.json": checked(own)})
+    remarks = preparation.remarks({"train.json": checked(own)}, {})
     assert remarks == [
         "train: 5 files were passed over because their endings are not those of images that can be "
         "read (2 .heic, 1 without ending, 1 .jpg~, 1 .txt). Convert HEIC photographs to JPEG, for "

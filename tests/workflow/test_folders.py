@@ -164,6 +164,16 @@ def prepared(project: Project, name: str) -> Path:
 
 
 @pytest.mark.workflow
+def test_a_new_shift_or_an_expected_number_makes_no_other_set_again(spaced):
+    changed = {"shifts": {"blurred": {"corruption": "blur", "severity": 4},
+                          "noise": {"corruption": "noise", "severity": 2}},
+               "expected": {"train": 70, "test": 14}}  # fmt: skip
+    text = json.dumps({"folders": changed})
+    jobs = spaced.planned(SHEET, "--config", f"data={text}")
+    assert jobs == {"corrupt_set": 2, "contact_sheet": 1}
+
+
+@pytest.mark.workflow
 def test_a_file_of_a_file_manager_runs_nothing_again_but_an_image_does(spaced):
     images = spaced.folder / "images"
     for place in ("train", "train/a{0}", "test/it's"):

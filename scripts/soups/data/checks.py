@@ -19,7 +19,7 @@ from soups.data.folders import (
 )
 from soups.data.label_files import composed
 from soups.data.layouts import mapping_of
-from soups.data.splits import heldout_split
+from soups.data.splits import check_drawn, heldout_split
 from soups.data.walking import walk
 from soups.errors import UserError, closest, near
 
@@ -27,12 +27,13 @@ SHOWN = 20  # class names that one message lists at most
 COUNTED = 20_000  # training images that are counted at most, in a fraction of a second
 
 
-def check_folders(data: dict, heldout: dict) -> None:
+def check_folders(data: dict, heldout: dict, drawn: int = 0) -> None:
     """Check folders and classes without opening an image.
 
     Args:
         data: the config section ``data.folders``.
         heldout: the config section ``data.heldout``.
+        drawn: see `splits.check_drawn`.
 
     Raises:
         UserError: if a folder or file is missing, or if a setting does not fit the folders.
@@ -51,7 +52,7 @@ def check_folders(data: dict, heldout: dict) -> None:
     for name in sources(settings):
         _check_set(settings, train, name)
     _check_apart(settings, train)
-    _check_counts(settings, train, heldout)
+    _check_counts(settings, train, heldout, drawn)
 
 
 def _check_names(settings: dict, train: Sequence[str]) -> None:
@@ -257,18 +258,20 @@ def _check_apart(settings: dict, train: Sequence[str]) -> None:
         )
 
 
-def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
+def _check_counts(settings: dict, names: list[str], heldout: dict, drawn: int) -> None:
     """Check that the training images can be split.
 
     The check counts only the images per class that decide it, because training sets are large.
     """
     folder = Path(settings["root"]) / settings["train"]["folder"]
     share, fraction = settings["pretrain_fraction"], heldout["fraction"]
-    if fraction == 1 and not share and not heldout["per_class"] and not heldout["indices"]:
+    if fraction == 1 and not (share or heldout["per_class"] or heldout["indices"] or drawn):
         return  # all images are held out
     # A class with this many images can always be split, however the share is rounded.
     smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
-    enough = math.ceil(max(2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)))
+    least = [2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)]
+    least.append((drawn + 1) / fraction / (1 - share))
+    enough = math.ceil(max(least))
     # How a share is rounded in one class depends on all counts, so small sets are counted exactly.
     enough = max(enough, COUNTED // len(names))
     if not in_folders(settings["train"]):
@@ -279,7 +282,7 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
     rest, taken = training_share(labels, share, settings["seed"], names)
     if not heldout["indices"]:
         pretrain = np.bincount(labels[taken], minlength=len(names))
-        heldout_split(
+        _, held = heldout_split(
             labels[rest],
             fraction,
             settings["seed"],
@@ -287,6 +290,7 @@ def _check_counts(settings: dict, names: list[str], heldout: dict) -> None:
             per_class=heldout["per_class"],
             pretrain=pretrain,
         )
+        check_drawn(labels[rest][held], names, drawn)
     elif not Path(heldout["indices"]).is_file():
         raise UserError(
             f"data.heldout.indices is {heldout['indices']!r}: no such file, expected an array "

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from soups.data import hashes, parquet
 from soups.errors import UserError
@@ -129,6 +129,8 @@ def _open(source, path: Path, border: int, upright: bool) -> Image.Image:
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and path.is_symlink():
         return f"it is a link to {path.readlink()}, which does not exist"
+    if isinstance(error, UnidentifiedImageError):
+        return "no known format"  # Pillow's own text may name an object in memory
     return str(error)
 
 

@@ -26,6 +26,9 @@ DEFAULTS = {
     "upright": True,
     "expected": {},
 }
+SIDES = ("train", "test")
+# Keys of `data.folders` about other sets than the one that a job reads, see `only`.
+OF_OTHERS = ("domains", "expected", "real", "test", "shifts")
 
 
 def settings_of(data: dict) -> dict:
@@ -36,7 +39,7 @@ def settings_of(data: dict) -> dict:
         for name, spec in data["shifts"].items()
         if spec
     }
-    sets = {name: _with_split(name, complete(data[name])) for name in ("train", "test")}
+    sets = {name: _with_split(name, complete(data[name])) for name in SIDES}
     return DEFAULTS | data | sets | {"shifts": shifts}
 
 
@@ -51,7 +54,25 @@ def in_folders(spec: dict) -> bool:
 
 def sources(settings: dict) -> dict[str, dict]:
     """Return set name to the origin of its images: a folder, or a corruption of the test set."""
-    return {"train": settings["train"], "test": settings["test"]} | settings["shifts"]
+    return {name: settings[name] for name in SIDES if name in settings} | settings["shifts"]
+
+
+def only(settings: dict, name: str) -> dict:
+    """Return the settings that decide how one set is checked and prepared.
+
+    They lack all other sets but the training set, whose classes every set needs. Therefore a new or
+    changed shift makes no other set again, and no model.
+
+    Args:
+        settings: see `settings_of`.
+        name: name of the set.
+    """
+    kept = {key: value for key, value in settings.items() if key not in OF_OTHERS}
+    if name == "train":
+        return kept | {"shifts": {}}
+    if name == "test":
+        return kept | {"test": settings["test"], "shifts": {}}
+    return kept | {"shifts": {name: settings["shifts"][name]}}
 
 
 def training_classes(settings: dict) -> list[str]:

@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,6 @@ def report(settings: dict, name: str, found: Listing, broken: Sequence[tuple[int
         "folder": location(settings, name)["folder"],
         "classes": len(found.names),
         "images": len(found.paths) - len(broken),
-        "expected": settings["expected"].get(name),
         "missing": found.missing,
         "corrupt": corrupt,
         "positions": [row for row, _ in broken],
@@ -110,31 +109,37 @@ def report(settings: dict, name: str, found: Listing, broken: Sequence[tuple[int
     return made
 
 
-def table_row(made: dict) -> dict:
-    """Return the row of a set in the table of checks, from its `report`."""
-    cells = {name: made[name] for name in ("set", "classes", "images", "expected")}
+def table_row(made: dict, expected: Mapping[str, int]) -> dict:
+    """Return the row of a set in the table of checks.
+
+    Args:
+        made: its `report`.
+        expected: set to the number of images that it should have.
+    """
+    cells = {name: made[name] for name in ("set", "classes", "images")}
+    cells["expected"] = expected.get(made["set"])
     counts = {name: len(made[name]) for name in COUNTED}
     return cells | counts | {"folder": made["folder"]}
 
 
-def remarks(reports: dict[str, dict]) -> list[str]:
+def remarks(reports: dict[str, dict], expected: Mapping[str, int]) -> list[str]:
     """Return a sentence for each finding that people should know about.
 
     Args:
         reports: file of a report to the `report`.
+        expected: set to the number of images that it should have.
     """
     out = []
     for path, made in reports.items():
-        if made["expected"] not in (None, made["images"]):
-            out.append(
-                f"{made['set']} has {made['images']:,} images, expected {made['expected']:,}."
-            )
+        wanted = expected.get(made["set"], made["images"])
+        if wanted != made["images"]:
+            out.append(f"{made['set']} has {made['images']:,} images, expected {wanted:,}.")
         out += _passed_over(made)
-        if made["corrupt"] or made["missing"]:
-            missing, corrupt = len(made["missing"]), len(made["corrupt"])
+        broken, missing = len(made["corrupt"]), len(made["missing"])
+        if lost := broken + missing:
             out.append(
-                f"{made['set']} has {corrupt} images that cannot be read and {missing} missing "
-                f"images, which {path} lists."
+                f"{made['set']} lacks {lost:,} of {made['images'] + lost:,} images: {broken:,} "
+                f"cannot be read, and {missing:,} are missing. {path} lists them."
             )
     if any(made["corrupt"] for made in reports.values()):
         out.append("After you repair images, run the same command with --forcerun check_set.")

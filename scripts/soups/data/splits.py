@@ -155,6 +155,26 @@ def heldout_split(
     return train, heldout
 
 
+def check_drawn(labels: np.ndarray, classes: Sequence[str], most: int) -> None:
+    """Check that each class has enough held-out images for the random sets of a curve.
+
+    Args:
+        labels: of the held-out images, shape (n,).
+        classes: class names.
+        most: the largest number in ``curves.heldout_size.per_class``, or 0 without this curve.
+
+    Raises:
+        UserError: if a class has fewer.
+    """
+    count = np.bincount(labels, minlength=len(classes))
+    c = int(np.argmin(count))
+    if count[c] < most:
+        raise UserError(
+            f"curves.heldout_size.per_class has {most}, but {count[c]} images of class "
+            f"{classes[c]!r} are held out, expected at most {count[c]}, or a larger data.heldout"
+        )
+
+
 def _possible(fewest: int, per_class: bool, examples: str) -> str:
     """Name the values that would split every class.
 

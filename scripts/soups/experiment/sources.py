@@ -57,6 +57,10 @@ class Folders:
         name = self.settings["real"]
         return f"{self.settings['root']}/{name}" if name else None
 
+    def only(self, name: str) -> dict:
+        """The settings of one set, see `data.folders.only`."""
+        return folders.only(dict(self.settings), name)
+
     def inputs(self, name: str) -> tuple[str, list[str]]:
         """Inputs of a rule that reads a set, see `data.folders.inputs`."""
         return folders.inputs(self.settings, name)

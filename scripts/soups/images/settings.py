@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from soups.data import checks, domains, folders, prompts, set_names
-from soups.data.splits import heldout_split
+from soups.data.splits import check_drawn, heldout_split
 from soups.errors import UserError
 from soups.models import architectures
 from soups.world.shapes import CLASSES
@@ -19,7 +19,7 @@ def check(config: dict) -> list[str]:
     """
     architectures.check(config)
     _check_drawn_model(config)
-    names = _folders(config) if config["data"]["source"] == "folders" else _world(config["data"])
+    names = _folders(config) if config["data"]["source"] == "folders" else _world(config)
     if config["model"]["pretrained"] == "train" and not _has_corpus(config["data"]):
         raise UserError(
             "model.pretrained is 'train' but data.folders.pretrain_fraction is 0, "
@@ -43,11 +43,20 @@ def store(data: Mapping) -> str:
     return folders.settings_of(data["folders"])["training_images"]
 
 
-def _world(data: dict) -> list[str]:
+def _drawn(config: Mapping) -> int:
+    """The largest held-out set of ``curves.heldout_size`` in images per class, or 0."""
+    curve = config["curves"].get("heldout_size")
+    return max(curve["per_class"]) if curve else 0
+
+
+def _world(config: Mapping) -> list[str]:
+    data = config["data"]
     labels = np.arange(data["world"]["train"]) % len(CLASSES)
     names = [shape.name for shape in CLASSES]
     heldout = data["heldout"]
-    heldout_split(labels, heldout["fraction"], 0, names, per_class=heldout["per_class"])
+    per_class = heldout["per_class"]
+    _, held = heldout_split(labels, heldout["fraction"], 0, names, per_class=per_class)
+    check_drawn(labels[held], names, _drawn(config))
     if heldout["indices"]:
         raise UserError(
             f"data.heldout.indices is {heldout['indices']!r}, expected null with data.source "
@@ -65,7 +74,7 @@ def _folders(config: dict) -> list[str]:
         )
     shifts = domains.expanded(given)["shifts"]
     _check_shifts(shifts, config["finetune"])
-    checks.check_folders(given, config["data"]["heldout"])
+    checks.check_folders(given, config["data"]["heldout"], _drawn(config))
     data = folders.settings_of(given)
     _check_store(config, data)
     names = folders.training_classes(data)
