@@ -8,6 +8,8 @@ from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 from soups.report.words import Words
 
+FEW = 5  # training examples of a class, below which a share of them is a warning
+
 
 def main(job) -> None:
     data, settings = PreparedSet(job.input[0]), job.params.heldout
@@ -15,8 +17,11 @@ def main(job) -> None:
     examples = data.problem.examples
     train, heldout = splits.split(labels, data.classes, settings, dropped, examples)
     if share := getattr(job.params, "train_fraction", None):
-        train = splits.reduced(train, labels, share, settings["seed"])
-        log.info("%d training %s are used, the fraction %g", len(train), examples, share)
+        whole, train = len(train), splits.reduced(train, labels, share, settings["seed"])
+        fewest = np.bincount(labels[train]).min()
+        say = log.warning if fewest < FEW else log.info
+        used = "data.train_fraction is %g: %d of %d training %s are used, at least %d of a class"
+        say(used, share, len(train), whole, examples, fewest)
     paths = data.meta["paths"]
     manifest = splits.manifest(settings, data.classes, labels, paths, train, heldout)
     files.write_array(job.output.train, train.astype(np.int64))

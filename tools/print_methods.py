@@ -64,7 +64,8 @@ def main(folder: str) -> None:
     if not published:
         for line in left_out.lines(folder, pd.read_csv(tables / "models.csv")["model"]):
             print(line)
-    report = "" if published else f"Report: {folder}/report.html   "
+    page = Path(folder) / "report.html"
+    report = f"Report: {page}   " if page.is_file() else ""
     print(f"{report}Tables and figures: {folder}/tables, {folder}/figures")
     if not published:
         stale = runs.stale_soups(folder)

@@ -5,6 +5,7 @@ import pytest
 
 from soups.data import checks, domains, folders, splits
 from soups.errors import UserError
+from soups.experiment.settings import fill_in_name
 
 HELDOUT = {"fraction": 0.2, "per_class": None, "indices": None, "seed": 0}
 
@@ -68,6 +69,22 @@ def test_training_domains_need_the_same_classes(section, write_images, tmp_path)
     write_images(tmp_path / "set" / "art", {"cow": 3})
     with pytest.raises(UserError, match=r"differ from those of .* by 'cow', expected the same"):
         checks.check_folders(section, HELDOUT)
+
+
+def test_every_training_domain_needs_an_image_of_every_class(section, tmp_path):
+    for path in (tmp_path / "set" / "art" / "dog").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"art/dog: the folder has no image, expected at least one"):
+        checks.check_folders(section, HELDOUT)
+
+
+def test_the_name_of_an_experiment_has_the_training_domains():
+    config = {"name": "pacs/{train}", "data": {"folders": {"domains": {"train": ["a b", "c"]}}}}
+    fill_in_name(config)
+    assert config["name"] == "pacs/a_b-c"
+    config = {"name": "pacs/{train}", "data": {"folders": {"domains": {"train": []}}}}
+    with pytest.raises(UserError, match=r"domains.train is \[\], expected a list of domains"):
+        fill_in_name(config)
 
 
 def test_a_section_without_domains_is_unchanged():

@@ -377,6 +377,15 @@ def test_too_few_images_for_a_number_per_class_are_reported(own, share, possible
     checks.check_folders(data, HELDOUT | {"per_class": possible})
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_random_held_out_sets_are_not_larger_than_the_held_out_set(own, share):
+    data = own | {"pretrain_fraction": share}
+    most = {0: 6, 0.5: 3}[share]  # a fifth of the 30 or 15 images of a class
+    checks.check_folders(data, HELDOUT | {"fraction": 0.2}, most)
+    with pytest.raises(UserError, match=rf"heldout_size.per_class has 50, but {most} images of cl"):
+        checks.check_folders(data, HELDOUT | {"fraction": 0.2}, 50)
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9, 0.95])
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fraction, share):
@@ -385,6 +394,8 @@ def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fract
     data = own | {"pretrain_fraction": share}
     for per_class in (None, 26, 400):
         checks.check_folders(data, HELDOUT | {"fraction": fraction, "per_class": per_class})
+    held = int(10_000 * (1 - share) * fraction)
+    checks.check_folders(data, HELDOUT | {"fraction": fraction}, held - 2)
 
 
 @pytest.mark.parametrize("seed", range(8))

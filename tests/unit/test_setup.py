@@ -14,6 +14,7 @@ from soups.errors import UserError
 from soups.experiment import found, settings
 from soups.experiment.schema import read_yaml
 from soups.setup import experiment, images, models, starts
+from soups.setup.overlay import steps
 from tests.checkpoints import fine_tuned, save_as_timm
 from tests.unit.test_overlays import merge
 
@@ -80,7 +81,29 @@ def test_own_images_without_checkpoints(folder, root):
     assert overlay["data"]["folders"]["test"] == "test"
     assert 0 < overlay["data"]["heldout"]["fraction"] < 1
     said = [line.split(maxsplit=1) for line in lines if line.startswith("val")]
-    assert said == [["val", "passed over: the test images are in another folder"]]
+    assert said == [["val", "passed over: the test images are in 'test'"]]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "epochs", "total"),
+    [(6, 6, 100, 100), (72, 16, 25, 100), (830, 32, 8, 200), (2608, 64, 8, 320)],
+)
+def test_few_images_get_smaller_batches_and_more_epochs(count, batch, epochs, total):
+    *found, per_epoch = steps(count)
+    assert found == [batch, epochs]
+    assert per_epoch == count // batch
+    assert epochs * per_epoch == total
+
+
+def test_a_folder_of_domains_and_a_name_with_a_space_are_refused_with_advice(
+    folder, root, write_images
+):
+    for domain in ("photo", "sketch"):
+        write_images(folder / "pacs" / domain, {"cat": 1, "dog": 1})
+    with pytest.raises(UserError, match=r"no folder train .* copy experiments/pacs\.yaml and set"):
+        written(root, checkpoints=None, images="pacs")
+    with pytest.raises(UserError, match=r"--out is 'my exp\.yaml', expected a path without spaces"):
+        written(root, checkpoints=None, out="my exp.yaml")
 
 
 def test_own_images_with_a_model_of_ones_choice(folder, root):

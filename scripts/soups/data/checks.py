@@ -258,7 +258,7 @@ def _check_apart(settings: dict, train: Sequence[str]) -> None:
         )
 
 
-def _check_counts(settings: dict, names: list[str], heldout: dict, drawn: int) -> None:
+def _check_counts(settings: dict, names: list[str], heldout: dict, drawn: int = 0) -> None:
     """Check that the training images can be split.
 
     The check counts only the images per class that decide it, because training sets are large.

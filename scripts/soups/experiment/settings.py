@@ -1,6 +1,7 @@
 """Checks of the configuration before any job starts, and values that are derived from it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -88,12 +89,13 @@ def fill_in_name(config: dict) -> None:
         return
     if DOMAINS in name:
         chosen = _at(config, ("data", "folders", "domains")).get("train")
-        if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
+        names = isinstance(chosen, list) and all(isinstance(each, str) for each in chosen)
+        if not (names and chosen):
             raise UserError(
                 f"name is {name!r} but data.folders.domains.train is {chosen!r}, expected a list "
                 "of domains: --config 'data={folders: {domains: {train: [photo]}}}'"
             )
-        name = config["name"] = name.replace(DOMAINS, "-".join(chosen))
+        name = config["name"] = name.replace(DOMAINS, "-".join(map(_in_name, chosen)))
     if PRESET not in name:
         return
     preset = _at(config, ("data", "text")).get("preset")
@@ -103,6 +105,11 @@ def fill_in_name(config: dict) -> None:
             "--config 'data={text: {preset: rte}}'"
         )
     config["name"] = name.replace(PRESET, preset)
+
+
+def _in_name(domain: str) -> str:
+    """The name of a domain without characters that the name of an experiment cannot have."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", domain)
 
 
 def _check_keys(value, path: str) -> None:

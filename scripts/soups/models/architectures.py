@@ -25,7 +25,10 @@ USED = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.json")
 BESIDE = ("*.json", "vocab.txt", "*.model")
 
 # Where the tools of the project write the models that they fetch.
-FETCHED = {"models/lite0/": "fetch_lite0.py", "models/minilm": "fetch_minilm.py"}
+FETCHED = {
+    "models/lite0/tf_efficientnet_lite0.safetensors": "fetch_lite0.py",
+    "models/minilm": "fetch_minilm.py",
+}
 
 
 def has_text(model: dict) -> bool:
@@ -108,8 +111,8 @@ def _check_source(model: dict, custom: bool) -> None:
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
     if is_path(source) and not Path(source).exists():
-        tool = next((tool for place, tool in FETCHED.items() if source.startswith(place)), None)
-        hint = f". This command writes it: python tools/{tool}" if tool else ""
+        tool = FETCHED.get(source.rstrip("/"))
+        hint = f". This command writes it: python tools/{tool}" if tool else near(source, FETCHED)
         raise UserError(
             f"model.pretrained is {source!r}, expected an existing file or folder{hint}"
         )

@@ -39,6 +39,10 @@ def write(options: Namespace, project: str | Path, say: Callable[[str], None] = 
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(options.out or options.images).stem).strip("_")
     name = name if re.match(r"[A-Za-z0-9]", name) else f"my_{name}"
     out = Path(options.out or f"experiments/{name}.yaml")
+    if re.search(r"\s", str(out)):
+        raise UserError(
+            f"--out is {str(out)!r}, expected a path without spaces, because make splits it"
+        )
     if out.exists() and not options.force:
         raise UserError(f"{out} exists, expected another --out, or --force to replace it")
     _check(options)
@@ -101,6 +105,11 @@ def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
     if has_text(model):
         _check_size(options, model["image_size"])
     model = model | ({"image_size": options.image_size} if options.image_size else {})
+    batch, epochs, per_epoch = overlay.steps(data.trained)
+    say(
+        f"A fine-tune takes about {epochs * per_epoch:,} steps: {epochs} epochs of {per_epoch:,} "
+        f"batches with {batch} images."
+    )
     return overlay.of_images(name, data, normed=normed, **model)
 
 

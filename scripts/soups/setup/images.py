@@ -15,6 +15,10 @@ from soups.errors import UserError
 TRAIN = ("train", "training")
 HELDOUT = ("val", "valid", "validation", "heldout")
 TEST = ("test", "testing", "eval")
+DOMAINS = (
+    "Its folders have the same classes. If they are domains, such as those of PACS, copy "
+    "experiments/pacs.yaml and set data.folders.root"
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Images:
         test: folder of the test images.
         fraction: share of ``train`` that is held out.
         classes: class names in order.
+        trained: number of training images that are not held out.
         heldout: number of held-out images.
         shifts: name to a folder with some or all of the classes, which becomes a shift.
         passed_over: folder that is not used to the reason.
@@ -37,6 +42,7 @@ class Images:
     test: str
     fraction: float
     classes: list[str]
+    trained: int
     heldout: int
     shifts: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
@@ -76,8 +82,11 @@ def look(root: str, options: Mapping[str, str | None], ready_made: bool) -> Imag
         reserved = {train: "training images, which no choice may use"} if train else {}
         return _images(root, heldout, test, 1, reserved)
     if train is None:
-        raise UserError(f"{root} has no folder {_or(TRAIN)}, expected --train with a folder in it")
-    reserved = {heldout: "the test images are in another folder"} if test and heldout else {}
+        raise UserError(
+            f"{root} has no folder {_or(TRAIN)}, expected --train with a folder in it"
+            + (f". {DOMAINS}" if _of_domains(root) else "")
+        )
+    reserved = {heldout: f"the test images are in {test!r}"} if test and heldout else {}
     test = test or heldout
     if test is None:
         raise UserError(
@@ -112,8 +121,9 @@ def _images(
         fraction = round(fraction, 4)
     reserved = {name: why for name, why in reserved.items() if name not in (train, test)}
     shifts, passed_over = _others(root, (train, test), reserved, classes)
+    heldout = round(fraction * total)
     return Images(
-        root, train, test, fraction, classes, round(fraction * total), shifts, passed_over
+        root, train, test, fraction, classes, total - heldout, heldout, shifts, passed_over
     )
 
 
@@ -158,6 +168,16 @@ def _no_shift(folder: Path, known: set[str]) -> str:
         return f"its folder {foreign[0]!r} is none of the classes"
     empty = next((name for name in names if next(walk(folder, name), None) is None), None)
     return f"its folder {empty!r} has no image" if empty else ""
+
+
+def _of_domains(root: str) -> bool:
+    """Whether a folder has several folders with the same classes."""
+    inside = [path for path in Path(root).iterdir() if path.is_dir() and not is_odd(path.name)]
+    classes = [
+        {path.name for path in folder.iterdir() if path.is_dir() and not is_odd(path.name)}
+        for folder in inside
+    ]
+    return len(classes) > 1 and bool(classes[0]) and all(each == classes[0] for each in classes)
 
 
 def _or(names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ CORRUPTIONS = """\
 # Learning rates: the bounds of the sweep, a small and a medium one in it, the rate from which
 # figures call one large, and one that is too large.
 RATES = ("0.000001", "0.00003", "0.000003", "0.00001", "0.0001", "0.0003")
+STEPS = 100  # a model needs about this many to learn
 NORMED_RATES = ("0.0001", "0.001", "0.0001", "0.0003", "0.002", "0.003")
 
 
@@ -91,6 +93,16 @@ ingredients:
 """
 
 
+def steps(images: int) -> tuple[int, int, int]:
+    """Batch size, epochs, and steps per epoch that suit a number of training images.
+
+    Of few images, batches are smaller and epochs more, so that a model has about `STEPS` steps.
+    """
+    batch = 64 if images >= 2000 else 32 if images >= 200 else 16
+    per_epoch = max(1, images // batch)
+    return min(batch, images), max(8, math.ceil(STEPS / per_epoch)), per_epoch
+
+
 def of_images(
     name: str, images: Images, architecture: str, pretrained: str, image_size: int, normed: bool
 ) -> str:
@@ -105,6 +117,8 @@ def of_images(
             experiments/clothing.yaml, and any other one those of the paper's CLIP.
     """
     low, high, small, medium, large, too_large = NORMED_RATES if normed else RATES
+    batch, epochs, per_epoch = steps(images.trained)
+    few = epochs // 2
     return f"""\
 # A sweep on own images. Written by tools/new_experiment.py. experiments/images.yaml explains all
 # keys. Run it with
@@ -123,24 +137,24 @@ model:
 
 probe: {{lr: 0.01, epochs: 20, batch_size: 64}}
 
-# An epoch has as many steps as there are whole batches. A model needs some 100 steps to learn.
+# An epoch of {images.trained:,} images has {per_epoch:,} steps. A model needs some {STEPS} steps.
 finetune:
   lr: {medium}
-  batch_size: 64
-  epochs: 8
+  batch_size: {batch}
+  epochs: {epochs}
 
 sweep:
   random:
     n: 12                            # number of models
     parameters:
       lr: log_uniform({low}, {high})
-      epochs: integer(4, 16)
+      epochs: integer({few}, {2 * epochs})
   # More models, for figures alone. experiments/minimal.yaml leaves them out.
   variants:
-    small: {{set: {{lr: {small}, epochs: 4}}}}
-    medium: {{set: {{lr: {medium}, epochs: 4}}}}
-    large: {{set: {{lr: {too_large}, epochs: 4}}}}
-    augmented: {{set: {{lr: {medium}, epochs: 4}}}}
+    small: {{set: {{lr: {small}, epochs: {few}}}}}
+    medium: {{set: {{lr: {medium}, epochs: {few}}}}}
+    large: {{set: {{lr: {too_large}, epochs: {few}}}}}
+    augmented: {{set: {{lr: {medium}, epochs: {few}}}}}
 
 curves:
   large_lr: {large}

@@ -97,6 +97,11 @@ def finetune(
     take_step = Step(model, optimizer, hyperparameters)
 
     size = min(hyperparameters["batch_size"], len(rows))
+    if size < hyperparameters["batch_size"]:
+        log.warning(
+            "finetune.batch_size is %d, but there are %d training %s, so a batch has %d.",
+            hyperparameters["batch_size"], len(rows), problem.examples, size,
+        )  # fmt: skip
     if size < distributed.world():
         raise UserError(
             f"compute.gpus is {chosen.gpus}, expected at most {size}, the {problem.examples} of "
