@@ -153,9 +153,11 @@ def _say_table(head: Sequence[str], rows: Sequence[Sequence[str]], say) -> None:
 
 def _say_images(data: images.Images, say) -> None:
     say(f"Images in {data.root}, {len(data.classes)} classes:")
-    heldout = f"{data.heldout:,} held-out images"
+    use = f"{data.heldout:,} held-out images"
+    if data.fraction < 1:
+        use = f"{data.trained:,} training images and {use}"
     rows = [
-        (data.train, heldout if data.fraction == 1 else f"training images and {heldout}"),
+        (data.train, use),
         (data.test, "test images"),
         *((folder, f"shift {name}") for name, folder in data.shifts.items()),
         *((folder, f"passed over: {why}") for folder, why in data.passed_over.items()),

@@ -135,7 +135,7 @@ model:
   # Prompts of a CLIP, with the name of a class in the place of {{}}.
   templates: ["a photo of a {{}}.", "a picture of a {{}}.", "a good photo of the {{}}."]
 
-probe: {{lr: 0.01, epochs: 20, batch_size: 64}}
+probe: {{lr: 0.01, epochs: 20, batch_size: {batch}}}
 
 # An epoch of {images.trained:,} images has {per_epoch:,} steps. A model needs some {STEPS} steps.
 finetune:
