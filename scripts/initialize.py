@@ -9,9 +9,7 @@ from soups.data.prepared import PreparedSet
 from soups.jobs.job import log, run
 from soups.models import card, checkpoints
 from soups.models.pretrained import Pretrained
-from soups.training.starts import starting_points
-
-SATURATED = 0.95  # the rule of docs/photographs.md
+from soups.training.starts import saturated, starting_points
 
 
 def main(job) -> None:
@@ -27,11 +25,8 @@ def main(job) -> None:
             files.write_array(job.output[f"{name}_heldout"], start.logits)
             right = start.logits.argmax(1) == heldout.labels
             log.info("%s: held-out accuracy %.4f", name, right.mean())
-            if right.mean() >= SATURATED:
-                log.warning(
-                    "%s is right on %.1f%% of the held-out images, so soups can gain little.",
-                    name, 100 * right.mean(),
-                )  # fmt: skip
+            if sentence := saturated(name, right.mean(), heldout.problem.examples):
+                log.warning("%s", sentence)
 
 
 if __name__ == "__main__":

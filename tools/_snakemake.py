@@ -16,35 +16,41 @@ CLI = [sys.executable, "-m", "snakemake"]
 COUNTED = ("precision", "inference", "accumulate", "gpus")  # keys of `compute` that change results
 # What decides the results of a run. Records are in git as well, and each run changes them.
 CODE = ("Snakefile", "config.yaml", "rules", "scripts", "tools", "experiments")
-# Options with which snakemake makes no file or not all, and those that change settings.
-REFUSED = (
-    "-n", "--dry-run", "--dryrun", "-t", "--touch", "-U", "--until", "-O", "--omit-from",
-    "-l", "--list-rules", "--list", "-S", "--summary", "-D", "--detailed-summary", "--lint",
-    "--dag", "--rulegraph", "--filegraph", "--unlock", "--report", "--delete-all-output",
-    "--delete-temp-output", "--cleanup-metadata", "-C", "--config", "--configfile", "--configfiles",
-    "--rerun-triggers", "-d", "--directory", "-s", "--snakefile",
+# Options of snakemake that decide how jobs run, and neither which files they make nor the settings.
+# The letters of short ones are divided into those that take a value and those that take none.
+LONG = (
+    "--cores", "--jobs", "--local-cores", "--max-threads", "--set-threads", "--resources", "--res",
+    "--default-resources", "--default-res", "--set-resources", "--profile", "--workflow-profile",
+    "--keep-going", "--keep-incomplete", "--rerun-incomplete", "--retries", "--latency-wait",
+    "--nolock", "--printshellcmds", "--quiet", "--verbose", "--nocolor", "--show-failed-logs",
 )  # fmt: skip
+WITH_VALUE, WITHOUT = "cjTwq", "kp"
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """A tool's own arguments, and the options of snakemake after the first ``--``.
 
     Raises:
-        UserError: for an option with which snakemake would not make the files of a run, or would
-            make them with other settings.
+        UserError: for an option that is not about how jobs run. With another one, such as
+            ``--dry-run`` or ``--config``, the note on a run could be wrong.
     """
     before, after = list(arguments), []
     if "--" in before:
         cut = before.index("--")
         before, after = before[:cut], before[cut + 1 :]
     for option in (each for each in after if each.startswith("-")):
-        name = option.split("=")[0]
-        short = name[:2] if name[1:2] != "-" else ""  # such as -n of -np
-        if short in REFUSED or (not short and any(other.startswith(name) for other in REFUSED)):
+        if not _is_allowed(option):
             raise UserError(
                 f"{option} stands after --, expected options about how jobs run, such as --cores 8"
             )
     return before, after
+
+
+def _is_allowed(option: str) -> bool:
+    if option.startswith("--"):
+        return option.split("=")[0] in LONG
+    letters = option[1:].lstrip(WITHOUT)  # such as kpc8
+    return not letters or letters[0] in WITH_VALUE
 
 
 def call(command: Sequence[str]) -> None:

@@ -167,7 +167,7 @@ class Kept:
         gains: the rows of gains.csv.
         drawn: those of drawn.csv.
         notes: name of a run to what record.json says about it.
-        others: names of recorded runs with other settings. They count no more.
+        others: names of recorded runs with other settings, which a new record leaves out.
     """
 
     gains: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -13,7 +13,6 @@ from pathlib import Path
 from torchvision.datasets import CIFAR10
 
 import _library  # noqa: F401
-from soups import files
 from soups.errors import UserError
 
 IMAGES = 60_000
@@ -25,19 +24,23 @@ def fetch(target: Path) -> None:
     Raises:
         UserError: if the images cannot be downloaded.
     """
-    with tempfile.TemporaryDirectory() as cache:
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".download-") as cache:
+        part = Path(cache) / "part.png"  # renamed when it is complete
         for name in ("train", "test"):
             try:
                 data = CIFAR10(cache, train=name == "train", download=True)
             except (OSError, RuntimeError) as error:
                 raise UserError(
-                    f"CIFAR-10 could not be downloaded ({error}), expected a network"
+                    f"CIFAR-10 could not be downloaded ({error}), expected a network and 500 MB of "
+                    f"disk in {target}"
                 ) from error
             for i, (image, label) in enumerate(data):
                 path = target / name / data.classes[label] / f"{i:05d}.png"
                 if not path.exists():
-                    with files.replacing(path) as aside:
-                        image.save(aside)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    image.save(part)
+                    part.rename(path)
 
 
 def main(target: Path) -> None:

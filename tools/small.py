@@ -84,10 +84,7 @@ def main(study: str, only: Sequence[str], options: Sequence[str], keep: bool = F
     """
     kept = Kept.read(study)
     todo = [run for run in asked(study, only, kept.notes if keep else ()) if not run.done]
-    if kept.others:
-        print(f"The record has runs with other settings, which it loses: {', '.join(kept.others)}",
-              file=sys.stderr)  # fmt: skip
-    if "--nolock" not in options:
+    if todo and "--nolock" not in options:
         unlock()
     for run in todo:
         begun, now = time.monotonic(), commit()
@@ -170,6 +167,8 @@ def gather(study: str, kept: Kept) -> str:
     target = RECORDED / study
     if whole.empty:
         raise UserError(f"there is no run of {study} yet, expected a finished one in results")
+    if lost := [name for name in kept.others if name not in notes]:
+        print(f"The record loses runs with other settings: {', '.join(lost)}", file=sys.stderr)
     rows = [whole[whole["setting"] == name].assign(axis=axis, value=value)
             for axis, value, name in shown(study, set(whole["setting"]))]  # fmt: skip
     each = gains.each(pd.concat(rows), sizes if len(sizes) else None)

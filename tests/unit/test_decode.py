@@ -285,6 +285,7 @@ def test_broken_files_are_listed(files, packed, tmp_path):
     assert [row for row, _ in found] == [1, 3, 4]
     for row, reason in found:
         assert f"{row}.jpg: not a readable image" in reason
+    assert found[1][1].endswith("3.jpg: not a readable image (no known format)")
     assert decode.broken(packed, 2) == []
     for read in (files.__getitem__, files.decode):
         with pytest.raises(UserError, match=r"4\.jpg: not a readable image"):

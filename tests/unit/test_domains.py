@@ -1,5 +1,7 @@
 """Sets with one folder per domain, of which some train and the others are shifts."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -79,9 +81,14 @@ def test_every_training_domain_needs_an_image_of_every_class(section, tmp_path):
 
 
 def test_the_name_of_an_experiment_has_the_training_domains():
-    config = {"name": "pacs/{train}", "data": {"folders": {"domains": {"train": ["a b", "c"]}}}}
-    fill_in_name(config)
-    assert config["name"] == "pacs/a_b-c"
+    names = set()
+    for train in (["a b", "c"], ["a_b", "c"], ["a  b", "c"], ["猫"], ["犬"], ["-x"]):
+        config = {"name": "pacs/{train}", "data": {"folders": {"domains": {"train": train}}}}
+        fill_in_name(config)
+        assert re.fullmatch(r"pacs/[A-Za-z0-9][A-Za-z0-9_-]*", config["name"])
+        names.add(config["name"])
+    assert len(names) == 6
+    assert "pacs/a_b-c" in names
     config = {"name": "pacs/{train}", "data": {"folders": {"domains": {"train": []}}}}
     with pytest.raises(UserError, match=r"domains.train is \[\], expected a list of domains"):
         fill_in_name(config)

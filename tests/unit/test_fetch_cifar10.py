@@ -58,7 +58,9 @@ def test_a_failed_download_and_a_file_as_the_target_are_one_sentence(tmp_path, m
         raise URLError("no route to host")
 
     monkeypatch.setattr(fetch_cifar10, "CIFAR10", fails)
-    with pytest.raises(UserError, match=r"^CIFAR-10 could not be downloaded .*, expected a netw"):
+    with pytest.raises(
+        UserError, match=r"^CIFAR-10 could not be downloaded .*, expected a network and 500 MB"
+    ):
         fetch_cifar10.main(tmp_path / "cifar10")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file is a file, expected the name of a folder"):

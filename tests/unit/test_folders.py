@@ -386,15 +386,23 @@ def test_random_held_out_sets_are_not_larger_than_the_held_out_set(own, share):
         checks.check_folders(data, HELDOUT | {"fraction": 0.2}, 50)
 
 
+def test_all_images_can_be_held_out_and_random_sets_drawn_from_them(own):
+    whole = HELDOUT | {"fraction": 1}
+    checks.check_folders(own, whole, 30)
+    with pytest.raises(UserError, match=r"has 31, but 30 images of class '\w+' are held"):
+        checks.check_folders(own, whole, 31)
+    checks.check_folders(own, whole | {"per_class": 5}, 5)
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9, 0.95])
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_counting_some_images_is_as_good_as_counting_all(own, monkeypatch, fraction, share):
     """Large classes pass the check, although it does not count all of their images."""
-    monkeypatch.setattr(checks, "walk", lambda folder, name: iter(["x"] * 10_000))
+    monkeypatch.setattr(checks, "walk", lambda folder, name: iter(["x"] * 100_000))
     data = own | {"pretrain_fraction": share}
     for per_class in (None, 26, 400):
         checks.check_folders(data, HELDOUT | {"fraction": fraction, "per_class": per_class})
-    held = int(10_000 * (1 - share) * fraction)
+    held = int(100_000 * (1 - share) * fraction)
     checks.check_folders(data, HELDOUT | {"fraction": fraction}, held - 2)
 
 

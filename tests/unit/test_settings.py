@@ -217,8 +217,8 @@ def test_an_invalid_sweep_is_an_error(validate, changes, sentence):
             "model.pretrained is 'none.safetensors', expected an existing file",
         ),
         (
-            {"model.pretrained": "models/lite0/tf_efficientnet_lite0.safetensors"},
-            "existing file or folder. This command writes it: python tools/fetch_lite0.py",
+            {"model.pretrained": "models/lite0/gone.pth"},
+            "This command writes models/lite0/tf_efficientnet_lite0.safetensors: python tools/fet",
         ),
         (
             {"model.pretrained": "openai"},

@@ -273,7 +273,21 @@ def test_a_dry_run_lists_the_start_that_a_run_needs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "option",
-    ["-n", "-np", "--dry-run", "--dry", "--touch", "--until=cook", "--config", "--rerun-triggers"],
+    [
+        "-n",
+        "-np",
+        "-pn",
+        "--dry-run",
+        "--dry",
+        "--touch",
+        "--until=cook",
+        "--config",
+        "--batch",
+        "--executor=dryrun",
+        "--rerun-triggers",
+        "--version",
+        "-F",
+    ],
 )
 def test_options_that_make_no_file_or_change_settings_are_refused(option):
     with pytest.raises(UserError, match=f"{option} stands after --, expected options about how"):
@@ -281,7 +295,7 @@ def test_options_that_make_no_file_or_change_settings_are_refused(option):
 
 
 def test_options_about_how_jobs_run_go_to_snakemake():
-    options = ["--cores", "8", "-p", "--keep-going", "--rerun-incomplete", "--profile", "slurm"]
+    options = ["--cores", "8", "-kp", "-pc4", "--rerun-incomplete", "--profile=slurm", "-j", "2"]
     assert _snakemake.split(["--keep", "--", *options]) == (["--keep"], options)
     assert _snakemake.split(["--keep"]) == (["--keep"], [])
 

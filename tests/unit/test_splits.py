@@ -212,6 +212,16 @@ def test_the_rule_warns_of_a_small_held_out_set(job, tmp_path, caplog):
     assert "With 2 held-out images, one of them is worth 50.0 points of accuracy." in caplog.text
 
 
+def test_the_rule_warns_if_a_share_leaves_few_training_images_of_a_class(job, tmp_path, caplog):
+    np.save(tmp_path / "marks.npy", [1, 0, 1, 0, 0, 1, 0])
+    job.params.train_fraction = 0.5
+    split.main(job)
+    kept = len(np.load(job.output.train))
+    sentence = f"data.train_fraction is 0.5: {kept} of 4 training images are used, at least 1 of a"
+    assert sentence in caplog.text
+    assert "WARNING" in next(line for line in caplog.text.splitlines() if sentence in line)
+
+
 def test_the_rule_reports_a_file_without_marks(job, tmp_path):
     (tmp_path / "marks.npy").write_text("0 1 0 1")
     with pytest.raises(UserError, match=r"marks\.npy: .*, expected an array written by numpy.save"):

@@ -8,7 +8,7 @@ import torch
 
 from soups.errors import UserError
 from soups.models.forward import forward
-from soups.training.starts import starting_points
+from soups.training.starts import saturated, starting_points
 from tests.unit.training import ROWS
 
 PROBE = {"lr": 0.1, "epochs": 3, "batch_size": 8, "weight_decay": 0.0, "seed": 0}
@@ -51,6 +51,14 @@ def test_logits_are_those_of_the_whole_classifier(made, pretrained, heldout):
         model.load_state_dict(made[name].state)
         whole = forward(model, heldout.inputs, exact=True).numpy()
         np.testing.assert_allclose(made[name].logits, whole, atol=1e-4)
+
+
+def test_an_almost_perfect_start_leaves_little_to_gain():
+    assert not saturated("initialization", 0.949, "images")
+    assert saturated("initialization", 0.9625, "texts") == (
+        "the start initialization is right on 96.2% of the held-out texts, so fine-tunes and soups "
+        "can gain little."
+    )
 
 
 def test_a_probe_of_few_steps_warns(pretrained, train, heldout, caplog):

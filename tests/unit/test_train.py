@@ -76,12 +76,14 @@ def test_held_out_images_are_not_trained_on(tuned, images):
     assert same(tuned(PLAIN, images=others), tuned(PLAIN))
 
 
-def test_a_short_training_set_is_one_batch(start, images, labels, tmp_path):
+def test_a_short_training_set_is_one_batch_and_warns(start, images, labels, tmp_path, caplog):
     row = PLAIN | {"batch_size": 500, "epochs": 0.1}
     model = finetune(
         copy.deepcopy(start), images, labels, ROWS[:5], row, Resumable(tmp_path, {"run": 0})
     )
     assert not torch.equal(model.head.bias.cpu(), start.head.bias)
+    sentence = "batch_size is 500, but there are 5 training images, so a batch has 5."
+    assert sentence in caplog.messages
 
 
 # Batch normalisation

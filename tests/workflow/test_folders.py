@@ -171,6 +171,8 @@ def test_a_new_shift_or_an_expected_number_makes_no_other_set_again(spaced):
     text = json.dumps({"folders": changed})
     jobs = spaced.planned(SHEET, "--config", f"data={text}")
     assert jobs == {"corrupt_set": 2, "contact_sheet": 1}
+    start = "results/odd/models/initialization.safetensors"
+    assert spaced.planned(start, "--config", f"data={text}") == spaced.planned(start)
 
 
 @pytest.mark.workflow

@@ -268,7 +268,8 @@ def _check_counts(settings: dict, names: list[str], heldout: dict, drawn: int = 
     if fraction == 1 and not (share or heldout["per_class"] or heldout["indices"] or drawn):
         return  # all images are held out
     # A class with this many images can always be split, however the share is rounded.
-    smallest = min(fraction * (1 - share), (1 - fraction) * (1 - share), share or 1)
+    shares = (fraction * (1 - share), (1 - fraction) * (1 - share), share)
+    smallest = min(each for each in shares if each > 0)
     least = [2 / smallest, ((heldout["per_class"] or 0) + 2) / (1 - share)]
     least.append((drawn + 1) / fraction / (1 - share))
     enough = math.ceil(max(least))

@@ -10,6 +10,7 @@ from soups.errors import UserError, near
 from soups.experiment import ready_made, search
 from soups.experiment.registry import SECTIONS
 from soups.experiment.schema import check, hint, read_yaml
+from soups.files import fingerprint
 from soups.problems import Problem
 from soups.roles import INITIALIZATION, ZEROSHOT
 
@@ -108,8 +109,12 @@ def fill_in_name(config: dict) -> None:
 
 
 def _in_name(domain: str) -> str:
-    """The name of a domain without characters that the name of an experiment cannot have."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", domain)
+    """The name of a domain for the name of an experiment.
+
+    Characters that the latter cannot have are replaced, and a hash keeps such names apart.
+    """
+    made = re.sub(r"[^A-Za-z0-9_-]+|^-", "_", domain)
+    return made if made == domain else f"{made.strip('_')}_{fingerprint(domain)[:6]}".lstrip("_")
 
 
 def _check_keys(value, path: str) -> None:

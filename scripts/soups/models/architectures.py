@@ -26,8 +26,8 @@ BESIDE = ("*.json", "vocab.txt", "*.model")
 
 # Where the tools of the project write the models that they fetch.
 FETCHED = {
-    "models/lite0/tf_efficientnet_lite0.safetensors": "fetch_lite0.py",
-    "models/minilm": "fetch_minilm.py",
+    "models/lite0": ("models/lite0/tf_efficientnet_lite0.safetensors", "fetch_lite0.py"),
+    "models/minilm": ("models/minilm", "fetch_minilm.py"),
 }
 
 
@@ -101,6 +101,16 @@ def check(config: dict) -> None:
             )
 
 
+def _meant(source: str) -> str:
+    """How to get a missing file or folder of weights, or a similar name beside it."""
+    path = Path(source)
+    for folder, (written, tool) in FETCHED.items():
+        if Path(folder) in (path, *path.parents):
+            return f". This command writes {written}: python tools/{tool}"
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return near(path.name, [each.name for each in beside])
+
+
 def _check_source(model: dict, custom: bool) -> None:
     source = model["pretrained"]
     if not custom and not model["architecture"].startswith((*PREFIXES, HUB, LOCAL)):
@@ -111,10 +121,8 @@ def _check_source(model: dict, custom: bool) -> None:
             "expected embed_dim, vision_cfg and text_cfg for a model trained here"
         )
     if is_path(source) and not Path(source).exists():
-        tool = FETCHED.get(source.rstrip("/"))
-        hint = f". This command writes it: python tools/{tool}" if tool else near(source, FETCHED)
         raise UserError(
-            f"model.pretrained is {source!r}, expected an existing file or folder{hint}"
+            f"model.pretrained is {source!r}, expected an existing file or folder{_meant(source)}"
         )
     made = header(source).get("architecture") if source.endswith(".safetensors") else None
     if made is not None and made != _plain(model["architecture"]):

@@ -106,9 +106,11 @@ def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
         _check_size(options, model["image_size"])
     model = model | ({"image_size": options.image_size} if options.image_size else {})
     batch, epochs, per_epoch = overlay.steps(data.trained)
+    low, high = epochs // 2, 2 * epochs
+    an_epoch = overlay.counted(per_epoch, "step")
     say(
-        f"A fine-tune takes about {epochs * per_epoch:,} steps: {epochs} epochs of {per_epoch:,} "
-        f"batches with {batch} images."
+        f"Fine-tunes take {low * per_epoch:,} to {high * per_epoch:,} steps: {low} to {high} "
+        f"epochs of {an_epoch} with {batch} images each."
     )
     return overlay.of_images(name, data, normed=normed, **model)
 

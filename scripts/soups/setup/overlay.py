@@ -103,6 +103,11 @@ def steps(images: int) -> tuple[int, int, int]:
     return min(batch, images), max(8, math.ceil(STEPS / per_epoch)), per_epoch
 
 
+def counted(number: int, word: str) -> str:
+    """A number and a word, such as "1 step" or "2 steps"."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
 def of_images(
     name: str, images: Images, architecture: str, pretrained: str, image_size: int, normed: bool
 ) -> str:
@@ -118,7 +123,7 @@ def of_images(
     """
     low, high, small, medium, large, too_large = NORMED_RATES if normed else RATES
     batch, epochs, per_epoch = steps(images.trained)
-    few = epochs // 2
+    few, an_epoch = epochs // 2, counted(per_epoch, "step")
     return f"""\
 # A sweep on own images. Written by tools/new_experiment.py. experiments/images.yaml explains all
 # keys. Run it with
@@ -137,7 +142,7 @@ model:
 
 probe: {{lr: 0.01, epochs: 20, batch_size: {batch}}}
 
-# An epoch of {images.trained:,} images has {per_epoch:,} steps. A model needs some {STEPS} steps.
+# An epoch of {images.trained:,} images has {an_epoch}. A model needs some {STEPS} steps.
 finetune:
   lr: {medium}
   batch_size: {batch}

@@ -99,7 +99,7 @@ def finetune(
     size = min(hyperparameters["batch_size"], len(rows))
     if size < hyperparameters["batch_size"]:
         log.warning(
-            "finetune.batch_size is %d, but there are %d training %s, so a batch has %d.",
+            "batch_size is %d, but there are %d training %s, so a batch has %d.",
             hyperparameters["batch_size"], len(rows), problem.examples, size,
         )  # fmt: skip
     if size < distributed.world():

@@ -18,6 +18,8 @@ from soups.training.probe import linear_probe, steps
 from soups.training.schedule import FEW
 
 log = logging.getLogger("soups")
+# Share of held-out examples from which a start is saturated, see docs/photographs.md.
+SATURATED = 0.95
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,19 @@ def starting_points(
         state = model.state_dict() | {"head.weight": weight, "head.bias": bias}
         made[name] = StartingPoint(state, (seen @ weight.T + bias).numpy())
     return made
+
+
+def saturated(name: str, accuracy: float, examples: str) -> str:
+    """A warning about a start that leaves little to gain, or "".
+
+    Args:
+        name: of the start.
+        accuracy: on held-out examples.
+        examples: what the set holds.
+    """
+    if accuracy < SATURATED:
+        return ""
+    return (
+        f"the start {name} is right on {100 * accuracy:.1f}% of the held-out {examples}, so "
+        "fine-tunes and soups can gain little."
+    )
