@@ -82,6 +82,9 @@ def _check_set(settings: dict, train: Sequence[str], name: str) -> None:
     _check_spec(spec, where)
     mapping, _ = mapping_of(root, spec, train)
     _check_mapping(spec, mapping, train, root, where)
+    if spec["layout"] == domains.LAYOUT:
+        for domain in spec["domains"]:
+            _check_filled(root / domain, train)
     if not in_folders(spec):
         found = layouts.listing(root, spec, train)
         have = set(found.labels.tolist())
@@ -89,9 +92,14 @@ def _check_set(settings: dict, train: Sequence[str], name: str) -> None:
         if none:
             raise UserError(unlabelled(settings, spec, found, none[0]))
         return
-    for folder, _ in mapping:
-        if next(walk(root / spec["folder"], folder), None) is None:
-            raise UserError(walking.no_image(root / spec["folder"] / folder))
+    _check_filled(root / spec["folder"], [folder for folder, _ in mapping])
+
+
+def _check_filled(folder: Path, classes: Sequence[str]) -> None:
+    """Check that each class folder within a folder has an image."""
+    for name in classes:
+        if next(walk(folder, name), None) is None:
+            raise UserError(walking.no_image(folder / name))
 
 
 def _check_store(settings: dict) -> None:

@@ -18,7 +18,7 @@ from soups.data import domains, imagenet, parquet
 from soups.data.label_files import composed
 from soups.data.labelled import flat_images
 from soups.data.prepared import ClassMapping
-from soups.data.walking import Aside, is_folder, is_image, is_odd, no_image, scan, walk
+from soups.data.walking import Aside, is_folder, is_image, is_odd, scan, walk
 from soups.errors import UserError, near
 
 # Optional keys of a set in the configuration, with their defaults.
@@ -134,9 +134,6 @@ def _common_classes(root: Path, names: Sequence[str]) -> list[str]:
                 f"{', '.join(map(repr, other[:5]))}, expected the same classes in every training "
                 "domain"
             )
-    for folder in (root / name / each for name in names for each in first):
-        if next(walk(folder, ""), None) is None:
-            raise UserError(no_image(folder))
     return first
 
 

@@ -105,12 +105,11 @@ def _of_images(options: Namespace, name: str, folders: dict, say) -> str:
     if has_text(model):
         _check_size(options, model["image_size"])
     model = model | ({"image_size": options.image_size} if options.image_size else {})
-    batch, epochs, per_epoch = overlay.steps(data.trained)
-    low, high = epochs // 2, 2 * epochs
-    an_epoch = overlay.counted(per_epoch, "step")
+    training = overlay.steps(data.trained)
+    low, high = training.fewest, training.most
     say(
-        f"Fine-tunes take {low * per_epoch:,} to {high * per_epoch:,} steps: {low} to {high} "
-        f"epochs of {an_epoch} with {batch} images each."
+        f"Fine-tunes take {low * training.per_epoch:,} to {high * training.per_epoch:,} steps: "
+        f"{low} to {high} epochs of {training.an_epoch} with {training.batch} images each."
     )
     return overlay.of_images(name, data, normed=normed, **model)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soups.data import set_names
+from soups.data import domains, set_names
 from soups.data.label_files import composed
 from soups.data.layouts import class_folders
 from soups.data.walking import is_odd, walk
@@ -172,12 +172,8 @@ def _no_shift(folder: Path, known: set[str]) -> str:
 
 def _of_domains(root: str) -> bool:
     """Whether a folder has several folders with the same classes."""
-    inside = [path for path in Path(root).iterdir() if path.is_dir() and not is_odd(path.name)]
-    classes = [
-        {path.name for path in folder.iterdir() if path.is_dir() and not is_odd(path.name)}
-        for folder in inside
-    ]
-    return len(classes) > 1 and bool(classes[0]) and all(each == classes[0] for each in classes)
+    classes = [class_folders(Path(root, name)) for name in domains.folders_of(root)]
+    return len(classes) > 1 and all(each == classes[0] for each in classes)
 
 
 def _or(names: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from snakemake.utils import update_config
@@ -93,19 +94,37 @@ ingredients:
 """
 
 
-def steps(images: int) -> tuple[int, int, int]:
-    """Batch size, epochs, and steps per epoch that suit a number of training images.
+class Steps(NamedTuple):
+    """How long models are trained: batch size, epochs of one model, and steps of an epoch."""
+
+    batch: int
+    epochs: int
+    per_epoch: int
+
+    @property
+    def fewest(self) -> int:
+        """Epochs from which the sweep draws, and epochs of the models for figures alone."""
+        return self.epochs // 2
+
+    @property
+    def most(self) -> int:
+        """Epochs to which the sweep draws."""
+        return 2 * self.epochs
+
+    @property
+    def an_epoch(self) -> str:
+        """The length of an epoch in words, such as "1 step"."""
+        return f"{self.per_epoch:,} step" + ("" if self.per_epoch == 1 else "s")
+
+
+def steps(images: int) -> Steps:
+    """The training that suits a number of images.
 
     Of few images, batches are smaller and epochs more, so that a model has about `STEPS` steps.
     """
     batch = 64 if images >= 2000 else 32 if images >= 200 else 16
     per_epoch = max(1, images // batch)
-    return min(batch, images), max(8, math.ceil(STEPS / per_epoch)), per_epoch
-
-
-def counted(number: int, word: str) -> str:
-    """A number and a word, such as "1 step" or "2 steps"."""
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
+    return Steps(min(batch, images), max(8, math.ceil(STEPS / per_epoch)), per_epoch)
 
 
 def of_images(
@@ -122,8 +141,8 @@ def of_images(
             experiments/clothing.yaml, and any other one those of the paper's CLIP.
     """
     low, high, small, medium, large, too_large = NORMED_RATES if normed else RATES
-    batch, epochs, per_epoch = steps(images.trained)
-    few, an_epoch = epochs // 2, counted(per_epoch, "step")
+    training = steps(images.trained)
+    few = training.fewest
     return f"""\
 # A sweep on own images. Written by tools/new_experiment.py. experiments/images.yaml explains all
 # keys. Run it with
@@ -140,20 +159,20 @@ model:
   # Prompts of a CLIP, with the name of a class in the place of {{}}.
   templates: ["a photo of a {{}}.", "a picture of a {{}}.", "a good photo of the {{}}."]
 
-probe: {{lr: 0.01, epochs: 20, batch_size: {batch}}}
+probe: {{lr: 0.01, epochs: 20, batch_size: {training.batch}}}
 
-# An epoch of {images.trained:,} images has {an_epoch}. A model needs some {STEPS} steps.
+# An epoch of {images.trained:,} images has {training.an_epoch}. A model needs some {STEPS} steps.
 finetune:
   lr: {medium}
-  batch_size: {batch}
-  epochs: {epochs}
+  batch_size: {training.batch}
+  epochs: {training.epochs}
 
 sweep:
   random:
     n: 12                            # number of models
     parameters:
       lr: log_uniform({low}, {high})
-      epochs: integer({few}, {2 * epochs})
+      epochs: integer({few}, {training.most})
   # More models, for figures alone. experiments/minimal.yaml leaves them out.
   variants:
     small: {{set: {{lr: {small}, epochs: {few}}}}}
