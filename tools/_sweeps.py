@@ -147,6 +147,22 @@ def by_heldout_size(curve: pd.DataFrame) -> str:
     return presentation.markdown(header, rows)
 
 
+def by_steps(runs: Iterable[tuple[int, pd.DataFrame]]) -> str:
+    """Gains of learned soups over the best individual model, by their number of steps.
+
+    Args:
+        runs: numbers of steps, each with the methods tables of some sweeps.
+    """
+    rows = []
+    for count, methods in runs:
+        scores = _scores(methods)
+        for method in (LEARNED, LEARNED_BY_LAYER):
+            gained = [_cell(scores[m][method] - scores[m][BEST]) for m in MEASURES]
+            rows.append([title(method), str(count), *gained])
+    header = ["minus the best individual, points", "steps", "test", "mean of shifts"]
+    return presentation.markdown(header, sorted(rows, key=lambda row: row[0]))
+
+
 def _range(values: pd.Series, form: str) -> str:
     mean = f"{values.mean():{form}}"
     return mean if len(values) == 1 else f"{mean} ({values.min():{form}} to {values.max():{form}})"

@@ -19,6 +19,7 @@ from soups.report import presentation, small, style
 from soups.report.figures.claims import forest
 from soups.report.words import USUAL
 from soups.roles import BEST, GREEDY, RECALIBRATED, UNIFORM
+from soups.training.schedule import steps
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, RECORDED = ROOT / "docs", ROOT / "results" / "recorded"
@@ -46,6 +47,7 @@ def pages() -> dict[Path, dict[str, str]]:
         DOCS / "photographs.md": {
             **photographs("pacs"),
             "pacs_pairs": pairs_of_models("pacs"),
+            "pacs_steps": steps_of_learned("pacs"),
             **photographs("clothing"),
             "cifar10_lite": gains("cifar10_lite"),
             "cifar10_lite_sizes": sizes_of_heldout("cifar10_lite"),
@@ -115,6 +117,18 @@ def pairs_of_models(name: str) -> str:
         return NO_RUN
     pairs = pd.read_csv(path)
     return _sweeps.by_rate(pairs[pairs["differ"] == "several"])
+
+
+def steps_of_learned(name: str) -> str:
+    """What more steps change in learned soups, over the recorded sweeps of an experiment."""
+    method, runs = SOUP_METHODS["learned"].options, []
+    more = yaml.safe_load((ROOT / "experiments" / "learned_steps.yaml").read_text(encoding="utf-8"))
+    for record, options in ((name, method), (f"{name}_steps", method | more["soups"]["learned"])):
+        sweeps = recorded_sweeps(record)
+        if sweeps is None:
+            return NO_RUN
+        runs.append((steps(int(sweeps["n_heldout"].iloc[0]), options)[1], sweeps))
+    return _sweeps.by_steps(runs)
 
 
 def sizes_of_heldout(name: str) -> str:

@@ -258,14 +258,15 @@ def _shifts(recorded):
 @shows("reliability")
 def _reliability(recorded):
     bins, calibration = recorded("miniature/reliability"), recorded("miniature/calibration")
-    left, right = draw("reliability", {"bins": bins, "calibration": calibration}).axes
+    figure = draw("reliability", {"bins": bins, "calibration": calibration})
+    left, right = figure.axes
     roles = [BEST, UNIFORM, GREEDY, ENSEMBLE, GREEDY_ENSEMBLE, INITIALIZATION]
     for role, line in zip(roles, left.lines, strict=False):
         wanted = bins[bins["method"] == role][["confidence", "accuracy"]]
         np.testing.assert_allclose(xy(line), wanted)
         assert line.get_color() == style.COLOURS[role]
     assert xy(left.lines[-1]).tolist() == [[0, 0], [1, 1]]
-    assert legend(left) == [TITLES[role] for role in roles]
+    assert legend(figure) == [TITLES[role] for role in roles]
     test = calibration[calibration["set"] == "test"][::-1]
     np.testing.assert_allclose(centres(right)[:, :1], percent(test, "ece_gain"))
     np.testing.assert_allclose(bars(right, "x"), ranges(test, "ece_gain"), atol=1e-12)

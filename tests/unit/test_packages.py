@@ -21,7 +21,7 @@ ALLOWED = {
     "doctor": ["mixing", "evaluation", "models", "data"],
     "world": ["training", "data"],
     "experiment": ["world", "models", "data", "report"],
-    "setup": ["experiment", "models", "data"],
+    "setup": ["experiment", "training", "models", "data"],
     "images": ["experiment", "world", "training", "models", "data", "report", "jobs"],
     "text": ["experiment", "training", "models", "data", "report", "jobs"],
     "claims": ["evaluation", "mixing"],

@@ -14,7 +14,7 @@ from soups.errors import UserError
 from soups.experiment import found, settings
 from soups.experiment.schema import read_yaml
 from soups.setup import experiment, images, models, starts
-from soups.setup.overlay import steps
+from soups.setup.overlay import learned_soups, steps
 from tests.checkpoints import fine_tuned, save_as_timm
 from tests.unit.test_overlays import merge
 
@@ -93,6 +93,20 @@ def test_few_images_get_smaller_batches_and_more_epochs(count, batch, epochs, to
     assert found == [batch, epochs]
     assert per_epoch == count // batch
     assert epochs * per_epoch == total
+
+
+@pytest.mark.parametrize(
+    ("heldout", "batch", "epochs"), [(15, 15, 200), (485, 16, 7), (1000, 16, 5), (5119, 16, 5)]
+)
+def test_few_heldout_images_get_learned_soups_of_more_steps(heldout, batch, epochs):
+    options = {"batch_size": batch, "epochs": epochs}
+    assert yaml.safe_load(learned_soups(heldout)) == {
+        "soups": {"learned": options, "learned_by_layer": options}
+    }
+
+
+def test_many_heldout_images_leave_learned_soups_as_they_are():
+    assert learned_soups(5120) == ""
 
 
 def test_a_folder_of_domains_and_a_name_with_a_space_are_refused_with_advice(

@@ -58,6 +58,23 @@ def test_choices_of_small_heldout_sets_have_means_and_ranges_over_draws():
     assert whole == ["500", "1", "85.0", "+2.0", "+3.0", "42.5", "+1.0", "+1.5"]
 
 
+def test_learned_soups_are_compared_by_their_number_of_steps():
+    names = ("best_individual", "learned", "learned_by_layer")
+    tables = [
+        pd.DataFrame(
+            {"method": name, "sweep_seed": 0, "test": 0.5 + gain * i, "shifts_mean": 0.4}
+            for i, name in enumerate(names)
+        )
+        for gain in (-0.1, 0.02)
+    ]
+    assert _sweeps.by_steps(zip((15, 480), tables, strict=True)).splitlines()[2:] == [
+        "| learned soup | 15 | -10.00 | +0.00 |",
+        "| learned soup | 480 | +2.00 | +0.00 |",
+        "| learned soup, by layer | 15 | -20.00 | +0.00 |",
+        "| learned soup, by layer | 480 | +4.00 | +0.00 |",
+    ]
+
+
 def test_starts_are_compared_over_the_shifts_that_all_have():
     gains = {"sweeps": (0.01, 0.02, 0.03, 0.02), "weak": (0.0, 0.01, 0.02), "long": (0.5,)}
     rows = []

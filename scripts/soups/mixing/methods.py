@@ -5,6 +5,7 @@ row with the name and the default options of each. The script of the rule ``reci
 function by that name.
 """
 
+import logging
 from collections.abc import Sequence
 
 from soups.errors import UserError
@@ -13,6 +14,9 @@ from soups.mixing import learned as learned_soups
 from soups.mixing.kitchen import Kitchen
 from soups.models import blocks
 from soups.models.checkpoints import Checkpoint
+from soups.training.schedule import FEW, steps
+
+log = logging.getLogger("soups")
 
 
 def uniform(kitchen: Kitchen) -> dict:
@@ -64,6 +68,12 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
         memory_gb: GiB of memory. Ingredients that fit into it are read from disk only once.
         options: see `learned.learn`.
     """
+    _, total = steps(len(kitchen.labels), options)
+    if 0 < total < FEW:
+        log.warning(
+            "this learned soup has %d steps, and with fewer than %d it may stay near the uniform "
+            "soup. Raise its epochs or lower its batch_size.", total, FEW,
+        )  # fmt: skip
     paths = [kitchen.paths[name] for name in kitchen.ingredients]
     names = list(Checkpoint(paths[0]).shapes())
     group = blocks.groups(names, groups)

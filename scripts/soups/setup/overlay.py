@@ -11,8 +11,10 @@ import yaml
 from snakemake.utils import update_config
 
 from soups.experiment import ready_made, settings
+from soups.experiment.registry import SOUP_METHODS
 from soups.experiment.schema import read_yaml
 from soups.setup.images import Images
+from soups.training import schedule
 
 SHIFTS = (
     "    shifts:                      # folders of other images, or corruptions of the test set\n"
@@ -26,6 +28,8 @@ CORRUPTIONS = """\
 # figures call one large, and one that is too large.
 RATES = ("0.000001", "0.00003", "0.000003", "0.00001", "0.0001", "0.0003")
 STEPS = 100  # a model needs about this many to learn
+# A learned soup needs about this many. On PACS the held-out loss hardly falls after them.
+LEARNED_STEPS, LEARNED_BATCH = 200, 16
 NORMED_RATES = ("0.0001", "0.001", "0.0001", "0.0003", "0.002", "0.003")
 
 
@@ -127,6 +131,28 @@ def steps(images: int) -> Steps:
     return Steps(min(batch, images), max(8, math.ceil(STEPS / per_epoch)), per_epoch)
 
 
+def learned_soups(heldout: int) -> str:
+    """The options of learned soups of images, or "" if the default has enough steps.
+
+    Args:
+        heldout: number of held-out images.
+    """
+    default = SOUP_METHODS["learned"].options
+    _, total = schedule.steps(heldout, default)
+    if total >= LEARNED_STEPS:
+        return ""
+    batch, per_epoch = schedule.steps(heldout, {"batch_size": LEARNED_BATCH, "epochs": 1})
+    epochs = max(default["epochs"], math.ceil(LEARNED_STEPS / per_epoch))
+    options = f"{{batch_size: {batch}, epochs: {epochs}}}"
+    return f"""
+# {heldout:,} held-out images are few. A learned soup would have {total} steps by default, and has
+# {epochs * per_epoch:,} with these options. docs/methods.md has all of them.
+soups:
+  learned: {options}
+  learned_by_layer: {options}
+"""
+
+
 def of_images(
     name: str, images: Images, architecture: str, pretrained: str, image_size: int, normed: bool
 ) -> str:
@@ -179,7 +205,7 @@ sweep:
     medium: {{set: {{lr: {medium}, epochs: {few}}}}}
     large: {{set: {{lr: {too_large}, epochs: {few}}}}}
     augmented: {{set: {{lr: {medium}, epochs: {few}}}}}
-
+{learned_soups(images.heldout)}
 curves:
   large_lr: {large}
 """

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soups.training import optim
-from soups.training.schedule import warmup_cosine
+from soups.training.schedule import steps, warmup_cosine
 
 
 def linear_probe(
@@ -38,14 +38,3 @@ def linear_probe(
             optimizer.step()
             step += 1
     return head.weight.detach(), head.bias.detach()
-
-
-def steps(n: int, settings: dict) -> tuple[int, int]:
-    """The examples in a batch of a probe on n examples, and its number of steps.
-
-    Args:
-        n: number of training examples.
-        settings: see `linear_probe`.
-    """
-    size = min(settings["batch_size"], n)
-    return size, settings["epochs"] * (n // size)

@@ -102,6 +102,17 @@ class Schedule:
         return factor * min(1.0, (self.total - step) / self.cooldown) if self.cooldown else factor
 
 
+def steps(n: int, settings: Mapping) -> tuple[int, int]:
+    """The examples in a batch, and the number of steps, if each epoch has whole batches alone.
+
+    Args:
+        n: number of examples.
+        settings: ``epochs`` and ``batch_size``, of a linear probe or of a learned soup.
+    """
+    size = min(settings["batch_size"], n)
+    return size, settings["epochs"] * (n // size)
+
+
 def warmup_cosine(step: int, total: int, warmup: int, peak: str = "after") -> float:
     """Learning-rate factor of a linear warm-up and a cosine to 0 (paper, appendix J).
 

@@ -14,8 +14,8 @@ from soups.models.finite import check_finite
 from soups.models.forward import forward
 from soups.models.pretrained import Pretrained
 from soups.roles import INITIALIZATION, ZEROSHOT
-from soups.training.probe import linear_probe, steps
-from soups.training.schedule import FEW
+from soups.training.probe import linear_probe
+from soups.training.schedule import FEW, steps
 
 log = logging.getLogger("soups")
 # Share of held-out examples from which a start is saturated, see docs/photographs.md.

@@ -33,7 +33,9 @@ def reliability(bins: pd.DataFrame, calibration: pd.DataFrame, roles: Roles) -> 
     axes[0].set_xlabel("Confidence (mean of a bin)")
     axes[0].set_ylabel("Accuracy of the bin")
     axes[0].set_aspect("equal")
-    axes[0].legend(loc="lower right", fontsize=6.5)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6.5
+    )  # Any curve may pass through any corner of the axes.
     test = calibration[calibration["set"] == "test"].iloc[::-1].reset_index(drop=True)
     gain = 100 * test[["ece_gain", "ece_gain_lo", "ece_gain_hi"]]
     axes[1].errorbar(
@@ -42,7 +44,7 @@ def reliability(bins: pd.DataFrame, calibration: pd.DataFrame, roles: Roles) -> 
         fmt="o", color=style.COLOURS[ENSEMBLE], markersize=3, elinewidth=0.9,
     )  # fmt: skip
     axes[1].axvline(0, color=style.REFERENCE, linewidth=0.8)
-    axes[1].set_title("method, its plain ECE (%)", loc="left", x=-0.75, fontsize=7)
+    axes[1].set_title("method, its plain ECE (%)", loc="right", x=-0.04, fontsize=7)
     axes[1].set_yticks(
         test.index,
         [
