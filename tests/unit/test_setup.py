@@ -96,7 +96,7 @@ def test_few_images_get_smaller_batches_and_more_epochs(count, batch, epochs, to
 
 
 @pytest.mark.parametrize(
-    ("heldout", "batch", "epochs"), [(15, 15, 200), (485, 16, 7), (1000, 16, 5), (5119, 16, 5)]
+    ("heldout", "batch", "epochs"), [(15, 15, 200), (485, 16, 7), (1000, 25, 5), (5119, 127, 5)]
 )
 def test_few_heldout_images_get_learned_soups_of_more_steps(heldout, batch, epochs):
     options = {"batch_size": batch, "epochs": epochs}
@@ -105,8 +105,9 @@ def test_few_heldout_images_get_learned_soups_of_more_steps(heldout, batch, epoc
     }
 
 
-def test_many_heldout_images_leave_learned_soups_as_they_are():
-    assert learned_soups(5120) == ""
+@pytest.mark.parametrize("heldout", [0, 5120])
+def test_no_or_many_heldout_images_leave_learned_soups_as_they_are(heldout):
+    assert learned_soups(heldout) == ""
 
 
 def test_a_folder_of_domains_and_a_name_with_a_space_are_refused_with_advice(
@@ -127,6 +128,7 @@ def test_own_images_with_a_model_of_ones_choice(folder, root):
     assert {key: overlay["model"][key] for key in model} == model
     assert overlay["data"]["folders"]["image_size"] == 160
     assert overlay["finetune"]["lr"] == 1e-5
+    assert overlay["soups"].keys() == {"learned", "learned_by_layer"}
     normed = model | {"architecture": "timm/test_resnet"}
     overlay, _ = written(root, checkpoints=None, image_size=96, force=True, **normed)
     assert overlay["data"]["folders"]["image_size"] == 96

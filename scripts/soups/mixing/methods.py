@@ -71,8 +71,9 @@ def learned(kitchen: Kitchen, groups: str, memory_gb: float, **options) -> dict:
     _, total = steps(len(kitchen.labels), options)
     if 0 < total < FEW:
         log.warning(
-            "this learned soup has %d steps, and with fewer than %d it may stay near the uniform "
-            "soup. Raise its epochs or lower its batch_size.", total, FEW,
+            "a learned soup has %d steps on %d held-out examples, and with fewer than %d it may "
+            "stay near the uniform soup. Raise its epochs or lower its batch_size.",
+            total, len(kitchen.labels), FEW,
         )  # fmt: skip
     paths = [kitchen.paths[name] for name in kitchen.ingredients]
     names = list(Checkpoint(paths[0]).shapes())
