@@ -129,6 +129,6 @@ def _panel(panel: Axes, values: list[str], means: pd.DataFrame, each: pd.DataFra
         panel.plot(x, mine["gain"], color=look["color"], lw=0.9)
         panel.scatter(points, single["gain"], color=look["color"], s=6, alpha=0.7, linewidths=0)
         panel.scatter(x, mine["gain"], **look)
-    panel.set_xticks(range(len(values)), values)
+    panel.set_xticks(range(len(values)), [fill(value, 9) for value in values])
     panel.set_xlim(-0.6, len(values) - 0.4)
     panel.grid(axis="x", visible=False)
