@@ -141,9 +141,7 @@ def test_a_figure_of_renamed_rows_differs_only_in_words(root, name):
             [*(legend(f) if f.legends else []), *texts(f.axes[0].get_yticklabels())]
             for f in (usual, own)
         ]
-        if name == "reliability":
-            words = [legend(f.axes[0]) for f in (usual, own)]
-        elif name == "shifts":
+        if name == "shifts":
             words = [legend(f.axes[-1]) for f in (usual, own)]
         titles = {TITLES[role]: row.replace("_", " ") for role, row in RENAMED.items()}
         assert [titles.get(word, word) for word in words[0]] == words[1]
