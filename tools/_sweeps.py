@@ -68,6 +68,11 @@ def _scores(methods: pd.DataFrame) -> pd.DataFrame:
     return 100 * methods.pivot(index="sweep_seed", columns="method", values=MEASURES)
 
 
+def _differences(scores: pd.DataFrame, one: str, other: str) -> list[str]:
+    """Cells with the difference of two methods in each measure."""
+    return [_cell(scores[measure][one] - scores[measure][other]) for measure in MEASURES]
+
+
 def gains(methods: pd.DataFrame) -> str:
     """The gain of every method over the best individual model."""
     scores, rows = _scores(methods), []
@@ -157,8 +162,7 @@ def by_steps(runs: Iterable[tuple[int, pd.DataFrame]]) -> str:
     for count, methods in runs:
         scores = _scores(methods)
         for method in (LEARNED, LEARNED_BY_LAYER):
-            gained = [_cell(scores[m][method] - scores[m][BEST]) for m in MEASURES]
-            rows.append([title(method), str(count), *gained])
+            rows.append([title(method), str(count), *_differences(scores, method, BEST)])
     header = ["minus the best individual, points", "steps", "test", "mean of shifts"]
     return presentation.markdown(header, sorted(rows, key=lambda row: row[0]))
 
@@ -172,8 +176,7 @@ def compared(methods: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """Differences of two methods."""
     scores = _scores(methods)
     rows = [
-        [f"{title(one)} − {title(other)}"]
-        + [_cell(scores[measure][one] - scores[measure][other]) for measure in MEASURES]
+        [f"{title(one)} − {title(other)}", *_differences(scores, one, other)]
         for one, other in pairs
     ]
     return presentation.markdown(["difference, points", "test", "mean of shifts"], rows)

@@ -121,9 +121,9 @@ def pairs_of_models(name: str) -> str:
 
 def steps_of_learned(name: str) -> str:
     """What more steps change in learned soups, over the recorded sweeps of an experiment."""
-    method, runs = SOUP_METHODS["learned"].options, []
+    default, runs = SOUP_METHODS["learned"].options, []
     more = yaml.safe_load((ROOT / "experiments" / "learned_steps.yaml").read_text(encoding="utf-8"))
-    for record, options in ((name, method), (f"{name}_steps", method | more["soups"]["learned"])):
+    for record, options in ((name, default), (f"{name}_steps", default | more["soups"]["learned"])):
         sweeps = recorded_sweeps(record)
         if sweeps is None:
             return NO_RUN
